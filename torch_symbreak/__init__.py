@@ -1,0 +1,82 @@
+"""Symmetry breaking for end-to-end learning in nonlinear inverse problems.
+
+Put a canonicalizer on the training targets, and every orbit has exactly one target (off a set of ties):
+
+>>> import torch
+>>> from torch_symbreak import FarField
+>>> model = FarField(2)
+>>> fix = model.canonicalizer()  # translation, conjugate flip and global phase
+>>> x = torch.randn(8, 16, 16, dtype=torch.complex64)
+>>> torch.allclose(fix(1j * x), fix(x), atol=1e-5)
+True
+"""
+
+from torch_symbreak._checks import check_finite
+from torch_symbreak._version import __version__
+from torch_symbreak.datasets import (
+    BraggCrystals,
+    ComplexImages,
+    GaussianPairs,
+    ScrambledDataset,
+    SquareRoots,
+    SymmetryBrokenDataset,
+)
+from torch_symbreak.forward import ElementwiseSquare, FarField, FarFieldCanonicalizer, ForwardModel, GaussianIntensity
+from torch_symbreak.metrics import Alignment, align, sa_mse
+from torch_symbreak.symmetries import (
+    Canonicalizer,
+    CenterContent,
+    ConjugateFlip,
+    Element,
+    FixConjugateFlip,
+    FixGlobalPhase,
+    FixSign,
+    GlobalPhase,
+    Motion,
+    Product,
+    Rearrangement,
+    Scalar,
+    Sign,
+    Symmetry,
+    Translation,
+)
+from torch_symbreak.transforms import FromChannels, OnKeys, OnRealImag, RandomSymmetry, ToChannels
+
+__all__ = [
+    "Alignment",
+    "BraggCrystals",
+    "Canonicalizer",
+    "CenterContent",
+    "ComplexImages",
+    "ConjugateFlip",
+    "Element",
+    "ElementwiseSquare",
+    "FarField",
+    "FarFieldCanonicalizer",
+    "FixConjugateFlip",
+    "FixGlobalPhase",
+    "FixSign",
+    "ForwardModel",
+    "FromChannels",
+    "GaussianIntensity",
+    "GaussianPairs",
+    "GlobalPhase",
+    "Motion",
+    "OnKeys",
+    "OnRealImag",
+    "Product",
+    "RandomSymmetry",
+    "Rearrangement",
+    "Scalar",
+    "ScrambledDataset",
+    "Sign",
+    "SquareRoots",
+    "Symmetry",
+    "SymmetryBrokenDataset",
+    "ToChannels",
+    "Translation",
+    "__version__",
+    "align",
+    "check_finite",
+    "sa_mse",
+]

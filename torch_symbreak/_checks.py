@@ -1,0 +1,202 @@
+"""Argument checks and the layout of items, in one place.
+
+A target is ``(*batch, *channels, *event)``; an *item* is its ``(*channels, *event)`` part.
+The checks look at metadata only (never at values), so that transforms need no host synchronization;
+:func:`check_finite` is the one that looks at values.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Field = Literal["real", "complex"]
+
+#: Below this share of the largest value possible, a sum is rounding noise and decides nothing.
+TIE = 1e-6
+
+
+def describe(x: Any) -> str:
+    """Say what came: ``torch.float32 of shape (8, 2, 64, 64)`` or the name of the type."""
+    if isinstance(x, Tensor):
+        return f"{x.dtype} of shape {tuple(x.shape)}"
+    return f"a {type(x).__module__}.{type(x).__qualname__}".replace("a builtins.", "a ")
+
+
+def check_tensor(owner: str, x: Any, *, what: str = "target") -> None:
+    """Raise ``TypeError`` unless ``x`` is a floating-point or complex tensor."""
+    if not isinstance(x, Tensor):
+        if isinstance(x, (tuple, list, dict)):
+            hint = f"To run it on parts of a sample, wrap it: OnKeys({owner}(...), keys=...)."
+        elif type(x).__module__.partition(".")[0] == "numpy":
+            hint = "Convert it first: torch.from_numpy(x)."
+        elif type(x).__module__.startswith("PIL"):
+            hint = "Convert it first: torchvision.transforms.v2.functional.pil_to_tensor(x).float()."
+        else:
+            hint = "Convert it first: torch.as_tensor(x)."
+        raise TypeError(f"{owner} needs one torch.Tensor as {what}, but got {describe(x)}. {hint}")
+    if not (x.is_floating_point() or x.is_complex()):
+        raise TypeError(
+            f"{owner} needs a floating-point or complex {what}, but got {describe(x)}. "
+            "Convert it first: x.float() or x.to(torch.complex64)."
+        )
+
+
+def check_target(owner: str, x: Any, event_dims: int, channel_dims: int = 0) -> None:
+    """Raise unless ``x`` is a tensor of at least ``channel_dims + event_dims`` non-empty dimensions."""
+    check_tensor(owner, x)
+    dims = event_dims + channel_dims
+    if x.dim() < dims:
+        raise ValueError(
+            f"{owner} needs a target of at least {dims} dimensions "
+            f"(event_dims={event_dims}, channel_dims={channel_dims}), but got {describe(x)}. "
+            f"Pass event_dims={max(x.dim() - channel_dims, 0)} or give x the missing dimensions."
+        )
+    if 0 in x.shape[x.dim() - dims :]:
+        raise ValueError(
+            f"{owner} needs a non-empty event, but got {describe(x)}: one of its last {dims} dimensions is 0. "
+            "Empty batches are fine, empty items are not."
+        )
+
+
+def check_complex(owner: str, x: Tensor) -> None:
+    """Raise ``TypeError`` unless ``x`` is complex64 or complex128."""
+    if x.dtype not in (torch.complex64, torch.complex128):
+        raise TypeError(
+            f"{owner} needs a complex target (torch.complex64 or torch.complex128), but got {describe(x)}. "
+            "If two channels are real and imaginary parts, use FromChannels() first; "
+            "for real targets use FixSign."
+        )
+
+
+def check_real(owner: str, x: Tensor) -> None:
+    """Raise ``TypeError`` unless ``x`` is floating-point."""
+    if not x.is_floating_point():
+        raise TypeError(
+            f"{owner} needs a real target (torch.float32 or torch.float64), but got {describe(x)}. "
+            "For complex targets use FixGlobalPhase."
+        )
+
+
+def check_field(owner: str, x: Tensor, field: Field) -> None:
+    """Raise ``TypeError`` unless the dtype of ``x`` is that of the model's ``field``."""
+    if x.is_complex() != (field == "complex"):
+        other = "complex" if field == "real" else "real"
+        raise TypeError(f"{owner} has field={field!r}, but got {describe(x)}. For such objects use field={other!r}.")
+
+
+def check_dims(owner: str, event_dims: int, channel_dims: int, least: int) -> None:
+    """Raise unless ``event_dims >= least`` and ``channel_dims >= 0`` are integers."""
+    for name, value, low in (("event_dims", event_dims, least), ("channel_dims", channel_dims, 0)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{owner} needs an int as {name}, but got {value!r}.")
+        if value < low:
+            raise ValueError(f"{owner} needs {name} >= {low}, but got {value}.")
+
+
+def check_same_shape(owner: str, x: Any, reference: Any) -> None:
+    """Raise unless ``reference`` is a tensor with the shape, device and field of ``x``."""
+    check_tensor(owner, x, what="x")
+    check_tensor(owner, reference, what="reference")
+    if x.shape != reference.shape:
+        raise ValueError(
+            f"{owner} needs x and reference of one shape, but got {tuple(x.shape)} and {tuple(reference.shape)}. "
+            "To compare with one reference for all items, use reference.expand_as(x)."
+        )
+    if x.is_complex() != reference.is_complex():
+        raise TypeError(
+            f"{owner} needs x and reference both real or both complex, but got {x.dtype} and {reference.dtype}."
+        )
+
+
+def check_finite(x: Tensor, *, name: str = "x") -> Tensor:
+    """Return ``x`` if all its entries are finite, else name the items that are not.
+
+    Transforms never look at values (a NaN stays in its item); this is the check for the place where
+    data enter. It waits for the device.
+
+    Args:
+        x: Tensor of any dtype; an item is one index of its first dimension (the whole tensor if it
+            has only one).
+        name: How to call ``x`` in the message.
+
+    Raises:
+        ValueError: If an entry is NaN or infinite.
+
+    Example:
+        >>> import torch
+        >>> check_finite(torch.tensor([[1.0, 2.0], [float("nan"), 1.0]]))
+        Traceback (most recent call last):
+        ...
+        ValueError: x of shape (2, 2) has 1 NaN and 0 infinite entries, in items [1]. Mend or drop them.
+    """
+    check_tensor("check_finite", x, what=name)
+    good = torch.isfinite(x)
+    if not bool(good.all()):
+        nans = int(torch.isnan(x).sum())
+        if x.dim() < 2:
+            where = ""
+        else:
+            items = torch.nonzero(~good.flatten(1).all(1)).flatten().tolist()
+            more = f" and {len(items) - 10} more" if len(items) > 10 else ""
+            where = f", in items {items[:10]}{more}"
+        raise ValueError(
+            f"{name} of shape {tuple(x.shape)} has {nans} NaN and {int((~good).sum()) - nans} infinite "
+            f"entries{where}. Mend or drop them."
+        )
+    return x
+
+
+def batch_shape(x: Tensor, item_dims: int) -> torch.Size:
+    """The leading, batch part of the shape of ``x``."""
+    return x.shape[: x.dim() - item_dims]
+
+
+def flat_items(x: Tensor, item_dims: int) -> Tensor:
+    """Flatten every item: ``(*batch, *item)`` to ``(*batch, P)``; P = 1 for ``item_dims = 0``."""
+    batch = batch_shape(x, item_dims)
+    return x.reshape(*batch, math.prod(x.shape[len(batch) :]))
+
+
+def per_item(value: Tensor, item_dims: int) -> Tensor:
+    """Give a ``(*batch,)`` tensor ``item_dims`` trailing dimensions of size 1, to broadcast over items."""
+    return value.reshape(*value.shape, *[1] * item_dims)
+
+
+def real_parts(x: Tensor) -> tuple[Tensor, ...]:
+    """``(re, im)`` of a complex tensor, ``(x,)`` of a real one."""
+    return (x.real, x.imag) if x.is_complex() else (x,)
+
+
+def power(x: Tensor) -> Tensor:
+    """``re² + im²``: as ``abs() ** 2``, without the root and with a gradient at 0."""
+    return sum(part.square() for part in real_parts(x))  # type: ignore[return-value]
+
+
+def unit_scale(x: Tensor, item_dims: int) -> Tensor:
+    """Divide every item by its largest ``|re|`` or ``|im|``, so that its squares neither under- nor overflow."""
+    flat = flat_items(x, item_dims)
+    peak = torch.stack([part.abs().amax(-1) for part in real_parts(flat)]).amax(0)
+    return x / per_item(torch.where(peak > 0, peak, 1), item_dims)
+
+
+def wide(x: Tensor) -> torch.dtype:
+    """The dtype in which decisions about ``x`` are taken: double precision, single on a device that has no double."""
+    if x.device.type == "mps":
+        return torch.complex64 if x.is_complex() else torch.float32
+    return torch.complex128 if x.is_complex() else torch.float64
+
+
+def resolved(x: Tensor) -> Tensor:
+    """Resolve lazy conj/neg bits: with ``DataLoader`` workers an unresolved one is lost silently."""
+    return x.resolve_conj().resolve_neg()
+
+
+def uniform(shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None) -> Tensor:
+    """Draw from U[0, 1) in float64 where the generator lives, and move it to ``device``."""
+    source = device if generator is None else generator.device
+    dtype = torch.float32 if source.type == "mps" else torch.float64
+    return torch.rand(shape, dtype=dtype, generator=generator, device=source).to(device)

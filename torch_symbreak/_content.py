@@ -1,0 +1,124 @@
+"""The content box: where an item's entries exceed a threshold relative to its largest entry.
+
+On an axis with zero padding the box is the interval ``[lo, lo + length)``; on a periodic axis it is the
+shortest arc that covers the content, which may wrap. Its center, ``lo + (length - 1) / 2``, may be a half-integer.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torch_symbreak._checks import flat_items, power, unit_scale
+
+#: ``False``: no axis is periodic; ``True``: all are; a detector shape: axis a is where M_a = N_a.
+Wrap = bool | tuple[int, ...]
+
+
+class Box(NamedTuple):
+    """The content box of every item; ``lo`` and ``length`` are int64 of shape (*batch, d)."""
+
+    lo: Tensor
+    length: Tensor
+
+    @property
+    def ends(self) -> Tensor:
+        """``lo + hi``: twice the center, an integer."""
+        return 2 * self.lo + self.length - 1
+
+
+def wrapped_axes(wrap: Wrap, event: tuple[int, ...]) -> tuple[bool, ...]:
+    """Which axes of a frame of shape ``event`` are periodic."""
+    if isinstance(wrap, bool):
+        return (wrap,) * len(event)
+    return tuple(m == n for m, n in zip(wrap, event, strict=True))
+
+
+def check_content_options(owner: str, event_dims: int, threshold: float, wrap: Wrap) -> None:
+    """Raise unless ``0 <= threshold < 1`` and ``wrap`` is a bool or a shape of ``event_dims`` axes."""
+    if not 0 <= threshold < 1:
+        raise ValueError(f"{owner} needs 0 <= threshold < 1, relative to the largest magnitude, but got {threshold}.")
+    if not isinstance(wrap, bool) and (not isinstance(wrap, tuple) or len(wrap) != event_dims):
+        raise ValueError(
+            f"{owner} needs wrap=True, wrap=False or the detector's shape as a tuple of {event_dims} ints, "
+            f"but got {wrap!r}."
+        )
+
+
+def _profiles(x: Tensor, event_dims: int, channel_dims: int) -> list[Tensor]:
+    """Per axis the largest squared magnitude of every line, relative to the item's largest: (*batch, N_a) each."""
+    squares = power(unit_scale(x.detach(), event_dims + channel_dims))
+    if channel_dims:
+        channels = range(squares.dim() - event_dims - channel_dims, squares.dim() - event_dims)
+        squares = squares.amax(tuple(channels))
+    peak = flat_items(squares, event_dims).amax(-1, keepdim=True)
+    # A zero item has no peak, hence no content; a NaN stays NaN and exceeds nothing.
+    peak = torch.where(peak == 0, 1, peak)
+    axes = range(-event_dims, 0)
+    return [
+        (squares.amax([other for other in axes if other != axis]) if event_dims > 1 else squares) / peak
+        for axis in axes
+    ]
+
+
+def _interval(content: Tensor) -> tuple[Tensor, Tensor]:
+    """First content index and length, (*batch,); the whole axis where there is no content."""
+    size = content.shape[-1]
+    lo = content.to(torch.int8).argmax(-1)
+    hi = size - 1 - content.flip(-1).to(torch.int8).argmax(-1)
+    some = content.any(-1)
+    return torch.where(some, lo, 0), torch.where(some, hi - lo + 1, size)
+
+
+def _arc(content: Tensor) -> tuple[Tensor, Tensor]:
+    """Start and length of the shortest covering arc; the whole axis where the longest gap is not unique."""
+    size = content.shape[-1]
+    index = torch.arange(2 * size, device=content.device)
+    seen = torch.where(torch.cat([content, content], -1), index, -1).cummax(-1).values
+    # The gap before a content index n is what lies between it and the content index before it, one turn back.
+    gap = torch.where(content, index[size:] - seen[..., size - 1 : -1] - 1, -1)
+    longest, lo = gap.max(-1)
+    unique = (longest > 0) & ((gap == longest[..., None]).sum(-1) == 1)
+    return torch.where(unique, lo, 0), torch.where(unique, size - longest, size)
+
+
+def content_box(x: Tensor, event_dims: int, channel_dims: int, threshold: float, wrap: Wrap) -> Box:
+    """Return the content box of every item of ``x``, shape (*batch, *channels, *event).
+
+    An item without content (all zero, or NaN) has the whole frame as its box, and so has, along a periodic axis,
+    an item whose longest gap is not unique: a translation tie.
+    """
+    periodic = wrapped_axes(wrap, x.shape[x.dim() - event_dims :])
+    pairs = [
+        (_arc if turns else _interval)(profile > threshold**2)
+        for profile, turns in zip(_profiles(x, event_dims, channel_dims), periodic, strict=True)
+    ]
+    return Box(*(torch.stack(part, -1) for part in zip(*pairs, strict=True)))
+
+
+def box_margin(x: Tensor, event_dims: int, channel_dims: int, threshold: float, wrap: Wrap) -> Tensor:
+    """Return how far the lines that fix the box are from the threshold, (*batch,) in [0, 1].
+
+    A line whose largest magnitude is m (relative to the item's) is ``|m - threshold| / (m + threshold)`` away.
+    The lines that count are the box's first and last and those outside; on a periodic axis all, since any could
+    open or close a gap. A translation tie and an item without content have margin 0.
+    """
+    periodic = wrapped_axes(wrap, x.shape[x.dim() - event_dims :])
+    margins = []
+    for profile, turns in zip(_profiles(x, event_dims, channel_dims), periodic, strict=True):
+        magnitude = profile.sqrt()
+        total = magnitude + threshold
+        distance = torch.where(total > 0, (magnitude - threshold).abs() / total, 1)
+        content = profile > threshold**2
+        lo, length = (_arc if turns else _interval)(content)
+        if turns:
+            unique = length < profile.shape[-1]
+        else:
+            index = torch.arange(profile.shape[-1], device=x.device)
+            inner = (index > lo[..., None]) & (index < (lo + length - 1)[..., None])
+            distance = torch.where(inner, 1, distance)
+            unique = content.any(-1)
+        margins.append(torch.where(unique, distance.amin(-1), 0))
+    return torch.stack(margins).amin(0)

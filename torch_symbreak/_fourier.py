@@ -1,0 +1,40 @@
+"""Fourier conventions, in one place: ``torch.fft``, unnormalized forward, zero-padding at the end, index 0 is DC."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from torch_symbreak._checks import power
+
+
+def detector_shape(frame: Sequence[int], oversampling: float) -> tuple[int, ...]:
+    """``M = ceil(s N - 1e-9)`` per axis: the guard keeps 1.1 * 10 from becoming 12."""
+    return tuple(math.ceil(oversampling * n - 1e-9) for n in frame)
+
+
+def diffraction(x: Tensor, shape: Sequence[int], norm: str, centered: bool) -> Tensor:
+    """``|F x|²`` over the last ``len(shape)`` dimensions, zero-padded to ``shape``."""
+    dims = tuple(range(-len(shape), 0))
+    if x.is_complex():
+        intensity = power(torch.fft.fftn(x, s=tuple(shape), dim=dims, norm=norm))
+    else:
+        # |F(-k)| = |F(k)| for real x: the missing half is the mirror image, k -> -k modulo M, of the half at hand.
+        half = power(torch.fft.rfftn(x, s=tuple(shape), dim=dims, norm=norm))
+        mirror = half[..., 1 : (shape[-1] + 1) // 2].flip(dims)
+        if len(shape) > 1:
+            mirror = mirror.roll([1] * (len(shape) - 1), dims[:-1])
+        intensity = torch.cat([half, mirror], -1)
+    return torch.fft.fftshift(intensity, dim=dims) if centered else intensity
+
+
+def correlate(x: Tensor, reference: Tensor, shape: Sequence[int], *, flipped: bool) -> Tensor:
+    """``sum_n (g . x)(n) conj(r(n))`` for every shift t modulo ``shape``; g flips and conjugates if ``flipped``."""
+    dims = tuple(range(-len(shape), 0))
+    fx = torch.fft.fftn(x, s=tuple(shape), dim=dims)
+    fr = torch.fft.fftn(reference, s=tuple(shape), dim=dims)
+    found = torch.fft.ifftn(fr * (fx if flipped else fx.conj()), dim=dims).conj().resolve_conj()
+    return found if x.is_complex() else found.real

@@ -1,0 +1,62 @@
+"""Counter-based random numbers: the j-th number of item i is a function of (seed, i, j) alone.
+
+A torch generator is a stream: to make item i alone it must be seeded anew for every item, one by one (and on the CPU
+with 32 bits only). SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) makes a whole batch at once, on any device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_GAMMA = 0x9E3779B97F4A7C15
+_MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+
+
+def _signed(value: int) -> int:
+    """The int64 with the same 64 bits; torch's int64 products wrap around, as the generator needs."""
+    value &= 2**64 - 1
+    return value - 2**64 if value >= 2**63 else value
+
+
+def _mix(z: Tensor) -> Tensor:
+    for bits, factor in _MIX:
+        z = (z ^ _logical_shift(z, bits)) * _signed(factor)
+    return z ^ _logical_shift(z, 31)
+
+
+def _logical_shift(z: Tensor, bits: int) -> Tensor:
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _keys(seed: int, index: Tensor) -> Tensor:
+    """64 bits per item; two rounds, so that neighbouring seeds and indices share no stream."""
+    start = _mix(torch.full_like(index, _signed(seed + _GAMMA)))
+    return _mix(start + index * _signed(_GAMMA))
+
+
+def item_seed(seed: int, index: int) -> int:
+    """A seed in [0, 2^32) for one item's ``torch.Generator``, for what only a generator can draw."""
+    return int(_keys(seed, torch.tensor(index))) & (2**32 - 1)
+
+
+def item_uniform(seed: int, index: Tensor, shape: Sequence[int], *, stream: int = 0) -> Tensor:
+    """U[0, 1) numbers of every item: index (B,) int64 to (B, *shape) float64, on the device of ``index``.
+
+    Different ``stream`` numbers give independent draws for the same items.
+    """
+    count = math.prod(shape)
+    keys = _mix(_keys(seed, index) ^ _signed((stream + 1) * _MIX[1][1]))
+    steps = torch.arange(1, count + 1, device=index.device) * _signed(_GAMMA)
+    bits = _mix(keys[:, None] + steps)
+    return (_logical_shift(bits, 11).double() * 2.0**-53).reshape(len(index), *shape)
+
+
+def item_normal(seed: int, index: Tensor, shape: Sequence[int], *, stream: int = 0) -> Tensor:
+    """N(0, 1) numbers of every item, (B, *shape) float64."""
+    # Half a step off 0, so that the logarithm's tail stays finite on both sides.
+    u = item_uniform(seed, index, shape, stream=stream) + 2.0**-54
+    return torch.special.ndtri(u)

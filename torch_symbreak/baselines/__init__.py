@@ -1,0 +1,5 @@
+"""What the library is compared with."""
+
+from torch_symbreak.baselines.literal import LiteralAlgorithm2
+
+__all__ = ["LiteralAlgorithm2"]

@@ -1,0 +1,15 @@
+"""Data sets: synthetic pairs, complex images, and wrappers for a user's own."""
+
+from torch_symbreak.datasets.crystals import BraggCrystals
+from torch_symbreak.datasets.images import ComplexImages
+from torch_symbreak.datasets.synthetic import GaussianPairs, SquareRoots
+from torch_symbreak.datasets.wrappers import ScrambledDataset, SymmetryBrokenDataset
+
+__all__ = [
+    "BraggCrystals",
+    "ComplexImages",
+    "GaussianPairs",
+    "ScrambledDataset",
+    "SquareRoots",
+    "SymmetryBrokenDataset",
+]

@@ -1,0 +1,74 @@
+"""What all data sets share: items made in batches, and samples as lists."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from torch_symbreak.forward import ForwardModel
+
+Transform = Callable[[Any], Any]
+
+
+def check_index(index: int, size: int) -> int:
+    """Return the index counted from 0, or raise ``IndexError`` (which ends a ``for`` loop over a data set)."""
+    if not -size <= index < size:
+        raise IndexError(f"index {index} is outside a data set of {size} items")
+    return index % size
+
+
+class Pairs(Dataset[tuple[Any, Any]]):
+    """A synthetic data set of pairs (y, x), made on the fly: item i is a function of (seed, i) alone.
+
+    A subclass says how to make the objects of a batch of indices; the forward model measures them.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        forward: ForwardModel,
+        seed: int,
+        transform: Transform | None,
+        target_transform: Transform | None,
+        device: torch.device | str,
+    ) -> None:
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            raise ValueError(f"{type(self).__name__} needs a size >= 0, but got {size!r}.")
+        self.size = size
+        self.forward_model = forward
+        self.seed = seed
+        self.transform = transform
+        self.target_transform = target_transform
+        self.device = torch.device(device)
+
+    def __len__(self) -> int:
+        return self.size
+
+    @abstractmethod
+    def objects(self, index: Tensor) -> Tensor:
+        """Make the objects of the items ``index``, (B,) int64 on :attr:`device`: (B, *event)."""
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Make measurements and objects of many items at once, before any transform: (B, ...) each."""
+        index = torch.tensor([check_index(i, self.size) for i in indices], dtype=torch.int64, device=self.device)
+        x = self.objects(index)
+        with torch.no_grad():
+            return self.forward_model(x), x
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
+        y, x = self.batch(indices)
+        return [self._transformed(*pair) for pair in zip(y.unbind(0), x.unbind(0), strict=True)]
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return self.__getitems__([index])[0]
+
+    def _transformed(self, y: Tensor, x: Tensor) -> tuple[Any, Any]:
+        return (
+            y if self.transform is None else self.transform(y),
+            x if self.target_transform is None else self.target_transform(x),
+        )

@@ -1,0 +1,127 @@
+"""Complex objects made of any image data set: one image is the magnitude, another the phase."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_symbreak._checks import check_finite, describe
+from torch_symbreak._random import item_uniform
+from torch_symbreak.datasets.base import Pairs, Transform
+from torch_symbreak.forward import FarField
+
+
+def as_gray(image: Any) -> Tensor:
+    """Read one image as a float32 matrix in [0, 1]: a tensor (H, W) or (C, H, W), an array (H, W) or (H, W, C), or PIL.
+
+    Integer images are divided by the largest value of their type; color is averaged (an alpha channel is dropped).
+    """
+    if isinstance(image, Tensor):
+        pixels = image.unsqueeze(0) if image.dim() == 2 else image
+    else:
+        array = np.array(image)
+        if array.dtype == object or array.ndim not in (2, 3):
+            raise TypeError(
+                f"ComplexImages needs images (a tensor (C, H, W), an array (H, W, C) or a PIL image), but got "
+                f"{describe(image)}. If samples are dicts, pass a data set of their images."
+            )
+        pixels = torch.from_numpy(array if array.ndim == 2 else np.moveaxis(array, -1, 0))
+        pixels = pixels.unsqueeze(0) if pixels.dim() == 2 else pixels
+    if pixels.dim() != 3 or pixels.is_complex():
+        raise ValueError(
+            f"ComplexImages needs real images of shape (H, W) or (C, H, W), but got {describe(pixels)}."
+        )
+    if pixels.dtype == torch.bool:
+        pixels = pixels.to(torch.uint8) * 255
+    if not pixels.is_floating_point():
+        pixels = pixels.double() / torch.iinfo(pixels.dtype).max
+    colors = pixels.shape[0] - (pixels.shape[0] in (2, 4))
+    return pixels[:colors].mean(0).float()
+
+
+class ComplexImages(Pairs):
+    """Pairs (y, x): far-field diffraction and a complex object made of two images of a data set.
+
+    ``x = m exp(i (p - 1/2) phase)``: m, in [0, 1], is image i; p another image, drawn by (seed, i). The object lies in
+    the middle of its frame, at ``(N - L) // 2``, zero around it.
+
+    Shape: y (M_1, M_2) float32, x (N_1, N_2) complex64.
+
+    Args:
+        images: A data set of images or (image, label) pairs, such as torchvision's, or an array or tensor of images:
+            (n, H, W), (n, C, H, W) as a tensor, (n, H, W, C) as an array. Integers are scaled to [0, 1], color averaged.
+        frame: The frame (N_1, N_2), at least as large as the images. Default: the size of image 0.
+        forward: The model. Default ``FarField(2)``.
+        phase: Range of the phase, in radians. Default pi: phases in [-pi/2, pi/2].
+        seed: Which image is whose phase. Default 0.
+        transform: For y, per sample. Default: none.
+        target_transform: For x, per sample; ``forward.canonicalizer()`` breaks the symmetry. Default: none.
+        device: Where items are put. Default "cpu".
+
+    Raises:
+        ValueError: If an image is larger than the frame, or not finite.
+        TypeError: If an item is no image.
+
+    Example:
+        >>> import torch
+        >>> pairs = ComplexImages(torch.rand(10, 8, 8), frame=(12, 12))
+        >>> y, x = pairs[0]
+        >>> y.shape, x.shape, len(pairs)
+        (torch.Size([24, 24]), torch.Size([12, 12]), 10)
+    """
+
+    def __init__(
+        self,
+        images: Any,
+        *,
+        frame: Sequence[int] | None = None,
+        forward: FarField | None = None,
+        phase: float = math.pi,
+        seed: int = 0,
+        transform: Transform | None = None,
+        target_transform: Transform | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(
+            len(images), FarField(2) if forward is None else forward, seed, transform, target_transform, device
+        )
+        if self.size == 0:
+            raise ValueError("ComplexImages needs at least one image, but got an empty data set.")
+        self.images = images
+        self.phase = phase
+        self.frame = tuple(self._image(0).shape) if frame is None else tuple(frame)
+        if len(self.frame) != 2:
+            raise ValueError(f"ComplexImages needs a frame (N1, N2), but got {self.frame}.")
+
+    def _image(self, index: int) -> Tensor:
+        sample = self.images[index]
+        image = sample[0] if isinstance(sample, (tuple, list)) else sample
+        return check_finite(as_gray(image), name=f"image {index}")
+
+    def _framed(self, index: int) -> tuple[Tensor, Tensor]:
+        image = self._image(index)
+        lo = [(n - size) // 2 for n, size in zip(self.frame, image.shape, strict=True)]
+        if min(lo) < 0:
+            raise ValueError(
+                f"ComplexImages has image {index} of shape {tuple(image.shape)} and a frame {self.frame}. "
+                "Resize or crop the images (torchvision.transforms.v2.Resize), or pass a larger frame."
+            )
+        framed, where = torch.zeros(2, *self.frame).unbind(0)
+        inside = tuple(slice(start, start + size) for start, size in zip(lo, image.shape, strict=True))
+        framed[inside] = image
+        where[inside] = 1
+        return framed, where
+
+    def objects(self, index: Tensor) -> Tensor:
+        # Any image but the item's own: a step of 1 to n - 1 from it.
+        drawn = item_uniform(self.seed, index, ()) * (self.size - 1)
+        partner = (index + 1 + drawn.long()) % self.size
+        magnitude, _ = zip(*(self._framed(i) for i in index.tolist()), strict=True)
+        phase, where = zip(*(self._framed(i) for i in partner.tolist()), strict=True)
+        angle = (torch.stack(phase) - 0.5) * self.phase * torch.stack(where)
+        return torch.polar(torch.stack(magnitude), angle).to(self.device)

@@ -1,0 +1,266 @@
+"""Far-field phase retrieval (plane-wave coherent diffraction imaging): ``Y = |F X|²``."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_symbreak._checks import (
+    Field,
+    batch_shape,
+    check_dims,
+    check_field,
+    check_target,
+    resolved,
+)
+from torch_symbreak._content import Wrap, box_margin, content_box
+from torch_symbreak._fourier import detector_shape, diffraction
+from torch_symbreak.forward.base import ForwardModel
+from torch_symbreak.symmetries import (
+    Canonicalizer,
+    ConjugateFlip,
+    Element,
+    FixGlobalPhase,
+    FixSign,
+    GlobalPhase,
+    Product,
+    Sign,
+    Translation,
+)
+from torch_symbreak.symmetries.conjugate_flip import flip_decision, flip_scores
+from torch_symbreak.symmetries.translation import centering_target
+
+
+class FarFieldCanonicalizer(Canonicalizer[Product]):
+    """Break translation, conjugate flip and global phase (real objects: sign) at once.
+
+    Equal to ``Compose([CenterContent(), FixConjugateFlip(), FixGlobalPhase()])`` in any order, but the content box is
+    found once and all three are applied with one gather. Obtain it from :meth:`FarField.canonicalizer`.
+
+    Ties: those of the three transforms; each leaves the item as it is in its own respect. :meth:`margins` gives the
+    three margins by name, :meth:`margin` the smallest.
+
+    Shape: (*batch, *channels, *event) to the same; :meth:`element` an :class:`Element` (flipped, shift, scalar).
+
+    Args:
+        event_dims: Trailing dimensions of one object. Default 2.
+        channel_dims: Dimensions before the event that share one element. Default 0.
+        threshold: Content exceeds this, relative to the item's largest magnitude. Default 1e-4.
+        wrap: True for M = N, False with zero padding, or the detector's shape. Default False.
+        field: "complex" (default) or "real" objects.
+
+    Raises:
+        TypeError: If the dtype of the target does not fit ``field``.
+
+    Example: every point of an orbit goes to one.
+        >>> import torch
+        >>> from torch_symbreak import FarField, RandomSymmetry
+        >>> model = FarField(2)
+        >>> fix = model.canonicalizer()
+        >>> x = torch.nn.functional.pad(torch.randn(3, 4, 6, dtype=torch.complex64), (1, 1, 2, 2))
+        >>> torch.allclose(fix(RandomSymmetry(model.symmetries)(x)), fix(x), atol=1e-5)
+        True
+
+    References: Zhang et al., arXiv 2403.15448, Algorithm 2, made exact.
+    """
+
+    def __init__(
+        self,
+        event_dims: int = 2,
+        *,
+        channel_dims: int = 0,
+        threshold: float = 1e-4,
+        wrap: Wrap = False,
+        field: Field = "complex",
+    ) -> None:
+        if field not in ("complex", "real"):
+            raise ValueError(f'FarFieldCanonicalizer needs field="complex" or field="real", but got {field!r}.')
+        translation = Translation(event_dims, channel_dims=channel_dims, threshold=threshold, wrap=wrap)
+        flip = ConjugateFlip(event_dims, channel_dims=channel_dims, threshold=threshold, wrap=wrap)
+        fix_scalar: FixGlobalPhase | FixSign = (
+            FixGlobalPhase(event_dims, channel_dims=channel_dims)
+            if field == "complex"
+            else FixSign(event_dims, channel_dims=channel_dims)
+        )
+        super().__init__(Product([translation, flip, fix_scalar.symmetry]))
+        self.field: Field = field
+        self._translation = translation
+        self._fix_scalar = fix_scalar
+
+    def check(self, x: Any) -> None:
+        super().check(x)
+        check_field(type(self).__name__, x, self.field)
+
+    def _box_options(self) -> tuple[int, int, float, Wrap]:
+        group = self._translation
+        return group.event_dims, group.channel_dims, group.threshold, group.wrap
+
+    def element(self, x: Tensor) -> Element:
+        self.check(x)
+        event_dims, channel_dims = self.symmetry.event_dims, self.symmetry.channel_dims
+        box = content_box(x, *self._box_options())
+        flipped = flip_decision(flip_scores(x, box, event_dims, channel_dims))
+        target = centering_target(box, x.shape[x.dim() - event_dims :])
+        # The box [lo, hi] lands on [target, target + L): t = target - lo, or target + hi when flipped.
+        shift = torch.where(flipped[..., None], target + box.lo + box.length - 1, target - box.lo)
+        scalar = self._fix_scalar.element(x)
+        return Element(flipped, shift, resolved(torch.where(flipped, scalar.conj(), scalar)))
+
+    def margins(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the margin of each symmetry by name, (*batch,) each, in [0, 1]; 0 at a tie."""
+        self.check(x)
+        event_dims, channel_dims = self.symmetry.event_dims, self.symmetry.channel_dims
+        scores = flip_scores(x, content_box(x, *self._box_options()), event_dims, channel_dims)
+        box = box_margin(x, *self._box_options())
+        return {
+            "translation": box,
+            "conjugate_flip": scores[..., 0].abs().to(box.dtype),
+            "global_phase" if self.field == "complex" else "sign": self._fix_scalar.margin(x),
+        }
+
+    def margin(self, x: Tensor) -> Tensor:
+        return torch.stack(list(self.margins(x).values())).amin(0)
+
+    def __repr__(self) -> str:
+        group = self._translation
+        return (
+            f"FarFieldCanonicalizer(event_dims={group.event_dims}, channel_dims={group.channel_dims}, "
+            f"threshold={group.threshold!r}, wrap={group.wrap!r}, field={self.field!r})"
+        )
+
+
+class FarField(ForwardModel):
+    """Measure the far-field diffraction intensity ``Y = |F X|²``, F the oversampled discrete Fourier transform.
+
+    The object is zero-padded at its end to the detector's shape; ``|F|²`` does not depend on where. Its symmetries are
+    translation inside the frame, the conjugate flip, and a global phase (real objects: a sign). Where the detector
+    has the shape of the frame, M = N, the model is periodic, and so are its translations.
+
+    Convention: ``torch.fft``, unnormalized unless ``norm`` says otherwise; zero frequency at index 0 unless
+    ``centered``; ``oversampling`` is linear (the ratio that counts pixels, as the diffraction literature has it, is
+    its d-th power).
+
+    Shape: (*batch, *event) to (*batch, M_1, ..., M_d), real, in units of the object's squared.
+
+    Args:
+        event_dims: Dimensions d of one object: 1 signals, 2 images, 3 volumes. Default 2.
+        oversampling: M = ceil(s N - 1e-9) along each axis, s >= 1. Default 2.
+        shape: The detector's shape (M_1, ..., M_d) instead.
+        field: "complex" (default) or "real" objects; real ones take the cheaper real transform.
+        norm: "backward" (default), "ortho" or "forward", as in ``torch.fft``.
+        centered: Put the zero frequency in the middle, index M // 2. Default False.
+        chunk_size: Objects per Fourier transform, to bound memory. Default: all at once.
+
+    Raises:
+        TypeError: If the dtype of the object does not fit ``field``.
+        ValueError: If ``oversampling < 1``, or the detector is smaller than the frame.
+
+    Warns:
+        UserWarning: If M < 2 N - 1 along an axis: recovery is then not unique, even up to the symmetries.
+
+    Example: a shifted, flipped and rotated object has the same diffraction pattern.
+        >>> import torch
+        >>> model = FarField(1)
+        >>> x = torch.tensor([1.0, 2.0 + 1.0j, 3.0, 0.0])
+        >>> twin = 1j * torch.tensor([0.0, 3.0, 2.0 - 1.0j, 1.0])
+        >>> torch.allclose(model(x), model(twin), atol=1e-4)
+        True
+
+    References: Zhang et al., arXiv 2403.15448; the talk, "A realistic example: far-field phase retrieval".
+    """
+
+    def __init__(
+        self,
+        event_dims: int = 2,
+        *,
+        oversampling: float = 2.0,
+        shape: Sequence[int] | None = None,
+        field: Field = "complex",
+        norm: str = "backward",
+        centered: bool = False,
+        chunk_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_dims("FarField", event_dims, 0, least=1)
+        if not oversampling >= 1:
+            raise ValueError(
+                f"FarField needs oversampling >= 1, but got {oversampling}. It is linear, M = s N along each axis; "
+                "2.0 makes recovery unique up to the symmetries, 1.0 is the periodic model."
+            )
+        if shape is not None and len(shape) != event_dims:
+            raise ValueError(f"FarField needs a shape of {event_dims} ints, but got {tuple(shape)}.")
+        if field not in ("complex", "real"):
+            raise ValueError(f'FarField needs field="complex" or field="real", but got {field!r}.')
+        if norm not in ("backward", "ortho", "forward"):
+            raise ValueError(f'FarField needs norm="backward", "ortho" or "forward", but got {norm!r}.')
+        if chunk_size is not None and chunk_size < 1:
+            raise ValueError(f"FarField needs chunk_size >= 1 or None, but got {chunk_size}.")
+        self.event_dims = event_dims
+        self.oversampling = oversampling
+        self.shape = None if shape is None else tuple(shape)
+        self.field: Field = field
+        self.norm = norm
+        self.centered = centered
+        self.chunk_size = chunk_size
+
+    @property
+    def wrap(self) -> Wrap:
+        """Which axes are periodic: all, none, or those where the given detector's M equals the frame's N."""
+        return self.shape if self.shape is not None else self.oversampling == 1
+
+    @property
+    def symmetries(self) -> tuple[Translation, ConjugateFlip, GlobalPhase | Sign]:
+        d = self.event_dims
+        scalar = GlobalPhase(d) if self.field == "complex" else Sign(d)
+        return Translation(d, wrap=self.wrap), ConjugateFlip(d, wrap=self.wrap), scalar
+
+    def canonicalizer(self, *, channel_dims: int = 0, threshold: float = 1e-4) -> FarFieldCanonicalizer:
+        """The transform that breaks all symmetries at once.
+
+        Args:
+            channel_dims: Dimensions before the event that share one element. Default 0.
+            threshold: Content exceeds this, relative to the item's largest magnitude. Default 1e-4.
+        """
+        return FarFieldCanonicalizer(
+            self.event_dims, channel_dims=channel_dims, threshold=threshold, wrap=self.wrap, field=self.field
+        )
+
+    def detector_shape(self, frame: Sequence[int]) -> tuple[int, ...]:
+        """The shape (M_1, ..., M_d) on which objects in a frame (N_1, ..., N_d) are measured."""
+        frame = tuple(frame)
+        shape = self.shape if self.shape is not None else detector_shape(frame, self.oversampling)
+        if any(m < n for m, n in zip(shape, frame, strict=True)):
+            raise ValueError(f"FarField needs a detector of at least the frame's shape {frame}, but got {shape}.")
+        if any(m < 2 * n - 1 for m, n in zip(shape, frame, strict=True)) and not torch.compiler.is_compiling():
+            warnings.warn(
+                f"FarField measures a frame of shape {frame} on a detector of shape {shape}: below 2 N - 1 along an "
+                "axis recovery is not unique, even up to the symmetries. Use oversampling=2.",
+                stacklevel=3,
+            )
+        return shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_target("FarField", x, self.event_dims)
+        check_field("FarField", x, self.field)
+        if x.dtype in (torch.float16, torch.bfloat16):
+            x = x.float()  # half-precision transforms fail on CPU and for sizes that are no powers of two
+        frame = x.shape[x.dim() - self.event_dims :]
+        shape = self.detector_shape(frame)
+        batch = batch_shape(x, self.event_dims)
+        items = x.reshape(math.prod(batch), *frame)
+        if len(items) == 0:
+            return x.real.new_zeros(*batch, *shape)
+        chunks = items.split(self.chunk_size or len(items))
+        measured = [diffraction(chunk, shape, self.norm, self.centered) for chunk in chunks]
+        return (measured[0] if len(measured) == 1 else torch.cat(measured)).reshape(*batch, *shape)
+
+    def extra_repr(self) -> str:
+        return (
+            f"event_dims={self.event_dims}, oversampling={self.oversampling}, shape={self.shape}, "
+            f"field={self.field!r}, norm={self.norm!r}, centered={self.centered}, chunk_size={self.chunk_size}"
+        )

@@ -1,0 +1,25 @@
+"""Symmetries and their canonicalizers, one file each, on the contract of :mod:`torch_symbreak.symmetries.base`."""
+
+from torch_symbreak.symmetries.base import Canonicalizer, Element, Motion, Product, Rearrangement, Scalar, Symmetry
+from torch_symbreak.symmetries.conjugate_flip import ConjugateFlip, FixConjugateFlip
+from torch_symbreak.symmetries.global_phase import FixGlobalPhase, GlobalPhase
+from torch_symbreak.symmetries.sign import FixSign, Sign
+from torch_symbreak.symmetries.translation import CenterContent, Translation
+
+__all__ = [
+    "Canonicalizer",
+    "CenterContent",
+    "ConjugateFlip",
+    "Element",
+    "FixConjugateFlip",
+    "FixGlobalPhase",
+    "FixSign",
+    "GlobalPhase",
+    "Motion",
+    "Product",
+    "Rearrangement",
+    "Scalar",
+    "Sign",
+    "Symmetry",
+    "Translation",
+]

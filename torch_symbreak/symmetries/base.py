@@ -1,0 +1,447 @@
+"""The contract: what a symmetry is, what a canonicalizer is, and how symmetries compose.
+
+A :class:`Symmetry` is a group with an action; a :class:`Canonicalizer` chooses one element per item, the one that
+takes the item to the canonical point of its orbit. Content is looked at once, in ``Canonicalizer.element``;
+``Symmetry.act`` never looks at content, so that an element found on one tensor can move another.
+
+Two kinds of symmetry share their algebra: a :class:`Rearrangement` moves entries (shifts and conjugate flips), a
+:class:`Scalar` multiplies an item by a unit number. Any other symmetry implements :class:`Symmetry` itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from torch_symbreak._checks import (
+    TIE,
+    batch_shape,
+    check_dims,
+    check_target,
+    flat_items,
+    per_item,
+    power,
+    resolved,
+    uniform,
+    wide,
+)
+from torch_symbreak._content import Wrap, check_content_options, content_box, wrapped_axes
+
+S = TypeVar("S", bound="Symmetry")
+
+
+@dataclass(frozen=True)
+class Symmetry(ABC):
+    """A group that acts on targets of shape (*batch, *channels, *event), one element per item.
+
+    An element is a tensor or a named tuple of tensors with the batch shape in front. To add a symmetry, implement the
+    four methods; the laws of :mod:`torch_symbreak.testing` then tell whether it is one.
+    """
+
+    event_dims: int
+    _: KW_ONLY
+    channel_dims: int = 0
+
+    def __post_init__(self) -> None:
+        check_dims(type(self).__name__, self.event_dims, self.channel_dims, least=0)
+
+    @property
+    def item_dims(self) -> int:
+        """How many trailing dimensions make one item: ``channel_dims + event_dims``."""
+        return self.channel_dims + self.event_dims
+
+    def check(self, x: Any) -> None:
+        """Raise unless the group can act on ``x`` (metadata only)."""
+        check_target(type(self).__name__, x, self.event_dims, self.channel_dims)
+
+    @abstractmethod
+    def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Any:
+        """Draw one admissible element per item (a shift may not push content out of its frame)."""
+
+    @abstractmethod
+    def act(self, g: Any, x: Tensor) -> Tensor:
+        """Return ``g . x``; never looks at content."""
+
+    @abstractmethod
+    def inverse(self, g: Any) -> Any:
+        """Return the element with ``act(inverse(g), act(g, x)) == x``."""
+
+    @abstractmethod
+    def compose(self, g2: Any, g1: Any) -> Any:
+        """Return the element with ``act(compose(g2, g1), x) == act(g2, act(g1, x))``."""
+
+
+class Canonicalizer(nn.Module, Generic[S]):
+    """Chooses, per item, the element that takes it to the canonical point of its orbit.
+
+    Stateless: no parameters, no buffers, so that it works on any device without being moved there.
+    """
+
+    symmetry: S
+
+    def __init__(self, symmetry: S) -> None:
+        super().__init__()
+        self.symmetry = symmetry
+
+    def check(self, x: Any) -> None:
+        """Raise unless ``x`` can be canonicalized (metadata only)."""
+        check_target(type(self).__name__, x, self.symmetry.event_dims, self.symmetry.channel_dims)
+
+    @abstractmethod
+    def element(self, x: Tensor) -> Any:
+        """Return the element that :meth:`forward` applies to ``x``."""
+
+    @abstractmethod
+    def margin(self, x: Tensor) -> Tensor:
+        """Return how far each item is from a tie, (*batch,) in [0, 1]; 0 at a tie."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the canonical point of every item's orbit: ``symmetry.act(element(x), x)``."""
+        return self.symmetry.act(self.element(x), x)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{f.name}={getattr(self.symmetry, f.name)!r}" for f in fields(self.symmetry))
+
+
+# ---------------------------------------------------------------------------------------------- rearrangements
+
+
+class Motion(NamedTuple):
+    """``(g . x)(n) = k(x(s (n - t)))``, indices modulo the frame: s = -1 and k = conjugation where flipped."""
+
+    flipped: Tensor  # (*batch,) bool
+    shift: Tensor  # (*batch, d) int64
+
+
+def _check_batch(owner: str, batch: torch.Size, of_element: torch.Size) -> None:
+    if batch != of_element:
+        raise ValueError(
+            f"{owner} has an element for a batch of shape {tuple(of_element)}, but the target's batch is "
+            f"{tuple(batch)}. One element is needed per item."
+        )
+
+
+def source_indices(motion: Motion, event: Sequence[int]) -> list[Tensor]:
+    """Per axis ``s (n - t)``, the index that lands on n, before any modulus: (*batch, N_a) each."""
+    indices = []
+    for axis, size in enumerate(event):
+        n = torch.arange(size, device=motion.shift.device) - motion.shift[..., axis, None]
+        indices.append(torch.where(motion.flipped[..., None], -n, n))
+    return indices
+
+
+def move(motion: Motion, x: Tensor, event_dims: int, channel_dims: int) -> Tensor:
+    """Apply a motion with one gather, indices modulo the frame."""
+    event = x.shape[x.dim() - event_dims :]
+    batch = batch_shape(x, event_dims + channel_dims)
+    _check_batch("act", batch, motion.flipped.shape)
+    index = motion.shift.new_zeros(*batch, 1)
+    for size, source in zip(event, source_indices(motion, event), strict=True):
+        index = (index[..., :, None] * size + (source % size)[..., None, :]).flatten(-2)
+    index = index.reshape(*batch, *[1] * channel_dims, index.shape[-1])
+    index = index.expand(*x.shape[: x.dim() - event_dims], index.shape[-1])
+    moved = flat_items(x, event_dims).gather(-1, index).reshape(x.shape)
+    if moved.is_complex():
+        moved = torch.where(per_item(motion.flipped, event_dims + channel_dims), moved.conj(), moved)
+    return resolved(moved)
+
+
+def compose_motions(g2: Motion, g1: Motion) -> Motion:
+    """``(s2 s1, t2 + s2 t1)``."""
+    turned = torch.where(g2.flipped[..., None], -g1.shift, g1.shift)
+    return Motion(g2.flipped ^ g1.flipped, g2.shift + turned)
+
+
+def invert_motion(g: Motion) -> Motion:
+    """``(s, -s t)``."""
+    return Motion(g.flipped, torch.where(g.flipped[..., None], g.shift, -g.shift))
+
+
+@dataclass(frozen=True)
+class Rearrangement(Symmetry):
+    """Integer shifts and conjugate flips of the frame; a subclass says which of the two it has."""
+
+    event_dims: int = 2
+    _: KW_ONLY
+    channel_dims: int = 0
+    threshold: float = 1e-4
+    wrap: Wrap = False
+
+    shifts: ClassVar[bool]
+    flips: ClassVar[bool]
+
+    def __post_init__(self) -> None:
+        check_dims(type(self).__name__, self.event_dims, self.channel_dims, least=1)
+        check_content_options(type(self).__name__, self.event_dims, self.threshold, self.wrap)
+
+    def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Motion:
+        self.check(x)
+        return draw_motion(self, x, shifts=self.shifts, flips=self.flips, generator=generator)
+
+    def act(self, g: Motion, x: Tensor) -> Tensor:
+        self.check(x)
+        return move(g, x, self.event_dims, self.channel_dims)
+
+    def inverse(self, g: Motion) -> Motion:
+        return invert_motion(g)
+
+    def compose(self, g2: Motion, g1: Motion) -> Motion:
+        return compose_motions(g2, g1)
+
+
+def draw_motion(
+    like: Rearrangement, x: Tensor, *, shifts: bool, flips: bool, generator: torch.Generator | None
+) -> Motion:
+    """Draw where the content box goes, uniformly among the places inside the frame, and whether it is flipped."""
+    event = x.shape[x.dim() - like.event_dims :]
+    batch = batch_shape(x, like.item_dims)
+    box = content_box(x, like.event_dims, like.channel_dims, like.threshold, like.wrap)
+    target = box.lo
+    if shifts:
+        periodic = wrapped_axes(like.wrap, event)
+        whole = box.lo.new_tensor([n if turns else 0 for n, turns in zip(event, periodic, strict=True)])
+        frame = box.lo.new_tensor(list(event))
+        places = torch.where(whole > 0, whole, frame - box.length + 1)
+        drawn = uniform((*batch, like.event_dims), x.device, generator)
+        target = torch.minimum((drawn * places).long(), places - 1)
+    flipped = torch.zeros(batch, dtype=torch.bool, device=x.device)
+    if flips:
+        flipped = uniform(tuple(batch), x.device, generator) < 0.5
+    # The box [lo, hi] lands on [target, target + L): t = target - lo, or target + hi when flipped.
+    shift = torch.where(flipped[..., None], target + box.lo + box.length - 1, target - box.lo)
+    return Motion(flipped, shift)
+
+
+# ------------------------------------------------------------------------------------------------------ scalars
+
+
+@dataclass(frozen=True)
+class Scalar(Symmetry):
+    """Multiplication of every item by a unit number, the element: (*batch,)."""
+
+    def act(self, g: Tensor, x: Tensor) -> Tensor:
+        self.check(x)
+        _check_batch(type(self).__name__, batch_shape(x, self.item_dims), g.shape)
+        return resolved(x * per_item(g.to(x.dtype), self.item_dims))
+
+    def inverse(self, g: Tensor) -> Tensor:
+        return resolved(g.conj())
+
+    def compose(self, g2: Tensor, g1: Tensor) -> Tensor:
+        return g2 * g1
+
+    @abstractmethod
+    def gain(self, correlation: Tensor) -> Tensor:
+        """The largest ``Re(u c)`` over the group, for correlations c of any shape."""
+
+    @abstractmethod
+    def best(self, correlation: Tensor) -> Tensor:
+        """The element u that reaches the gain; 1 where all do (c = 0)."""
+
+
+Anchor = str | int | tuple[int, ...]
+
+
+class FixScalar(Canonicalizer[S]):
+    """Makes the anchor of every item real and positive: the common part of ``FixSign`` and ``FixGlobalPhase``."""
+
+    def __init__(self, symmetry: S, anchor: Anchor) -> None:
+        super().__init__(symmetry)
+        name, dims = type(self).__name__, symmetry.item_dims
+        if isinstance(anchor, tuple):
+            if len(anchor) != dims or not all(isinstance(i, int) for i in anchor):
+                raise ValueError(
+                    f"{name} needs an anchor of {dims} ints, one per dimension of an item, but got {anchor!r}."
+                )
+        elif anchor != "sum" and (isinstance(anchor, bool) or not isinstance(anchor, int)):
+            raise ValueError(
+                f'{name} needs anchor="sum", an int (an index into the flattened item) or a tuple, but got {anchor!r}.'
+            )
+        if dims == 0 and anchor != "sum":
+            raise ValueError(f"{name}(0) treats every entry by itself and takes no index as anchor, but got {anchor!r}.")
+        self.anchor = anchor
+
+    def _anchor(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The anchor of every item and the largest magnitude that it could have, (*batch,) each, to one common scale."""
+        items = flat_items(x, self.symmetry.item_dims)
+        if self.anchor == "sum":
+            # Divided by its largest part first: squares of 1e-30 underflow in single precision.
+            part = torch.view_as_real(items.resolve_conj()) if items.is_complex() else items[..., None]
+            peak = part.detach().abs().amax((-2, -1), keepdim=True)
+            part = part / torch.where(peak > 0, peak, 1)
+            items = torch.view_as_complex(part) if items.is_complex() else part[..., 0]
+            magnitude = power(items.detach()).sqrt()
+            return items.sum(-1, dtype=wide(x)), magnitude.sum(-1, dtype=wide(magnitude))
+        item_shape = x.shape[x.dim() - self.symmetry.item_dims :]
+        index = self.anchor if isinstance(self.anchor, tuple) else (self.anchor,)
+        sizes = item_shape if isinstance(self.anchor, tuple) else (items.shape[-1],)
+        if not all(-size <= i < size for i, size in zip(index, sizes, strict=True)):  # type: ignore[operator]
+            raise IndexError(
+                f"{type(self).__name__} has anchor={self.anchor!r}, outside items of shape {tuple(item_shape)}."
+            )
+        flat = 0
+        for i, size in zip(index, sizes, strict=True):
+            flat = flat * size + i % size  # type: ignore[operator]
+        return items[..., flat].to(wide(x)), items.detach().abs().amax(-1).to(wide(x.real))
+
+    def element(self, x: Tensor) -> Tensor:
+        self.check(x)
+        anchor, most = self._anchor(x)
+        # sgn(0) = 0 would erase the item, and the phase of rounding noise is noise: at a tie leave it unchanged.
+        # A chosen entry, unlike a sum, carries no noise of other entries: only 0 is a tie.
+        size = anchor.detach().abs()
+        tie = ~(size > (TIE * most if self.anchor == "sum" else 0))
+        unit = torch.sgn(torch.where(tie, 1, anchor)).conj()
+        return resolved(torch.where(tie, 1, unit).to(x.dtype))
+
+    def margin(self, x: Tensor) -> Tensor:
+        self.check(x)
+        anchor, most = self._anchor(x.detach())
+        ratio = anchor.abs() / torch.where(most > 0, most, 1)
+        return ratio.clamp(max=1).to(x.real.dtype)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, anchor={self.anchor!r}"
+
+
+# ----------------------------------------------------------------------------------------------------- products
+
+
+class Element(NamedTuple):
+    """An element of a :class:`Product`: others first, then the motion (flipped, shift), then the scalar.
+
+    For the far field this is ``g = (s, t, u)``: ``(g . x)(n) = u k(x(s (n - t)))``.
+    """
+
+    flipped: Tensor  # (*batch,) bool
+    shift: Tensor  # (*batch, d) int64
+    scalar: Tensor  # (*batch,)
+    others: tuple[Any, ...] = ()
+
+    @property
+    def motion(self) -> Motion:
+        """The rearranging part, which also moves masks and real images."""
+        return Motion(self.flipped, self.shift)
+
+
+class Product(Symmetry):
+    """The group generated by several symmetries of the same items, as one symmetry.
+
+    Rearrangements merge into one motion, and a motion and a scalar are applied together:
+    ``(s2, t2, u2) (s1, t1, u1) = (s2 s1, t2 + s2 t1, u2 k_{s2}(u1))`` and ``(s, t, u)^-1 = (s, -s t, k_s(conj u))``.
+    Symmetries of any other kind come first and must commute with the rest (a permutation of channels does).
+
+    Args:
+        symmetries: One or more symmetries, or a ``Product``, with equal ``event_dims`` and ``channel_dims``; at most
+            one scalar (``GlobalPhase`` contains ``Sign``).
+
+    Raises:
+        ValueError: If the symmetries do not act on the same items, or contradict one another.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import ConjugateFlip, GlobalPhase, Product, Translation
+        >>> group = Product([Translation(1), ConjugateFlip(1), GlobalPhase(1)])
+        >>> x = torch.zeros(4, 9, dtype=torch.complex64)
+        >>> x[:, 2:5] = torch.randn(4, 3, dtype=torch.complex64)
+        >>> g = group.sample(x)
+        >>> torch.allclose(group.act(group.inverse(g), group.act(g, x)), x, atol=1e-6)
+        True
+    """
+
+    def __init__(self, symmetries: Symmetry | Sequence[Symmetry]) -> None:
+        given = [symmetries] if isinstance(symmetries, Symmetry) else list(symmetries)
+        parts: list[Symmetry] = []
+        for one in given:
+            if not isinstance(one, Symmetry):
+                raise TypeError(f"Product needs symmetries (Sign(1), Translation(2), ...), but got {one!r}.")
+            parts += one.symmetries if isinstance(one, Product) else [one]
+        if not parts:
+            raise ValueError("Product needs at least one symmetry, but got none.")
+        dims = {(part.event_dims, part.channel_dims) for part in parts}
+        if len(dims) > 1:
+            raise ValueError(f"Product needs symmetries of the same items, but got {parts}. Give all the same dims.")
+        motions = [part for part in parts if isinstance(part, Rearrangement)]
+        if len({(part.threshold, part.wrap) for part in motions}) > 1:
+            raise ValueError(f"Product needs one threshold and one wrap, but got {motions}.")
+        scalars = [part for part in parts if isinstance(part, Scalar)]
+        if len(scalars) > 1:
+            raise ValueError(f"Product takes one scalar symmetry (GlobalPhase contains Sign), but got {scalars}.")
+        super().__init__(parts[0].event_dims, channel_dims=parts[0].channel_dims)
+        vars(self).update(  # frozen, as every symmetry is
+            symmetries=tuple(parts),
+            rearrangement=motions[0] if motions else None,
+            shifts=any(part.shifts for part in motions),
+            flips=any(part.flips for part in motions),
+            scalar=scalars[0] if scalars else None,
+            others=tuple(part for part in parts if not isinstance(part, (Rearrangement, Scalar))),
+        )
+
+    symmetries: tuple[Symmetry, ...]
+    rearrangement: Rearrangement | None  # whose threshold and wrap hold for all
+    shifts: bool
+    flips: bool
+    scalar: Scalar | None
+    others: tuple[Symmetry, ...]
+
+    def __repr__(self) -> str:
+        return f"Product({list(self.symmetries)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Product) and self.symmetries == other.symmetries
+
+    def __hash__(self) -> int:
+        return hash(self.symmetries)
+
+    def check(self, x: Any) -> None:
+        for part in self.symmetries:
+            part.check(x)
+
+    def identity(self, x: Tensor) -> Element:
+        """The element that leaves the built-in parts of every item of ``x`` as they are."""
+        batch = batch_shape(x, self.item_dims)
+        return Element(
+            torch.zeros(batch, dtype=torch.bool, device=x.device),
+            torch.zeros((*batch, self.event_dims), dtype=torch.int64, device=x.device),
+            torch.ones(batch, dtype=x.dtype, device=x.device),
+        )
+
+    def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Element:
+        self.check(x)
+        element = self.identity(x)
+        others = tuple(part.sample(x, generator=generator) for part in self.others)
+        if self.rearrangement is not None:
+            motion = draw_motion(self.rearrangement, x, shifts=self.shifts, flips=self.flips, generator=generator)
+            element = element._replace(flipped=motion.flipped, shift=motion.shift)
+        if self.scalar is not None:
+            element = element._replace(scalar=self.scalar.sample(x, generator=generator))
+        return element._replace(others=others)
+
+    def act(self, g: Element, x: Tensor) -> Tensor:
+        self.check(x)
+        for part, h in zip(self.others, g.others, strict=True):
+            x = part.act(h, x)
+        if self.rearrangement is not None:
+            x = move(g.motion, x, self.event_dims, self.channel_dims)
+        if self.scalar is not None:
+            x = self.scalar.act(g.scalar, x)
+        return x
+
+    def inverse(self, g: Element) -> Element:
+        motion = invert_motion(g.motion)
+        scalar = resolved(torch.where(g.flipped, g.scalar, g.scalar.conj()))
+        others = tuple(part.inverse(h) for part, h in zip(self.others, g.others, strict=True))
+        return Element(motion.flipped, motion.shift, scalar, others)
+
+    def compose(self, g2: Element, g1: Element) -> Element:
+        motion = compose_motions(g2.motion, g1.motion)
+        scalar = g2.scalar * torch.where(g2.flipped, g1.scalar.conj(), g1.scalar)
+        others = tuple(
+            part.compose(h2, h1) for part, h2, h1 in zip(self.others, g2.others, g1.others, strict=True)
+        )
+        return Element(motion.flipped, motion.shift, scalar, others)

@@ -1,0 +1,153 @@
+"""The conjugate flip (twin image), ``x(n) -> conj(x(-n))`` about the content's center, and how to break it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torch_symbreak._checks import TIE, flat_items, power, unit_scale, wide
+from torch_symbreak._content import Box, Wrap, box_margin, content_box
+from torch_symbreak.symmetries.base import Canonicalizer, Motion, Rearrangement
+
+
+@dataclass(frozen=True)
+class ConjugateFlip(Rearrangement):
+    """Conjugate flips of the content box onto itself: ``(g . x)(n) = conj(x(t - n))`` with t = lo + hi.
+
+    For real targets the conjugation does nothing. Composing flips about different centers gives shifts, so that
+    elements are motions (flipped, shift) like those of ``Translation``.
+
+    Shape: targets (*batch, *channels, *event); elements :class:`Motion` with ``flipped`` bool (*batch,) and ``shift``
+    int64 (*batch, d), in entries.
+
+    Args:
+        event_dims: Trailing dimensions that are flipped together. Default 2.
+        channel_dims: Dimensions before the event that share the orientation; they are not flipped. Default 0.
+        threshold: Content exceeds this, relative to the item's largest magnitude. Default 1e-4.
+        wrap: True for the periodic model (M = N), False with zero padding, or the detector's shape. Default False.
+
+    Example:
+        >>> import torch
+        >>> g = Motion(torch.tensor([True]), torch.tensor([[2]]))  # content in [0, 2]
+        >>> ConjugateFlip(1).act(g, torch.tensor([[1.0, 2.0, 3.0j, 0.0]]))
+        tensor([[0.-3.j, 2.-0.j, 1.-0.j, 0.-0.j]])
+    """
+
+    shifts = False
+    flips = True
+
+
+def _directions(d: int) -> list[tuple[int, ...]]:
+    """Frequencies in {-1, 0, 1}^d up to sign: the axes, last to first, then the diagonals in lexicographic order."""
+    axes = [tuple(int(a == axis) for a in range(d)) for axis in reversed(range(d))]
+    cube = itertools.product((-1, 0, 1), repeat=d)
+    diagonals = [k for k in cube if sum(map(abs, k)) > 1 and next(filter(None, k)) == 1]
+    return axes + diagonals
+
+
+def flip_scores(x: Tensor, box: Box, event_dims: int, channel_dims: int) -> Tensor:
+    """The numbers whose signs tell an item from its twin, relative to ``(sum |x|)²``, in the order in which they decide.
+
+    With ``F(k) = sum_n z(n) exp(-2 pi i k . (n - c))``, z the sum over the channels, c the box's center and frequencies
+    in units of 1 / (2 L_a) per axis: first ``Im(F(k) conj F(0))``, k the axes from the last to the first and then the
+    diagonals, then the DC-free ``Im(F(2 k) conj F(k))``. Each is unchanged by a translation and a global phase and
+    changes its sign under a conjugate flip. Shape (*batch, 2 K), K = (3^d - 1) / 2.
+    """
+    z = unit_scale(x.detach(), event_dims + channel_dims)
+    total = flat_items(power(z).sqrt(), event_dims + channel_dims).sum(-1, dtype=wide(z.real))
+    if channel_dims:
+        z = z.sum(tuple(range(-event_dims - channel_dims, -event_dims)))
+    cube = z.to(torch.promote_types(total.dtype, torch.complex64))
+    orders = torch.arange(-2, 3, device=x.device)
+    for axis in range(event_dims):
+        # Contract one axis with all five frequencies; the next axis is then the first of those not yet contracted.
+        size = z.shape[z.dim() - event_dims + axis]
+        twice = 2 * torch.arange(size, device=x.device) - box.ends[..., axis, None] + size
+        twice = twice % (2 * size) - size  # 2 (n - c), modulo 2 N into [-N, N): exact
+        angle = -math.pi * twice / (2 * box.length[..., axis, None]).to(total.dtype)
+        angle = angle[..., None] * orders  # (*batch, N, 5)
+        weight = torch.polar(torch.ones_like(angle), angle)
+        # -N/2 is its own mirror image, where the weight would have to be its own conjugate.
+        weight = torch.where(((twice == -size)[..., None]) & (orders != 0), 0, weight)
+        flat = cube.reshape(*total.shape, size, math.prod(cube.shape[total.dim() :]) // size)
+        cube = (flat.transpose(-1, -2) @ weight).flatten(-2)
+    values = cube.reshape(*total.shape, 5**event_dims)
+
+    def at(k: tuple[int, ...], times: int) -> Tensor:
+        position = 0
+        for one in k:
+            position = 5 * position + times * one + 2
+        return values[..., position]
+
+    directions = _directions(event_dims)
+    dc = at(directions[0], 0)
+    scores = [(at(k, 1) * dc.conj()).imag for k in directions]
+    scores += [(at(k, 2) * at(k, 1).conj()).imag for k in directions]
+    return torch.stack(scores, -1) / torch.where(total > 0, total, 1).square()[..., None]
+
+
+def flip_decision(scores: Tensor) -> Tensor:
+    """True where the first score that is not at rounding level is negative, (*batch,); a tie stays as it is."""
+    decided = scores.abs() > TIE
+    first = decided.to(torch.int8).argmax(-1, keepdim=True)
+    return (scores.gather(-1, first) < -TIE).squeeze(-1)
+
+
+class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
+    """Give every item the orientation in which its flip score is positive.
+
+    The score is ``s(x) = Im(F_c(k) conj F(0))``, ``F_c(k) = sum_n x(n) exp(-2 pi i k (n - c))``, at k = 1 / (2 L) on the
+    last axis, c the center and L the length of the content box: the talk's coefficient where the content fills a
+    twofold oversampled frame, but independent of where the content lies. No Fourier transform is taken.
+
+    Convention: the flip maps the box onto itself (t = lo + hi), so that it does not move, at odd and even lengths.
+
+    Ties: where |s| is below 1e-6 of (sum |x|)², the other axes decide, then the diagonals, then the DC-free
+    ``Im(F_c(2k) conj F_c(k))``; an item that none can decide (a centrosymmetric one) stays as it is. :meth:`margin`
+    is |s| / (sum |x|)² of the first score, or the margin of the box if that is smaller.
+
+    Shape: (*batch, *channels, *event), real or complex, to the same; :meth:`margin` (*batch,); :meth:`element`
+    a :class:`Motion` with ``flipped`` (*batch,) and ``shift`` (*batch, d).
+
+    Args:
+        event_dims: Trailing dimensions that are flipped together. Default 2.
+        channel_dims: Dimensions before the event that share the orientation. Default 0.
+        threshold: Content exceeds this, relative to the item's largest magnitude. Default 1e-4.
+        wrap: True for the periodic model (M = N). Default False.
+
+    Example: an object and its twin get one representative.
+        >>> import torch
+        >>> fix = FixConjugateFlip(1)
+        >>> x = torch.tensor([[1.0, 2.0 + 1.0j, 3.0, 0.0, 0.0]])
+        >>> twin = torch.tensor([[3.0, 2.0 - 1.0j, 1.0, 0.0, 0.0]])
+        >>> torch.equal(fix(x), fix(twin))
+        True
+
+    References: Zhang et al., arXiv 2403.15448, Algorithm 2, lines 7 to 10.
+    """
+
+    def __init__(
+        self, event_dims: int = 2, *, channel_dims: int = 0, threshold: float = 1e-4, wrap: Wrap = False
+    ) -> None:
+        super().__init__(ConjugateFlip(event_dims, channel_dims=channel_dims, threshold=threshold, wrap=wrap))
+
+    def _box_and_scores(self, x: Tensor) -> tuple[Box, Tensor]:
+        self.check(x)
+        group = self.symmetry
+        box = content_box(x, group.event_dims, group.channel_dims, group.threshold, group.wrap)
+        return box, flip_scores(x, box, group.event_dims, group.channel_dims)
+
+    def element(self, x: Tensor) -> Motion:
+        box, scores = self._box_and_scores(x)
+        flipped = flip_decision(scores)
+        return Motion(flipped, torch.where(flipped[..., None], box.ends, 0))
+
+    def margin(self, x: Tensor) -> Tensor:
+        _, scores = self._box_and_scores(x)
+        group = self.symmetry
+        box = box_margin(x, group.event_dims, group.channel_dims, group.threshold, group.wrap)
+        return torch.minimum(scores[..., 0].abs().to(box.dtype), box)

@@ -1,0 +1,93 @@
+"""Translations of the content inside its frame, and how to break them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torch_symbreak._checks import batch_shape
+from torch_symbreak._content import Box, Wrap, box_margin, content_box
+from torch_symbreak.symmetries.base import Canonicalizer, Motion, Rearrangement
+
+
+@dataclass(frozen=True)
+class Translation(Rearrangement):
+    """Integer shifts, one per item and axis: ``(g . x)(n) = x(n - t)``, indices modulo the frame.
+
+    A shift is admissible, and sampled, if it keeps the content box inside the frame; on a periodic axis (``wrap``)
+    every shift is. What lies below the threshold outside the box may wrap around: on a frame with padding this
+    changes the measured magnitude by at most ``2 threshold sqrt(n)`` of its norm, n the entries outside the box.
+
+    Shape: targets (*batch, *channels, *event); elements :class:`Motion` with ``flipped`` False (*batch,) and
+    ``shift`` int64 (*batch, d), in entries.
+
+    Args:
+        event_dims: Trailing dimensions that are shifted: 1 signals, 2 images, 3 volumes. Default 2.
+        channel_dims: Dimensions before the event that share its shift. Default 0.
+        threshold: Content exceeds this, relative to the item's largest magnitude. Default 1e-4.
+        wrap: True for the periodic model (M = N), False with zero padding, or the detector's shape: an axis is
+            periodic where its M equals the frame's N. Default False.
+
+    Example:
+        >>> import torch
+        >>> g = Motion(torch.tensor([False]), torch.tensor([[2]]))
+        >>> Translation(1).act(g, torch.tensor([[1.0, 2.0, 0.0, 0.0]]))
+        tensor([[0., 0., 1., 2.]])
+    """
+
+    shifts = True
+    flips = False
+
+
+def centering_target(box: Box, event: tuple[int, ...]) -> Tensor:
+    """Where a centered box starts: ``(N - L) // 2``, (*batch, d)."""
+    return (box.length.new_tensor(list(event)) - box.length) // 2
+
+
+class CenterContent(Canonicalizer[Translation]):
+    """Center the content of every item: its bounding box goes to ``(N - L) // 2`` along each axis.
+
+    The box, not the center of mass: box centering leaves the flip decision of real objects well defined.
+
+    Ties: an item without content stays; on a periodic axis so does one whose longest gap is not unique.
+    :meth:`margin` is the relative distance of the lines that fix the box from the threshold.
+
+    Shape: (*batch, *channels, *event), real or complex, to the same; :meth:`margin` (*batch,); :meth:`element`
+    a :class:`Motion` with ``flipped`` (*batch,) and ``shift`` (*batch, d).
+
+    Args:
+        event_dims: Trailing dimensions that are centered. Default 2.
+        channel_dims: Dimensions before the event that share one box. Default 0.
+        threshold: Content exceeds this, relative to the item's largest magnitude: what round-off leaves is not
+            content. Default 1e-4.
+        wrap: True for the periodic model (M = N): the box is the shortest arc that covers the content. Default False.
+
+    Example: wherever the content lies, it ends at one place.
+        >>> import torch
+        >>> center = CenterContent(1)
+        >>> center(torch.tensor([[1.0, 2.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0, 2.0]]))
+        tensor([[0., 1., 2., 0., 0.],
+                [0., 1., 2., 0., 0.]])
+
+    References: Zhang et al., arXiv 2403.15448, Algorithm 2, line 1.
+    """
+
+    def __init__(
+        self, event_dims: int = 2, *, channel_dims: int = 0, threshold: float = 1e-4, wrap: Wrap = False
+    ) -> None:
+        super().__init__(Translation(event_dims, channel_dims=channel_dims, threshold=threshold, wrap=wrap))
+
+    def element(self, x: Tensor) -> Motion:
+        self.check(x)
+        group = self.symmetry
+        box = content_box(x, group.event_dims, group.channel_dims, group.threshold, group.wrap)
+        target = centering_target(box, x.shape[x.dim() - group.event_dims :])
+        flipped = torch.zeros(batch_shape(x, group.item_dims), dtype=torch.bool, device=x.device)
+        return Motion(flipped, target - box.lo)
+
+    def margin(self, x: Tensor) -> Tensor:
+        self.check(x)
+        group = self.symmetry
+        return box_margin(x, group.event_dims, group.channel_dims, group.threshold, group.wrap)

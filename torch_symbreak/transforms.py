@@ -1,0 +1,248 @@
+"""The transforms, as a torchvision user expects them: ``from torch_symbreak.transforms import CenterContent``.
+
+Beside the canonicalizers: scrambling, running a transform on parts of a sample, and moving between complex tensors
+and two real channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import get_worker_info
+
+from torch_symbreak._checks import check_complex, check_target, check_tensor, describe
+from torch_symbreak.symmetries import (
+    CenterContent,
+    FixConjugateFlip,
+    FixGlobalPhase,
+    FixSign,
+    Product,
+    Symmetry,
+)
+
+__all__ = [
+    "CenterContent",
+    "FixConjugateFlip",
+    "FixGlobalPhase",
+    "FixSign",
+    "FromChannels",
+    "OnKeys",
+    "OnRealImag",
+    "RandomSymmetry",
+    "ToChannels",
+]
+
+
+class RandomSymmetry(nn.Module):
+    """Move every item to a random point of its orbit: scrambling, or augmentation.
+
+    One admissible element is drawn per item: a shift keeps the content inside the frame, a flip has probability 1/2,
+    a phase is uniform.
+
+    Shape: (*batch, *channels, *event) to the same.
+
+    Args:
+        symmetries: One or more symmetries of the same items, e.g. ``FarField().symmetries``.
+        generator: Where randomness comes from. Default: torch's global generator, which ``DataLoader`` seeds
+            differently in every worker.
+
+    Raises:
+        RuntimeError: In a ``DataLoader`` worker with a generator: each worker has a copy of it and would draw the
+            same numbers, again in every epoch. Use ``ScrambledDataset``.
+
+    Example: what is measured does not change.
+        >>> import torch
+        >>> from torch_symbreak import FarField
+        >>> model = FarField(2)
+        >>> x = torch.nn.functional.pad(torch.randn(4, 5, 5, dtype=torch.complex64), (2, 1, 0, 3))
+        >>> scramble = RandomSymmetry(model.symmetries, generator=torch.Generator().manual_seed(0))
+        >>> torch.allclose(model(scramble(x)), model(x), rtol=1e-3, atol=1e-3)
+        True
+    """
+
+    def __init__(
+        self, symmetries: Symmetry | Sequence[Symmetry], *, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.symmetry = Product(symmetries)
+        self.generator = generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.generator is not None and get_worker_info() is not None:
+            raise RuntimeError(
+                "RandomSymmetry got a generator in a DataLoader worker, where every worker has a copy of it and draws "
+                "the same numbers. Leave generator=None there, or wrap the data set: "
+                "ScrambledDataset(dataset, symmetries, seed)."
+            )
+        return self.symmetry.act(self.symmetry.sample(x, generator=self.generator), x)
+
+    def extra_repr(self) -> str:
+        generator = "" if self.generator is None else ", generator=..."
+        return f"{list(self.symmetry.symmetries)!r}{generator}"
+
+
+class OnKeys(nn.Module):
+    """Run a transform on parts of a sample: tuple positions, dict keys.
+
+    The other parts, and the sample's type, stay as they are; the input is not changed.
+
+    Args:
+        transform: Takes and returns one tensor.
+        keys: A key or a sequence of keys: ints for tuples and lists, any for dicts.
+
+    Raises:
+        TypeError: If the sample is no tuple, list or mapping.
+        KeyError: If a key is missing; the message says which there are.
+
+    Example: the target of (y, x), not the measurement.
+        >>> import torch
+        >>> from torch_symbreak import FixSign
+        >>> y, x = OnKeys(FixSign(1), 1)((torch.tensor([-1.0]), torch.tensor([-2.0])))
+        >>> y, x
+        (tensor([-1.]), tensor([2.]))
+    """
+
+    def __init__(self, transform: Callable[[Any], Any], keys: Hashable | Sequence[Hashable]) -> None:
+        super().__init__()
+        self.transform = transform
+        self.keys = keys
+        self._keys = tuple(keys) if isinstance(keys, (list, tuple)) else (keys,)
+
+    def forward(self, sample: Any) -> Any:
+        if isinstance(sample, Mapping):
+            there: list[Any] = list(sample)
+            missing = [key for key in self._keys if key not in sample]
+        elif isinstance(sample, (tuple, list)):
+            there = list(range(len(sample)))
+            missing = [key for key in self._keys if not isinstance(key, int) or not -len(sample) <= key < len(sample)]
+        else:
+            raise TypeError(
+                f"OnKeys needs a tuple, a list or a mapping, but got {describe(sample)}. "
+                "For one tensor, use the transform itself."
+            )
+        if missing:
+            raise KeyError(f"OnKeys got no {missing} in a sample with the keys {there}.")
+        return replace_keys(sample, {key: self.transform(sample[key]) for key in self._keys})
+
+    def __repr__(self) -> str:
+        return f"OnKeys({self.transform!r}, {self.keys!r})"
+
+
+def replace_keys(sample: Any, new: Mapping[Any, Any]) -> Any:
+    """A copy of a mapping, list or (named) tuple with some of its parts replaced."""
+    if isinstance(sample, Mapping):
+        return type(sample)({**sample, **new})  # type: ignore[call-arg]
+    parts = list(sample)
+    for key, value in new.items():
+        parts[key] = value
+    return type(sample)(*parts) if hasattr(sample, "_fields") else type(sample)(parts)
+
+
+class ToChannels(nn.Module):
+    """Write a complex tensor as two real channels, re and im, before the event: (*batch, *event) to (*batch, 2, *event).
+
+    Exact, and undone by :class:`FromChannels`. Channels of the target stay in front: (B, C, H, W) to (B, C, 2, H, W).
+
+    Args:
+        event_dims: Trailing dimensions behind the new one. Default 2.
+
+    Raises:
+        TypeError: If the tensor is not complex.
+
+    Example:
+        >>> import torch
+        >>> ToChannels(1)(torch.tensor([1.0 + 2.0j, 3.0]))
+        tensor([[1., 3.],
+                [2., 0.]])
+    """
+
+    def __init__(self, event_dims: int = 2) -> None:
+        super().__init__()
+        self.event_dims = event_dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_target("ToChannels", x, self.event_dims)
+        if not x.is_complex():
+            raise TypeError(f"ToChannels needs a complex tensor, but got {describe(x)}. Real ones need no channels.")
+        return torch.stack([x.real, x.imag], -self.event_dims - 1)
+
+    def extra_repr(self) -> str:
+        return f"event_dims={self.event_dims}"
+
+
+class FromChannels(nn.Module):
+    """Read two real channels, re and im, as a complex tensor: (*batch, 2, *event) to (*batch, *event).
+
+    Args:
+        event_dims: Trailing dimensions behind the channels. Default 2.
+
+    Raises:
+        TypeError: If the tensor is complex or integer.
+        ValueError: If the dimension before the event has not length 2.
+
+    Example:
+        >>> import torch
+        >>> FromChannels(1)(torch.tensor([[1.0, 3.0], [2.0, 0.0]]))
+        tensor([1.+2.j, 3.+0.j])
+    """
+
+    def __init__(self, event_dims: int = 2) -> None:
+        super().__init__()
+        self.event_dims = event_dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_tensor("FromChannels", x)
+        if x.is_complex():
+            raise TypeError(f"FromChannels needs two real channels, but got {describe(x)}, which is complex already.")
+        if x.dim() <= self.event_dims or x.shape[-self.event_dims - 1] != 2:
+            raise ValueError(
+                f"FromChannels needs a tensor of shape (*batch, 2, *event) with event_dims={self.event_dims}, "
+                f"but got {describe(x)}."
+            )
+        re, im = x.unbind(-self.event_dims - 1)
+        if x.dtype not in (torch.float32, torch.float64):
+            re, im = re.float(), im.float()  # no complex type has half-precision parts in autocast regions
+        return torch.complex(re, im)
+
+    def extra_repr(self) -> str:
+        return f"event_dims={self.event_dims}"
+
+
+class OnRealImag(nn.Module):
+    """Run a real-valued transform on a complex tensor exactly, its real and imaginary parts as channels.
+
+    torchvision's Resize, RandomAffine, GaussianBlur and others drop the imaginary part of a complex tensor silently;
+    here both parts go through in one call, as two channels, so that a random transform moves both alike. Only a
+    transform that is linear in the values means the same on both parts.
+
+    Shape: (*batch, *event), complex; the transform gets (*batch, 2, *event).
+
+    Args:
+        transform: Takes and returns a real tensor with channels before the event.
+        event_dims: Trailing dimensions of one item. Default 2.
+
+    Raises:
+        TypeError: If the tensor is not complex: a real one can go to the transform itself.
+
+    Example:
+        >>> import torch
+        >>> flip = OnRealImag(lambda x: x.flip(-1), event_dims=1)
+        >>> flip(torch.tensor([1.0 + 2.0j, 3.0]))
+        tensor([3.+0.j, 1.+2.j])
+    """
+
+    def __init__(self, transform: Callable[[Tensor], Tensor], event_dims: int = 2) -> None:
+        super().__init__()
+        self.transform = transform
+        self.event_dims = event_dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_target("OnRealImag", x, self.event_dims)
+        check_complex("OnRealImag", x)
+        return FromChannels(self.event_dims)(self.transform(ToChannels(self.event_dims)(x)))
+
+    def __repr__(self) -> str:
+        return f"OnRealImag({self.transform!r}, event_dims={self.event_dims})"
