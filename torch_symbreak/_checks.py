@@ -163,7 +163,7 @@ def flat_items(x: Tensor, item_dims: int) -> Tensor:
 
 def per_item(value: Tensor, item_dims: int) -> Tensor:
     """Give a ``(*batch,)`` tensor ``item_dims`` trailing dimensions of size 1, to broadcast over items."""
-    return value.reshape(*value.shape, *[1] * item_dims)
+    return value.reshape((*value.shape, *[1] * item_dims))
 
 
 def real_parts(x: Tensor) -> tuple[Tensor, ...]:

@@ -1,0 +1,76 @@
+"""Drawn objects: content of any shape, anywhere in a frame of any shape, in batches."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+COMPLEX = (torch.complex64, torch.complex128)
+REAL = (torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What was drawn; :meth:`make` turns it into objects."""
+
+    frame: tuple[int, ...]
+    content: tuple[int, ...]
+    position: tuple[int, ...]
+    batch: tuple[int, ...]
+    channels: tuple[int, ...]
+    dtype: torch.dtype
+    wrap: bool
+    seed: int
+
+    @property
+    def event_dims(self) -> int:
+        return len(self.frame)
+
+    @property
+    def field(self) -> str:
+        return "complex" if self.dtype.is_complex else "real"
+
+    @property
+    def oversampling(self) -> float:
+        return 1.0 if self.wrap else 2.0
+
+    @property
+    def generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed + 1)
+
+    def make(self) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed)
+        values = torch.randn(*self.batch, *self.channels, *self.content, dtype=self.dtype, generator=generator)
+        return self.place(values)
+
+    def place(self, values: Tensor) -> Tensor:
+        x = torch.zeros(*values.shape[: values.dim() - self.event_dims], *self.frame, dtype=values.dtype)
+        where = tuple(slice(p, p + n) for p, n in zip(self.position, self.content, strict=True))
+        x[(..., *where)] = values
+        return x
+
+
+@st.composite
+def cases(
+    draw: st.DrawFn,
+    dtypes: tuple[torch.dtype, ...] = COMPLEX + REAL,
+    dims: tuple[int, ...] = (1, 2, 3),
+    channel_dims: int = 0,
+) -> Case:
+    d = draw(st.sampled_from(dims))
+    largest = {1: 24, 2: 11, 3: 7}[d]
+    frame = tuple(draw(st.integers(3, largest)) for _ in range(d))
+    wrap = draw(st.booleans())  # content that fills a torus is a translation tie: leave a gap
+    most = [n - wrap for n in frame]
+    content = tuple(draw(st.integers(1, n)) for n in most)
+    if math.prod(content) < 3:  # one or two entries are often mirror-symmetric up to a phase
+        content = tuple(most)
+    position = tuple(draw(st.integers(0, n - size)) for n, size in zip(frame, content, strict=True))
+    batch = draw(st.sampled_from([(), (1,), (5,), (2, 3)]))
+    channels = tuple(draw(st.integers(1, 3)) for _ in range(channel_dims))
+    dtype, seed = draw(st.sampled_from(dtypes)), draw(st.integers(0, 2**31 - 2))
+    return Case(frame, content, position, batch, channels, dtype, wrap, seed)

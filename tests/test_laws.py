@@ -1,0 +1,281 @@
+"""The laws of the design on drawn examples: dtype, shape (odd, even, non-square, 1-D to 3-D), position, batch shape."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from draws import COMPLEX, REAL, Case, cases
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torch_symbreak import (
+    CenterContent,
+    ConjugateFlip,
+    ElementwiseSquare,
+    FarField,
+    FixConjugateFlip,
+    FixGlobalPhase,
+    FixSign,
+    GaussianIntensity,
+    GlobalPhase,
+    Product,
+    Sign,
+    Translation,
+)
+from torch_symbreak.symmetries import Canonicalizer
+from torch_symbreak.testing import (
+    assert_batch_equivariant,
+    assert_convex,
+    assert_forward_invariant,
+    assert_group,
+    assert_idempotent,
+    assert_invariant,
+    assert_representative,
+    assert_smallest,
+    off_ties,
+    relative_error,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:FarField measures")
+
+KINDS = ["center", "flip", "phase", "phase at an index", "sign", "sign at an index", "sign per entry", "far field"]
+
+
+def build(kind: str, case: Case) -> Canonicalizer:
+    d, k, wrap = case.event_dims, len(case.channels), case.wrap
+    match kind:
+        case "center":
+            return CenterContent(d, channel_dims=k, wrap=wrap)
+        case "flip":
+            return FixConjugateFlip(d, channel_dims=k, wrap=wrap)
+        case "phase":
+            return FixGlobalPhase(d, channel_dims=k)
+        case "phase at an index":
+            return FixGlobalPhase(d, channel_dims=k, anchor=(0,) * k + case.position)
+        case "sign":
+            return FixSign(d, channel_dims=k)
+        case "sign at an index":
+            return FixSign(d, channel_dims=k, anchor=(0,) * k + case.position)
+        case "sign per entry":
+            return FixSign(0)
+    return FarField(d, field=case.field, oversampling=case.oversampling).canonicalizer(channel_dims=k)
+
+
+def dtypes(kind: str) -> tuple[torch.dtype, ...]:
+    return {"p": COMPLEX, "s": REAL}.get(kind[0], COMPLEX + REAL)
+
+
+def drawn(kind: str, data: st.DataObject) -> tuple[Canonicalizer, torch.Tensor, Case]:
+    case = data.draw(cases(dtypes(kind), channel_dims=data.draw(st.integers(0, 1))))
+    return build(kind, case), case.make(), case
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(st.data())
+def test_one_point_per_orbit(kind: str, data: st.DataObject) -> None:
+    fix, x, case = drawn(kind, data)
+    x = off_ties(fix, x)
+    assert_invariant(fix, x, generator=case.generator)
+    assert_smallest(fix, x, generator=case.generator)
+    assert_idempotent(fix, x)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(st.data())
+def test_stays_in_the_orbit_ties_included(kind: str, data: st.DataObject) -> None:
+    fix, x, _ = drawn(kind, data)
+    assert_representative(fix, x)
+    assert_batch_equivariant(fix, x)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(st.data())
+def test_group_laws(kind: str, data: st.DataObject) -> None:
+    fix, x, case = drawn(kind, data)
+    assert_group(fix.symmetry, x, torch.randn(x.shape, dtype=x.dtype, generator=case.generator))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(st.data())
+def test_only_the_result_is_new(kind: str, data: st.DataObject) -> None:
+    fix, x, _ = drawn(kind, data)
+    before = x.clone()
+    fixed = fix(x)
+    assert torch.equal(x, before)
+    assert fixed.data_ptr() != x.data_ptr() or x.numel() == 0
+    assert (fixed.dtype, fixed.device, fixed.shape) == (x.dtype, x.device, x.shape)
+    assert not fixed.is_conj()
+    assert not fixed.is_neg()
+    margin = fix.margin(x)
+    assert margin.shape == x.shape[: x.dim() - fix.symmetry.item_dims]
+    assert ((margin >= 0) & (margin <= 1)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(st.data(), st.sampled_from([1e-30, 1e-20, 1e-3, 1e8, 1e30]))
+def test_every_scale(kind: str, data: st.DataObject, scale: float) -> None:
+    fix, x, case = drawn(kind, data)
+    x = off_ties(fix, x)
+    assert_invariant(fix, x * scale, generator=case.generator)
+    assert relative_error(fix(x * scale) / scale, fix(x), fix.symmetry.item_dims).le(1e-5).all()
+
+
+@given(cases())
+def test_far_field_is_the_composition_in_any_order(case: Case) -> None:
+    fix, x = build("far field", case), case.make()
+    x = off_ties(fix, x)
+    parts = [build(kind, case) for kind in ("center", "flip", "phase" if x.is_complex() else "sign")]
+    tolerance = 1e-5 if x.real.dtype == torch.float32 else 1e-12
+    for order in itertools.permutations(parts):
+        one_by_one = x
+        for part in order:
+            one_by_one = part(one_by_one)
+        assert relative_error(one_by_one, fix(x), case.event_dims).le(tolerance).all()
+    margins = fix.margins(x)
+    names = ["translation", "conjugate_flip", "global_phase" if x.is_complex() else "sign"]
+    assert list(margins) == names
+    assert torch.equal(fix.margin(x), torch.stack(list(margins.values())).amin(0))
+    for name, part in zip(names, parts, strict=True):
+        expected = part.margin(x)
+        if name == "conjugate_flip":  # alone it also answers for the box
+            assert torch.equal(expected, torch.minimum(margins[name], margins["translation"]))
+        else:
+            assert torch.equal(expected, margins[name])
+
+
+@given(cases())
+def test_far_field_forward(case: Case) -> None:
+    model = FarField(case.event_dims, field=case.field, oversampling=case.oversampling)
+    assert_forward_invariant(model, case.make(), generator=case.generator)
+
+
+@given(cases(dims=(1,)), st.integers(1, 9))
+def test_gaussian_and_square_forward(case: Case, m: int) -> None:
+    x = case.make()
+    model = GaussianIntensity.draw(m, case.frame[0], field=case.field, generator=case.generator)
+    assert_forward_invariant(model, x, generator=case.generator)
+    if not x.is_complex():
+        assert_forward_invariant(ElementwiseSquare(), x, generator=case.generator)
+
+
+@given(cases(), st.integers(0, 2**31 - 1))
+def test_representatives_with_one_box_are_convex(case: Case, seed: int) -> None:
+    fix = build("far field", case)
+    other = replace(case, seed=seed)
+    x1, x2 = case.make(), other.make()
+    clear = (fix.margin(x1) > 1e-3) & (fix.margin(x2) > 1e-3)
+    x1, x2 = x1[clear], x2[clear]
+    # The statement is about one box: cancellation on an edge would give the midpoint another one.
+    middle = (fix(x1) + fix(x2)) / 2
+    same = fix.margin(middle) > 1e-4
+    assert_convex(fix, x1[same], x2[same])
+
+
+@given(cases(COMPLEX + REAL, dims=(1,)))
+def test_scalar_representatives_are_convex(case: Case) -> None:
+    fix = FixGlobalPhase(1) if case.dtype.is_complex else FixSign(1)
+    x = off_ties(fix, case.make().reshape(-1, *case.frame))
+    assert_convex(fix, x, x.flip(0))
+
+
+@given(cases())
+def test_mirror_symmetric_on_the_last_axis(case: Case) -> None:
+    """What the first score cannot decide the others do: these items have margin 0, and one representative."""
+    if case.event_dims == 1 or min(case.content[:-1]) < 2 or case.batch == ():
+        return
+    # Mirrored along the last axis without conjugation, and real: F(k e_last) is real relative to F(0).
+    x = case.make().real.to(case.dtype)
+    values = x[(..., *(slice(p, p + n) for p, n in zip(case.position, case.content, strict=True)))]
+    x = case.place(values + values.flip(-1))
+    flip = FixConjugateFlip(case.event_dims, wrap=case.wrap)
+    margins = flip.margin(x)
+    assert (margins < 1e-6).all()
+    scores = other_scores(flip, x)
+    clear = (scores.abs().amax(-1) > 1e-4) & decided_clearly(scores)
+    center = CenterContent(case.event_dims, wrap=case.wrap)
+    x = x[clear & (center.margin(x) > 1e-4)]
+    fix = build("far field", case)
+    group = Product([Translation(case.event_dims, wrap=case.wrap), ConjugateFlip(case.event_dims, wrap=case.wrap)])
+    assert_invariant(fix, x, group, generator=case.generator)
+    assert_idempotent(fix, x)
+
+
+def other_scores(fix: FixConjugateFlip, x: torch.Tensor) -> torch.Tensor:
+    from torch_symbreak._content import content_box
+    from torch_symbreak.symmetries.conjugate_flip import flip_scores
+
+    group = fix.symmetry
+    box = content_box(x, group.event_dims, 0, group.threshold, group.wrap)
+    return flip_scores(x, box, group.event_dims, 0)
+
+
+def decided_clearly(scores: torch.Tensor) -> torch.Tensor:
+    """No score lies near the level at which it starts to decide."""
+    size = scores.abs()
+    return ((size < 1e-9) | (size > 1e-4)).all(-1)
+
+
+@given(cases())
+def test_ties_are_survived(case: Case) -> None:
+    model = FarField(case.event_dims, field=case.field, oversampling=case.oversampling)
+    fix, x = model.canonicalizer(), case.make()
+    event = tuple(range(-case.event_dims, 0))
+    box = (..., *(slice(p, p + n) for p, n in zip(case.position, case.content, strict=True)))
+    values = x[box]
+    ties = [
+        torch.zeros_like(x),
+        torch.ones_like(x),
+        case.place(values + values.flip(event).conj()),  # centrosymmetric
+        case.place(values - values.mean(event, keepdim=True)),  # zero mean
+    ]
+    for tie in ties:
+        fixed = fix(tie)
+        assert torch.isfinite(torch.view_as_real(fixed) if fixed.is_complex() else fixed).all()
+        assert_representative(fix, tie)
+        assert_forward_invariant(model, tie, generator=case.generator, tolerance=1e-4)
+    assert torch.equal(fix(ties[0]), ties[0])
+    assert (fix.margin(ties[0]) == 0).all()
+    assert (fix.margins(ties[2])["conjugate_flip"] < 1e-6).all()
+
+
+@given(cases())
+def test_background_below_the_threshold(case: Case) -> None:
+    """It does not count as content, may wrap, and changes the magnitude by no more than the docstring says."""
+    threshold = 1e-2
+    clean = case.make()
+    background = torch.randn(clean.shape, dtype=clean.dtype, generator=case.generator)
+    peak = clean.abs().amax(tuple(range(-case.event_dims, 0)), keepdim=True)
+    x = torch.where(clean == 0, 0.7 * threshold * peak * background / background.abs().clamp(min=1e-3), clean)
+    center = CenterContent(case.event_dims, threshold=threshold)
+    content = (clean.abs() > 1.3 * threshold * peak) | (clean == 0)
+    if not content.all():
+        return
+    group = Translation(case.event_dims, threshold=threshold)
+    g = group.sample(x, generator=case.generator)
+    moved = group.act(g, x)
+    assert relative_error(center(moved), center(x), case.event_dims).le(1e-6).all()
+    shape = tuple(2 * n for n in case.frame)
+    event = tuple(range(-case.event_dims, 0))
+    spectra = [torch.fft.fftn(z.to(torch.complex128), s=shape, dim=event).abs() for z in (x, moved)]
+    change = torch.linalg.vector_norm(spectra[1] - spectra[0], dim=event)
+    outside = (clean == 0).flatten(-case.event_dims).sum(-1)
+    assert (change <= 2 * threshold * outside.sqrt() * torch.linalg.vector_norm(spectra[0], dim=event) + 1e-9).all()
+
+
+def test_the_margin_drops_few_items() -> None:
+    """The only filter: were it to drop more than 5 % of random objects, the laws above would say little."""
+    for frame, content in (((12,), (11,)), ((7, 8), (5, 7)), ((4, 5, 4), (3, 4, 3))):
+        for dtype, wrap in itertools.product(COMPLEX + REAL, (False, True)):
+            case = Case(frame, content, (0,) * len(frame), (4000,), (), dtype, wrap, seed=0)
+            assert len(off_ties(build("far field", case), case.make())) > 0.95 * 4000
+
+
+def test_symmetries_are_values() -> None:
+    assert Translation(2) == Translation(2) != Translation(2, wrap=True)
+    group = Product([Translation(1), GlobalPhase(1)])
+    assert group == Product(list(group.symmetries))
+    assert {Sign(1), Sign(1)} == {Sign(1)}
+    assert Product(group) == group
