@@ -1,4 +1,4 @@
-"""The product's promise: no orbit with two representatives, in 10,000 drawn pairs per setting; and what else fails it."""
+"""The promise: no orbit has two representatives, in 10,000 drawn pairs per setting; and who fails it."""
 
 from __future__ import annotations
 

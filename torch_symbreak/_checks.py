@@ -38,7 +38,7 @@ def check_tensor(owner: str, x: Any, *, what: str = "target") -> None:
         else:
             hint = "Convert it first: torch.as_tensor(x)."
         raise TypeError(f"{owner} needs one torch.Tensor as {what}, but got {describe(x)}. {hint}")
-    if not (x.is_floating_point() or x.is_complex()):
+    if not (x.is_floating_point() or x.dtype in (torch.complex64, torch.complex128)):
         raise TypeError(
             f"{owner} needs a floating-point or complex {what}, but got {describe(x)}. "
             "Convert it first: x.float() or x.to(torch.complex64)."
@@ -64,7 +64,7 @@ def check_target(owner: str, x: Any, event_dims: int, channel_dims: int = 0) -> 
 
 def check_complex(owner: str, x: Tensor) -> None:
     """Raise ``TypeError`` unless ``x`` is complex64 or complex128."""
-    if x.dtype not in (torch.complex64, torch.complex128):
+    if not x.is_complex():
         raise TypeError(
             f"{owner} needs a complex target (torch.complex64 or torch.complex128), but got {describe(x)}. "
             "If two channels are real and imaginary parts, use FromChannels() first; "

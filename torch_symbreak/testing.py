@@ -5,8 +5,8 @@ does not hold, and returns the measured error: the largest deviation relative to
 elements come from ``generator`` (default: torch's global one). The default tolerance is 2e-5 in single and 1e-10 in
 double precision.
 
-Canonicalization cannot be continuous: off a set of ties it is unique, at a tie it is not. :func:`off_ties` leaves out the
-items that are too close to one.
+Canonicalization cannot be continuous: off a set of ties it is unique, at a tie it is not. :func:`off_ties` leaves out
+the items that are too close to one.
 
 >>> import torch
 >>> from torch_symbreak import FixSign
@@ -98,7 +98,7 @@ def assert_idempotent(canonicalizer: Canonicalizer[Any], x: Tensor, *, tolerance
 
 
 def assert_representative(canonicalizer: Canonicalizer[Any], x: Tensor, *, tolerance: float | None = None) -> float:
-    """C(x) is in the orbit of x: ``C(x) = g . x`` and ``x = g^-1 . C(x)`` with ``g = element(x)``. Holds at ties too."""
+    """C(x) is in the orbit of x: ``C(x) = g . x`` and ``x = g^-1 . C(x)``, g the element of x. Holds at ties too."""
     group, g, image = canonicalizer.symmetry, canonicalizer.element(x), canonicalizer(x)
     there = _check("C(x) = element(x) . x", image, group.act(g, x), group.item_dims, tolerance)
     back = _check("x = element(x)^-1 . C(x)", group.act(group.inverse(g), image), x, group.item_dims, tolerance)
@@ -151,9 +151,7 @@ def assert_forward_invariant(
     return worst
 
 
-def assert_batch_equivariant(
-    canonicalizer: Canonicalizer[Any], x: Tensor, *, tolerance: float | None = None
-) -> float:
+def assert_batch_equivariant(canonicalizer: Canonicalizer[Any], x: Tensor, *, tolerance: float | None = None) -> float:
     """A batch at once equals its items one by one."""
     dims = canonicalizer.symmetry.item_dims
     batch = batch_shape(x, dims)
@@ -188,5 +186,7 @@ def assert_group(
 def _group(canonicalizer: Any, symmetry: Symmetry | None) -> Symmetry:
     found = getattr(canonicalizer, "symmetry", None) if symmetry is None else symmetry
     if not isinstance(found, Symmetry):
-        raise TypeError(f"{canonicalizer!r} has no symmetry of its own: pass symmetry=, e.g. Product(model.symmetries).")
+        raise TypeError(
+            f"{canonicalizer!r} has no symmetry of its own: pass symmetry=, e.g. Product(model.symmetries)."
+        )
     return found

@@ -63,9 +63,7 @@ class RandomSymmetry(nn.Module):
         True
     """
 
-    def __init__(
-        self, symmetries: Symmetry | Sequence[Symmetry], *, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, symmetries: Symmetry | Sequence[Symmetry], *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.symmetry = Product(symmetries)
         self.generator = generator
@@ -142,7 +140,7 @@ def replace_keys(sample: Any, new: Mapping[Any, Any]) -> Any:
 
 
 class ToChannels(nn.Module):
-    """Write a complex tensor as two real channels, re and im, before the event: (*batch, *event) to (*batch, 2, *event).
+    """Write a complex tensor as two real channels, re and im: (*batch, *event) to (*batch, 2, *event).
 
     Exact, and undone by :class:`FromChannels`. Channels of the target stay in front: (B, C, H, W) to (B, C, 2, H, W).
 

@@ -76,14 +76,18 @@ class BraggCrystals(Pairs):
         room = frame - 1 - 2 * half
         center = half + room * item_uniform(self.seed, index, (d,), stream=1)
 
-        grid = torch.meshgrid(*(torch.arange(n, device=index.device, dtype=torch.float64) for n in self.frame), indexing="ij")
+        grid = torch.meshgrid(
+            *(torch.arange(n, device=index.device, dtype=torch.float64) for n in self.frame), indexing="ij"
+        )
         point = torch.stack(grid, -1).reshape(1, -1, d) - center[:, None]  # (B, P, d), in entries
 
         # Depth below the nearest face, in entries: the box's faces, then the random ones.
         depth = (half[:, None] - point.abs()).amin(-1)
         normal = item_normal(self.seed, index, (self.facets, d), stream=2)
         normal = normal / torch.linalg.vector_norm(normal, dim=-1, keepdim=True)
-        distance = (0.55 + 0.45 * item_uniform(self.seed, index, (self.facets,), stream=3)) * half.amin(-1, keepdim=True)
+        distance = (0.55 + 0.45 * item_uniform(self.seed, index, (self.facets,), stream=3)) * half.amin(
+            -1, keepdim=True
+        )
         depth = torch.minimum(depth, (distance[:, None] - point @ normal.mT).amin(-1))
         magnitude = (depth + 0.5).clamp(0, 1)
 

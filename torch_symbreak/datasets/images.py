@@ -33,9 +33,7 @@ def as_gray(image: Any) -> Tensor:
         pixels = torch.from_numpy(array if array.ndim == 2 else np.moveaxis(array, -1, 0))
         pixels = pixels.unsqueeze(0) if pixels.dim() == 2 else pixels
     if pixels.dim() != 3 or pixels.is_complex():
-        raise ValueError(
-            f"ComplexImages needs real images of shape (H, W) or (C, H, W), but got {describe(pixels)}."
-        )
+        raise ValueError(f"ComplexImages needs real images of shape (H, W) or (C, H, W), but got {describe(pixels)}.")
     if pixels.dtype == torch.bool:
         pixels = pixels.to(torch.uint8) * 255
     if not pixels.is_floating_point():
@@ -54,7 +52,8 @@ class ComplexImages(Pairs):
 
     Args:
         images: A data set of images or (image, label) pairs, such as torchvision's, or an array or tensor of images:
-            (n, H, W), (n, C, H, W) as a tensor, (n, H, W, C) as an array. Integers are scaled to [0, 1], color averaged.
+            (n, H, W); (n, C, H, W) as a tensor; (n, H, W, C) as an array. Integers are scaled to [0, 1] and colors
+            averaged.
         frame: The frame (N_1, N_2), at least as large as the images. Default: the size of image 0.
         forward: The model. Default ``FarField(2)``.
         phase: Range of the phase, in radians. Default pi: phases in [-pi/2, pi/2].

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import batch_shape, check_same_shape, flat_items, per_item, power, wide
+from torch_symbreak._checks import batch_shape, check_same_shape, flat_items, power, wide
 from torch_symbreak._content import content_box, wrapped_axes
 from torch_symbreak._fourier import correlate
 from torch_symbreak.symmetries import Element, Motion, Product, Symmetry

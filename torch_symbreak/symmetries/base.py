@@ -263,11 +263,13 @@ class FixScalar(Canonicalizer[S]):
                 f'{name} needs anchor="sum", an int (an index into the flattened item) or a tuple, but got {anchor!r}.'
             )
         if dims == 0 and anchor != "sum":
-            raise ValueError(f"{name}(0) treats every entry by itself and takes no index as anchor, but got {anchor!r}.")
+            raise ValueError(
+                f"{name}(0) treats every entry by itself and takes no index as anchor, but got {anchor!r}."
+            )
         self.anchor = anchor
 
     def _anchor(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The anchor of every item and the largest magnitude that it could have, (*batch,) each, to one common scale."""
+        """Per item the anchor and the largest magnitude that it could have, to one common scale, (*batch,) each."""
         items = flat_items(x, self.symmetry.item_dims)
         if self.anchor == "sum":
             # Divided by its largest part first: squares of 1e-30 underflow in single precision.
@@ -441,7 +443,5 @@ class Product(Symmetry):
     def compose(self, g2: Element, g1: Element) -> Element:
         motion = compose_motions(g2.motion, g1.motion)
         scalar = g2.scalar * torch.where(g2.flipped, g1.scalar.conj(), g1.scalar)
-        others = tuple(
-            part.compose(h2, h1) for part, h2, h1 in zip(self.others, g2.others, g1.others, strict=True)
-        )
+        others = tuple(part.compose(h2, h1) for part, h2, h1 in zip(self.others, g2.others, g1.others, strict=True))
         return Element(motion.flipped, motion.shift, scalar, others)

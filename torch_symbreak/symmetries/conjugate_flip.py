@@ -50,7 +50,7 @@ def _directions(d: int) -> list[tuple[int, ...]]:
 
 
 def flip_scores(x: Tensor, box: Box, event_dims: int, channel_dims: int) -> Tensor:
-    """The numbers whose signs tell an item from its twin, relative to ``(sum |x|)²``, in the order in which they decide.
+    """The numbers whose signs tell an item from its twin, over ``(sum |x|)²``, in the order in which they decide.
 
     With ``F(k) = sum_n z(n) exp(-2 pi i k . (n - c))``, z the sum over the channels, c the box's center and frequencies
     in units of 1 / (2 L_a) per axis: first ``Im(F(k) conj F(0))``, k the axes from the last to the first and then the
@@ -100,8 +100,8 @@ def flip_decision(scores: Tensor) -> Tensor:
 class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
     """Give every item the orientation in which its flip score is positive.
 
-    The score is ``s(x) = Im(F_c(k) conj F(0))``, ``F_c(k) = sum_n x(n) exp(-2 pi i k (n - c))``, at k = 1 / (2 L) on the
-    last axis, c the center and L the length of the content box: the talk's coefficient where the content fills a
+    The score is ``s(x) = Im(F_c(k) conj F(0))``, ``F_c(k) = sum_n x(n) exp(-2 pi i k (n - c))``, at k = 1 / (2 L) on
+    the last axis, c the center and L the length of the content box: the talk's coefficient where the content fills a
     twofold oversampled frame, but independent of where the content lies. No Fourier transform is taken.
 
     Convention: the flip maps the box onto itself (t = lo + hi), so that it does not move, at odd and even lengths.
