@@ -60,7 +60,7 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
     Example: every point of an orbit goes to one.
         >>> import torch
         >>> from torch_symbreak import FarField, RandomSymmetry
-        >>> model = FarField(2)
+        >>> _, model = torch.manual_seed(0), FarField(2)
         >>> fix = model.canonicalizer()
         >>> x = torch.nn.functional.pad(torch.randn(3, 4, 6, dtype=torch.complex64), (1, 1, 2, 2))
         >>> torch.allclose(fix(RandomSymmetry(model.symmetries)(x)), fix(x), atol=1e-5)
