@@ -23,10 +23,10 @@ class Box(NamedTuple):
     lo: Tensor
     length: Tensor
 
-    @property
-    def ends(self) -> Tensor:
-        """``lo + hi``: twice the center, an integer."""
-        return 2 * self.lo + self.length - 1
+
+def box_ends(box: Box) -> Tensor:
+    """``lo + hi``: twice the center, an integer. (No property: torch.compile of 2.6 takes none of a named tuple.)"""
+    return 2 * box.lo + box.length - 1
 
 
 def wrapped_axes(wrap: Wrap, event: tuple[int, ...]) -> tuple[bool, ...]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import batch_shape, check_same_shape, flat_items, power, wide
-from torch_symbreak._content import content_box, wrapped_axes
+from torch_symbreak._content import box_ends, content_box, wrapped_axes
 from torch_symbreak._fourier import correlate
 from torch_symbreak.symmetries import Element, Motion, Product, Symmetry
 from torch_symbreak.symmetries.base import move, source_indices
@@ -53,7 +53,8 @@ def _candidates(x: Tensor, reference: Tensor, group: Product) -> tuple[Tensor, M
             if turned:
                 assert group.rearrangement is not None
                 rule = group.rearrangement
-                shift = content_box(x, d, rule.channel_dims, rule.threshold, rule.wrap).ends[..., None, :]
+                box = content_box(x, d, rule.channel_dims, rule.threshold, rule.wrap)
+                shift = box_ends(box)[..., None, :]
             one = Motion(torch.full(batch, turned, device=x.device), shift[..., 0, :])
             moved = move(one, x, d, group.channel_dims) if group.rearrangement is not None else x
             correlations.append(flat_items(moved * reference.conj(), item).sum(-1, keepdim=True))
@@ -127,6 +128,10 @@ def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry
     group.check(x)
     if group.others:
         raise TypeError(f"align knows rearrangements and scalars, but got {list(group.others)}.")
+    if x.numel() == 0:  # not every transform takes an empty batch
+        return Alignment(
+            x.clone(), group.identity(x), x.real.new_zeros(batch_shape(x, group.item_dims), dtype=wide(x.real))
+        )
     d, channels, event = group.event_dims, group.channel_dims, x.shape[x.dim() - group.event_dims :]
     with torch.no_grad():
         fine = wide(x)

@@ -429,19 +429,19 @@ class Product(Symmetry):
         for part, h in zip(self.others, g.others, strict=True):
             x = part.act(h, x)
         if self.rearrangement is not None:
-            x = move(g.motion, x, self.event_dims, self.channel_dims)
+            x = move(Motion(g.flipped, g.shift), x, self.event_dims, self.channel_dims)
         if self.scalar is not None:
             x = self.scalar.act(g.scalar, x)
         return x
 
     def inverse(self, g: Element) -> Element:
-        motion = invert_motion(g.motion)
+        motion = invert_motion(Motion(g.flipped, g.shift))
         scalar = resolved(torch.where(g.flipped, g.scalar, g.scalar.conj()))
         others = tuple(part.inverse(h) for part, h in zip(self.others, g.others, strict=True))
         return Element(motion.flipped, motion.shift, scalar, others)
 
     def compose(self, g2: Element, g1: Element) -> Element:
-        motion = compose_motions(g2.motion, g1.motion)
+        motion = compose_motions(Motion(g2.flipped, g2.shift), Motion(g1.flipped, g1.shift))
         scalar = g2.scalar * torch.where(g2.flipped, g1.scalar.conj(), g1.scalar)
         others = tuple(part.compose(h2, h1) for part, h2, h1 in zip(self.others, g2.others, g1.others, strict=True))
         return Element(motion.flipped, motion.shift, scalar, others)

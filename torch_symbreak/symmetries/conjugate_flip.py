@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import TIE, flat_items, power, unit_scale, wide
-from torch_symbreak._content import Box, Wrap, box_margin, content_box
+from torch_symbreak._content import Box, Wrap, box_ends, box_margin, content_box
 from torch_symbreak.symmetries.base import Canonicalizer, Motion, Rearrangement
 
 
@@ -43,10 +42,12 @@ class ConjugateFlip(Rearrangement):
 
 def _directions(d: int) -> list[tuple[int, ...]]:
     """Frequencies in {-1, 0, 1}^d up to sign: the axes, last to first, then the diagonals in lexicographic order."""
-    axes = [tuple(int(a == axis) for a in range(d)) for axis in reversed(range(d))]
-    cube = itertools.product((-1, 0, 1), repeat=d)
-    diagonals = [k for k in cube if sum(map(abs, k)) > 1 and next(filter(None, k)) == 1]
-    return axes + diagonals
+    cube: list[tuple[int, ...]] = [()]  # itertools.product, as torch.compile of 2.6 understands it
+    for _ in range(d):
+        cube = [(*k, one) for k in cube for one in (-1, 0, 1)]
+    half = [k for k in cube if [one for one in k if one != 0][:1] == [1]]
+    axes = [k for k in half if sum([abs(one) for one in k]) == 1]  # lexicographic: the last axis first
+    return axes + [k for k in half if sum([abs(one) for one in k]) > 1]
 
 
 def flip_scores(x: Tensor, box: Box, event_dims: int, channel_dims: int) -> Tensor:
@@ -62,11 +63,11 @@ def flip_scores(x: Tensor, box: Box, event_dims: int, channel_dims: int) -> Tens
     if channel_dims:
         z = z.sum(tuple(range(-event_dims - channel_dims, -event_dims)))
     cube = z.to(torch.promote_types(total.dtype, torch.complex64))
-    orders = torch.arange(-2, 3, device=x.device)
+    orders, ends = torch.arange(-2, 3, device=x.device), box_ends(box)
     for axis in range(event_dims):
         # Contract one axis with all five frequencies; the next axis is then the first of those not yet contracted.
         size = z.shape[z.dim() - event_dims + axis]
-        twice = 2 * torch.arange(size, device=x.device) - box.ends[..., axis, None] + size
+        twice = 2 * torch.arange(size, device=x.device) - ends[..., axis, None] + size
         twice = twice % (2 * size) - size  # 2 (n - c), modulo 2 N into [-N, N): exact
         angle = -math.pi * twice / (2 * box.length[..., axis, None]).to(total.dtype)
         angle = angle[..., None] * orders  # (*batch, N, 5)
@@ -144,7 +145,7 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
     def element(self, x: Tensor) -> Motion:
         box, scores = self._box_and_scores(x)
         flipped = flip_decision(scores)
-        return Motion(flipped, torch.where(flipped[..., None], box.ends, 0))
+        return Motion(flipped, torch.where(flipped[..., None], box_ends(box), 0))
 
     def margin(self, x: Tensor) -> Tensor:
         _, scores = self._box_and_scores(x)
