@@ -1,0 +1,119 @@
+"""Figures from numbers, with Matplotlib (imported only here) and without its global state: no window, no backend."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+#: Where the magnitude is below this share of the object's largest, the phase is noise and stays blank.
+_NO_PHASE = 0.1
+_TITLES = ("truth, magnitude", "UNet, magnitude", "truth, phase", "UNet, phase")
+
+
+def png(figure: Figure, *, dpi: int = 120) -> bytes:
+    """Render a figure as a PNG file.
+
+    Example:
+        >>> png(Figure())[1:4]
+        b'PNG'
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def _show_magnitude(axes: Axes, x: Tensor, peak: float) -> None:
+    axes.imshow(x.abs().numpy(), cmap="gray", norm=Normalize(0, peak), interpolation="nearest")
+
+
+def _show_phase(axes: Axes, x: Tensor, peak: float) -> None:
+    opaque = (x.abs() > _NO_PHASE * peak).float()
+    norm = Normalize(-math.pi, math.pi)
+    axes.imshow(x.angle().numpy(), cmap="twilight", norm=norm, alpha=opaque.numpy(), interpolation="nearest")
+
+
+def plot_objects(groups: Mapping[str, tuple[Tensor, Tensor]], *, title: str = "") -> Figure:
+    """Show complex objects, one per line, beside what a network made of them.
+
+    Every group has four columns: magnitude of truth and prediction, in units of the truth's largest, and phase of both,
+    blank where the magnitude of the image itself is below a tenth of that unit.
+
+    Shape: truth and prediction (n, N1, N2) complex.
+
+    Args:
+        groups: Heading to (truth, prediction), the same n everywhere.
+        title: Above everything. Default: none.
+
+    Example: two groups, three objects.
+        >>> import torch
+        >>> x = torch.randn(3, 8, 8, dtype=torch.complex64)
+        >>> len(plot_objects({"before": (x, 0 * x), "after": (x, x)}).axes)
+        26
+    """
+    count = len(next(iter(groups.values()))[0])
+    figure = Figure(figsize=(5 * len(groups) + 1.6, 1.25 * count + 1.2), layout="constrained")
+    figure.suptitle(title, fontsize=12)
+    widths = [5] * len(groups) + [1.2]
+    *panels, scales = figure.subfigures(1, len(widths), width_ratios=widths, wspace=0.03, squeeze=False)[0]
+    grids = []
+    for panel, (heading, (truth, prediction)) in zip(panels, groups.items(), strict=True):
+        panel.suptitle(heading, fontsize=10)
+        grid = panel.subplots(count, 4, squeeze=False)
+        grids.append(grid)
+        for line, x, r in zip(grid, truth.cpu(), prediction.cpu(), strict=True):
+            peak = float(x.abs().max())
+            _show_magnitude(line[0], x, peak)
+            _show_magnitude(line[1], r, peak)
+            _show_phase(line[2], x, peak)
+            _show_phase(line[3], r, peak)
+        for axes, column in zip(grid[0], _TITLES, strict=True):
+            axes.set_title(column, fontsize=8)
+        for axes in grid.flat:
+            axes.set(xticks=[], yticks=[])
+    for number, line in enumerate(grids[0]):
+        line[0].set_ylabel(f"object {number}", fontsize=8)
+    bars = (
+        ("magnitude / largest of truth", "gray", Normalize(0, 1), [0, 1], ["0", "1"]),
+        ("phase", "twilight", Normalize(-math.pi, math.pi), [-math.pi, 0, math.pi], ["-π", "0", "π"]),
+    )
+    for axes, (label, colors, norm, ticks, names) in zip(scales.subplots(1, 2), bars, strict=True):
+        bar = scales.colorbar(ScalarMappable(norm, colors), cax=axes, label=label, ticks=ticks)
+        bar.ax.set_yticklabels(names)
+    return figure
+
+
+def plot_curves(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], constants: Mapping[str, float], *, title: str = ""
+) -> Figure:
+    """Show learning curves on a logarithmic scale, beside the constant predictors.
+
+    Args:
+        curves: Two names, each to the MSE per epoch on training and test set.
+        constants: Name to the test MSE of the constant predictor on the same targets.
+        title: Default: none.
+
+    Example:
+        >>> curves = {"before": ([1.0, 0.9], [1.2, 1.1]), "after": ([1.0, 0.5], [1.2, 0.7])}
+        >>> len(plot_curves(curves, {"before": 1.0, "after": 0.9}).axes[0].lines)
+        6
+    """
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.subplots()
+    for color, (name, (train, test)) in zip(("tab:orange", "tab:blue"), curves.items(), strict=True):
+        epochs = range(1, len(test) + 1)
+        axes.plot(epochs, test, color=color, marker="o", markersize=3, label=f"{name}: test")
+        axes.plot(epochs, train, color=color, linewidth=1, alpha=0.5, label=f"{name}: train")
+        axes.axhline(constants[name], color=color, linestyle="--", label=f"{name}: constant predictor, test")
+    axes.set(xlabel="epoch", ylabel="MSE per entry", yscale="log", title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(which="both", alpha=0.2)
+    figure.legend(fontsize=8, loc="outside lower center", ncols=len(curves))
+    return figure
