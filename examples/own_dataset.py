@@ -36,9 +36,8 @@ def main(epochs: int = 5) -> float:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            errors.append(
-                sa_mse(torch.complex(*predicted.detach().unbind(1)), x, model.symmetries)
-            )  # up to symmetry
+            retrieved = torch.complex(*predicted.detach().unbind(1))
+            errors.append(sa_mse(retrieved, x, model.symmetries))
         print(f"epoch {epoch}: SA-MSE {torch.stack(errors).mean():.4f}")
     return float(torch.stack(errors).mean())
 

@@ -65,6 +65,7 @@ def build() -> "typer.Typer":
         device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
         samples: Annotated[int | None, typer.Option(help="Training pairs; the preset's if absent.")] = None,
         epochs: Annotated[int | None, typer.Option(help="Epochs; the preset's if absent.")] = None,
+        learning_rate: Annotated[float | None, typer.Option(help="Its largest; the preset's if absent.")] = None,
         debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     ) -> None:
         """Far-field phase retrieval: one UNet on the same objects, before and after symmetry breaking."""
@@ -76,8 +77,9 @@ def build() -> "typer.Typer":
         from torch_symbreak.training import resolve_device
 
         with _failing(2, debug=debug):
-            changes = {"data": data, "seed": seed, "samples": samples, "epochs": epochs}
-            parameters = FarFieldParameters.preset(preset, **changes)
+            parameters = FarFieldParameters.preset(
+                preset, data=data, seed=seed, samples=samples, epochs=epochs, learning_rate=learning_rate
+            )
             where = resolve_device(device)
             out.mkdir(parents=True, exist_ok=True)
         console = Console()
