@@ -37,7 +37,7 @@ def farfield(monkeypatch, out, *, data="crystals", seed=0):
     [((48, 48), (24, 24)), ((33, 33), (17, 17)), ((31, 20), (16, 9)), ((40, 25), (24, 24)), ((9, 5), (9, 1))],
 )
 def test_unet_shapes_and_receptive_field(detector, frame):
-    network = UNet(detector, frame, width=4).eval()
+    network = UNet(detector, frame).eval()
     y = torch.randn(2, 1, *detector, requires_grad=True)
     out = network(y)
     assert out.shape == (2, 2, *frame)
