@@ -38,3 +38,24 @@ def correlate(x: Tensor, reference: Tensor, shape: Sequence[int], *, flipped: bo
     fr = torch.fft.fftn(reference, s=tuple(shape), dim=dims)
     found = torch.fft.ifftn(fr * (fx if flipped else fx.conj()), dim=dims).conj().resolve_conj()
     return found if x.is_complex() else found.real
+
+
+def frequencies(size: int, device: torch.device) -> Tensor:
+    """Signed frequencies k of a transform of length ``size``, in cycles per transform: 0, 1, ..., -1, float64."""
+    return torch.fft.fftfreq(size, 1 / size, dtype=torch.float64, device=device)
+
+
+def fourier_move(x: Tensor, flipped: Tensor, shift: Tensor, shape: Sequence[int]) -> Tensor:
+    """Shift by fractions of an entry, and flip and conjugate, on the torus of ``shape``, to which x is zero-padded.
+
+    ``flipped`` broadcasts to what is before the event, ``shift`` is that with (d,) behind it.
+    """
+    d, dims = len(shape), tuple(range(-len(shape), 0))
+    spectrum = torch.fft.fftn(x, s=tuple(shape), dim=dims)
+    spectrum = torch.where(flipped.reshape((*flipped.shape, *[1] * d)), spectrum.conj(), spectrum)
+    for axis, size in enumerate(shape):
+        angle = -2 * math.pi / size * shift[..., axis, None] * frequencies(size, x.device)
+        phase = torch.polar(torch.ones_like(angle), angle).to(spectrum.dtype)
+        spectrum = spectrum * phase.reshape((*angle.shape[:-1], *[size if a == axis else 1 for a in range(d)]))
+    moved = torch.fft.ifftn(spectrum, dim=dims)
+    return moved if x.is_complex() else moved.real

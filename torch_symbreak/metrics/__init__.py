@@ -1,5 +1,31 @@
 """Metrics that respect symmetries."""
 
-from torch_symbreak.metrics.alignment import Alignment, align, sa_mse
+from torch_symbreak.metrics.alignment import Alignment, align
+from torch_symbreak.metrics.curves import Curve, frc, prtf
+from torch_symbreak.metrics.errors import (
+    measurement_residual,
+    orbit_distance,
+    relative_error,
+    sa_mse,
+    sa_nrmse,
+    sa_psnr,
+    sa_ssim,
+)
+from torch_symbreak.metrics.modes import Modes, average_modes
 
-__all__ = ["Alignment", "align", "sa_mse"]
+__all__ = [
+    "Alignment",
+    "Curve",
+    "Modes",
+    "align",
+    "average_modes",
+    "frc",
+    "measurement_residual",
+    "orbit_distance",
+    "prtf",
+    "relative_error",
+    "sa_mse",
+    "sa_nrmse",
+    "sa_psnr",
+    "sa_ssim",
+]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import batch_shape, check_same_shape, flat_items, power, wide
+from torch_symbreak._checks import batch_shape, check_same_shape, flat_items, peak, per_item, power, unit_scale, wide
 from torch_symbreak._content import box_ends, content_box, wrapped_axes
-from torch_symbreak._fourier import correlate
+from torch_symbreak._fourier import correlate, fourier_move, frequencies
 from torch_symbreak.symmetries import Element, Motion, Product, Symmetry
-from torch_symbreak.symmetries.base import move, source_indices
-
-Reduction = Literal["mean", "sum", "none"]
+from torch_symbreak.symmetries.base import invert_motion, move, source_indices
 
 
 class Alignment(NamedTuple):
@@ -26,41 +25,100 @@ class Alignment(NamedTuple):
     error: Tensor  # (*batch,), real, double precision: the squared distance per entry, cut energy included
 
 
-def _candidates(x: Tensor, reference: Tensor, group: Product) -> tuple[Tensor, Motion]:
-    """Correlations <g . x, r> of all motions of the group, (*batch, K), and those motions, (*batch or 1s, K[, d])."""
-    batch, item, d = batch_shape(x, group.item_dims), group.item_dims, group.event_dims
-    event = x.shape[x.dim() - d :]
-    orientations = (False, True) if group.flips else (False,)
-    correlations, flipped, shifts = [], [], []
-    for turned in orientations:
-        if group.shifts:
-            assert group.rearrangement is not None
-            periodic = wrapped_axes(group.rearrangement.wrap, event)
-            # 2 N samples hold all shifts that overlap, without wrapped ones; a periodic axis has N.
-            shape = [n if turns else 2 * n for n, turns in zip(event, periodic, strict=True)]
-            found = correlate(x, reference, shape, flipped=turned)
-            if group.channel_dims:
-                found = found.sum(tuple(range(-item, -d)))
-            correlations.append(flat_items(found, d))
-            # Unflipped shifts lie in (-N, N): the upper half stands for negative ones. Flipped ones lie in [0, 2 N).
-            axes = [torch.arange(m, device=x.device) for m in shape]
-            if not turned:
-                axes = [t - m * ((t >= n) & (m > n)) for t, m, n in zip(axes, shape, event, strict=True)]
-            grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, d)
-            shift = grid.expand(*batch, *grid.shape)
-        else:
-            shift = torch.zeros(*batch, 1, d, dtype=torch.int64, device=x.device)
-            if turned:
-                assert group.rearrangement is not None
-                rule = group.rearrangement
-                box = content_box(x, d, rule.channel_dims, rule.threshold, rule.wrap)
-                shift = box_ends(box)[..., None, :]
-            one = Motion(torch.full(batch, turned, device=x.device), shift[..., 0, :])
-            moved = move(one, x, d, group.channel_dims) if group.rearrangement is not None else x
-            correlations.append(flat_items(moved * reference.conj(), item).sum(-1, keepdim=True))
-        shifts.append(shift)
-        flipped.append(torch.full(shift.shape[:-1], turned, device=x.device))
-    return torch.cat(correlations, -1), Motion(torch.cat(flipped, -1), torch.cat(shifts, -2))
+def _torus(group: Product, event: Sequence[int]) -> list[int]:
+    """A torus on which no shift of the frame wraps onto itself: 2 N along padded axes, N along periodic ones."""
+    assert group.rearrangement is not None
+    periodic = wrapped_axes(group.rearrangement.wrap, tuple(event))
+    return [n if turns else 2 * n for n, turns in zip(event, periodic, strict=True)]
+
+
+def _over_channels(correlation: Tensor, group: Product) -> Tensor:
+    if group.channel_dims:
+        return correlation.sum(tuple(range(-group.item_dims, -group.event_dims)))
+    return correlation
+
+
+def _shift_correlations(x: Tensor, reference: Tensor, group: Product, turned: bool) -> tuple[Tensor, Tensor]:
+    """Correlations <g . x, r> for all shifts in one orientation, (*batch, K), and the shifts, (K, d)."""
+    event = x.shape[x.dim() - group.event_dims :]
+    shape = _torus(group, event)
+    found = _over_channels(correlate(x, reference, shape, flipped=turned), group)
+    axes = [torch.arange(m, device=x.device) for m in shape]
+    if not turned:  # Unflipped shifts lie in (-N, N): the upper half of 2 N stands for negative ones.
+        axes = [t - m * ((t >= n) & (m > n)) for t, m, n in zip(axes, shape, event, strict=True)]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(event))
+    return flat_items(found, group.event_dims), grid
+
+
+def _place_correlation(x: Tensor, reference: Tensor, group: Product, turned: bool) -> tuple[Tensor, Tensor]:
+    """The same for a group without shifts: one candidate per orientation, (*batch, 1) and (*batch, 1, d)."""
+    batch, d = batch_shape(x, group.item_dims), group.event_dims
+    shift = torch.zeros(*batch, d, dtype=torch.int64, device=x.device)
+    if turned:
+        assert group.rearrangement is not None
+        rule = group.rearrangement
+        shift = box_ends(content_box(x, d, rule.channel_dims, rule.threshold, rule.wrap))
+        x = move(Motion(torch.ones(batch, dtype=torch.bool, device=x.device), shift), x, d, group.channel_dims)
+    return flat_items(x * reference.conj(), group.item_dims).sum(-1, keepdim=True), shift[..., None, :]
+
+
+def _refined(
+    x: Tensor, reference: Tensor, group: Product, motion: Motion, gain: Callable[[Tensor], Tensor], subpixel: int
+) -> tuple[Motion, Tensor]:
+    """Refine shifts to 1 / ``subpixel`` of an entry, by a matrix Fourier transform around the integer peak."""
+    event = x.shape[x.dim() - group.event_dims :]
+    shape, dims = _torus(group, event), tuple(range(-group.event_dims, 0))
+    fx, fr = (torch.fft.fftn(z, s=shape, dim=dims) for z in (x, reference))
+    spectrum = _over_channels(torch.where(per_item(motion.flipped, group.item_dims), fx, fx.conj()) * fr, group)
+    reach = math.ceil(0.75 * subpixel)
+    offsets = torch.arange(-reach, reach + 1, device=x.device) / subpixel
+    shifts = motion.shift[..., None] + offsets.to(torch.float64)  # (*batch, d, U)
+    for axis, size in enumerate(shape):
+        turns = frequencies(size, x.device)[:, None] * shifts[..., axis, None, :] / size
+        kernel = torch.polar(torch.ones_like(turns), 2 * math.pi * turns)  # (*batch, M, U)
+        flat = spectrum.reshape(*motion.flipped.shape, size, math.prod(spectrum.shape[motion.flipped.dim() :]) // size)
+        spectrum = (flat.transpose(-1, -2) @ kernel).flatten(-2)
+    found = spectrum.conj().resolve_conj() / math.prod(shape)
+    found = found if x.is_complex() else found.real
+    best = gain(found).argmax(-1, keepdim=True)
+    places = [len(offsets) ** axis for axis in reversed(range(len(event)))]
+    shift = [shifts[..., axis, :].gather(-1, best // place % len(offsets)) for axis, place in enumerate(places)]
+    return Motion(motion.flipped, torch.cat(shift, -1)), found.gather(-1, best).squeeze(-1)
+
+
+def _nearest(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> tuple[Element, Tensor]:
+    """The element without the group's other parts that takes x nearest to the reference, and what it gains."""
+    gain: Callable[[Tensor], Tensor] = torch.real if group.scalar is None else group.scalar.gain
+    found = [
+        (_shift_correlations if group.shifts else _place_correlation)(x, reference, group, turned)
+        for turned in ((False, True) if group.flips else (False,))
+    ]
+    correlation = torch.cat([c for c, _ in found], -1)
+    best = gain(correlation).argmax(-1, keepdim=True)
+    per_orientation = found[0][0].shape[-1]
+    shifts = torch.cat([s.expand(*best.shape[:-1], *s.shape[-2:]) for _, s in found], -2)
+    motion = Motion(
+        (best >= per_orientation).squeeze(-1),
+        shifts.gather(-2, best[..., None].expand(*best.shape, group.event_dims)).squeeze(-2),
+    )
+    top = correlation.gather(-1, best).squeeze(-1)
+    if group.shifts and subpixel > 1:
+        motion, top = _refined(x, reference, group, motion, gain, subpixel)
+    energy = flat_items(power(x), group.item_dims).sum(-1)
+    scalar = torch.ones_like(top)
+    if group.scalar is not None:
+        scalar = group.scalar.best(top)
+    if group.scale is not None:
+        scalar = scalar * group.scale.best(scalar * top / torch.where(energy > 0, energy, 1))
+    return Element(motion.flipped, motion.shift, scalar), gain(top)
+
+
+def _where(mask: Tensor, new: Any, old: Any) -> Any:
+    """Per item the new or the old element: tensors with the batch in front, or (named) tuples of them."""
+    if isinstance(new, Tensor):
+        return torch.where(mask.reshape((*mask.shape, *[1] * (new.dim() - mask.dim()))), new, old)
+    parts = [_where(mask, one, other) for one, other in zip(new, old, strict=True)]
+    return type(new)(*parts) if hasattr(new, "_fields") else tuple(parts)
 
 
 def _inside(motion: Motion, group: Product, event: Sequence[int]) -> list[Tensor]:
@@ -84,12 +142,37 @@ def _mask(inside: list[Tensor], channel_dims: int) -> Tensor:
     return mask
 
 
-def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry]) -> Alignment:
+def _applied(element: Element, x: Tensor, group: Product) -> tuple[Tensor, Tensor]:
+    """g . x with zeros around x, cut to the frame, and the energy that was cut, (*batch,)."""
+    event = x.shape[x.dim() - group.event_dims :]
+    scalar = per_item(element.scalar.to(x.dtype), group.item_dims)
+    for part, h in zip(group.others, element.others, strict=True):
+        x = part.act(h, x)
+    if group.rearrangement is None:
+        return x * scalar, x.real.new_zeros(batch_shape(x, group.item_dims))
+    motion, spread = element.motion, (*element.flipped.shape, *[1] * group.channel_dims)
+    if motion.shift.is_floating_point():
+        torus = _torus(group, event)
+        moved = scalar * fourier_move(
+            x, motion.flipped.reshape(spread), motion.shift.reshape((*spread, len(event))), torus
+        )
+        inner = (..., *(slice(0, n) for n in event))
+        outside = torch.ones(torus, dtype=torch.bool, device=x.device)
+        outside[inner] = False
+        return moved[inner], flat_items(power(moved) * outside, group.item_dims).sum(-1, dtype=wide(x.real))
+    moved = move(motion, x, group.event_dims, group.channel_dims)
+    aligned = scalar * torch.where(_mask(_inside(motion, group, event), group.channel_dims), moved, 0)
+    # An entry of x is cut if the inverse motion finds nothing there.
+    kept = _mask(_inside(invert_motion(motion), group, event), group.channel_dims)
+    return aligned, flat_items(torch.where(kept, 0, power(scalar * x)), group.item_dims).sum(-1, dtype=wide(x.real))
+
+
+def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry], *, subpixel: int = 1) -> Alignment:
     """Move every item of ``x`` to the point of its orbit that is nearest to ``reference``.
 
     ``g = argmin_g sum |g . x - r|²``, over all integer shifts, both orientations and the best phase or sign: whichever
-    of them ``symmetries`` names. The shifts are found by cross-correlation, the phase in closed form, in double
-    precision.
+    of them ``symmetries`` names. Shifts are found by cross-correlation, phase, sign and scale in closed form, finite
+    groups by enumeration; in double precision.
 
     Convention: with zero padding, x and r are extended by zeros: a shift moves content out of the frame, where it is
     cut from ``aligned`` but counts in ``error``; nothing wraps around. On a periodic axis shifts are modulo N. A
@@ -101,14 +184,17 @@ def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry
         x: What is moved.
         reference: Where to; same shape and field.
         symmetries: Which symmetries count, e.g. ``FarField().symmetries``.
+        subpixel: Find shifts to 1 / ``subpixel`` of an entry, by Fourier interpolation. The element's shifts are then
+            float64. Default 1: integer shifts.
 
     Returns:
         ``aligned``, the ``element`` of ``Product(symmetries)``, and the ``error``: the mean over the item's entries of
         ``|g . x - r|²``, what was cut included. Differentiable in x, with the element held fixed.
 
     Raises:
-        ValueError: If the shapes differ.
-        TypeError: If a symmetry is neither a rearrangement nor a scalar, or does not fit the dtype.
+        ValueError: If the shapes differ, or ``subpixel < 1``.
+        TypeError: If a symmetry does not fit the dtype.
+        NotImplementedError: If a symmetry of another kind does not enumerate its elements.
 
     Example: a twin is recognized.
         >>> import torch
@@ -121,72 +207,39 @@ def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry
         >>> torch.allclose(found.aligned, r, atol=1e-6)
         True
 
-    References: Fienup, Applied Optics 36, 8352 (1997), invariant error metrics.
+    References: Fienup, Applied Optics 36, 8352 (1997), invariant error metrics; Guizar-Sicairos, Thurman, Fienup,
+        Optics Letters 33, 156 (2008), sub-pixel registration by matrix Fourier transform.
     """
     check_same_shape("align", x, reference)
     group = Product(symmetries)
     group.check(x)
-    if group.others:
-        raise TypeError(f"align knows rearrangements and scalars, but got {list(group.others)}.")
+    if isinstance(subpixel, bool) or not isinstance(subpixel, int) or subpixel < 1:
+        raise ValueError(f"align needs an int subpixel >= 1, but got {subpixel!r}.")
+    fine = wide(x)
     if x.numel() == 0:  # not every transform takes an empty batch
         return Alignment(
             x.clone(), group.identity(x), x.real.new_zeros(batch_shape(x, group.item_dims), dtype=wide(x.real))
         )
-    d, channels, event = group.event_dims, group.channel_dims, x.shape[x.dim() - group.event_dims :]
     with torch.no_grad():
-        fine = wide(x)
-        correlation, motions = _candidates(x.to(fine), reference.to(fine), group)
-        gain = correlation.real if group.scalar is None else group.scalar.gain(correlation)
-        best = gain.argmax(-1, keepdim=True)
-        motion = Motion(
-            motions.flipped.gather(-1, best).squeeze(-1),
-            motions.shift.gather(-2, best[..., None].expand(*best.shape, d)).squeeze(-2),
-        )
-        element = group.identity(x)._replace(flipped=motion.flipped, shift=motion.shift)
-        if group.scalar is not None:
-            scalar = group.scalar.best(correlation.gather(-1, best).squeeze(-1))
-            element = element._replace(scalar=scalar.to(x.dtype))
-    aligned, cut = group.act(element, x), x.real.new_zeros(batch_shape(x, group.item_dims), dtype=wide(x.real))
-    if group.rearrangement is not None:
-        aligned = torch.where(_mask(_inside(motion, group, event), channels), aligned, 0)
-        back = group.inverse(element).motion  # an entry of x is cut if the inverse motion finds nothing there
-        kept = _mask(_inside(back, group, event), channels)
-        cut = flat_items(torch.where(kept, 0, power(x)), group.item_dims).sum(-1, dtype=cut.dtype)
+        # In units of the items themselves: correlations of 1e-30 with 1e-30 would underflow even in double precision.
+        here, there = (unit_scale(z, group.item_dims).to(fine) for z in (x, reference))
+        size = [peak(z, group.item_dims) for z in (x, reference)]
+        chosen: Element | None = None
+        for others in itertools.product(*(part.elements(x) for part in group.others)):
+            moved = here
+            for part, h in zip(group.others, others, strict=True):
+                moved = part.act(h, moved)
+            element, gain = _nearest(moved, there, group, subpixel)
+            element = element._replace(others=others)
+            if chosen is None:
+                chosen, most = element, gain
+            else:
+                better = gain > most
+                chosen, most = _where(better, element, chosen), torch.where(better, gain, most)
+        assert chosen is not None
+        if group.scale is not None:
+            chosen = chosen._replace(scalar=chosen.scalar * (size[1] / size[0]))
+        chosen = chosen._replace(scalar=chosen.scalar.to(x.dtype))
+    aligned, cut = _applied(chosen, x, group)
     left = flat_items(power(aligned.to(fine) - reference.to(fine)), group.item_dims).sum(-1)
-    return Alignment(aligned, element, (left + cut) / math.prod(x.shape[x.dim() - group.item_dims :]))
-
-
-def reduce(values: Tensor, reduction: Reduction) -> Tensor:
-    """Reduce per-item values by "mean", "sum" or "none"."""
-    if reduction == "none":
-        return values
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'reduction needs "mean", "sum" or "none", but got {reduction!r}.')
-    return values.mean() if reduction == "mean" else values.sum()
-
-
-def sa_mse(
-    x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry], *, reduction: Reduction = "mean"
-) -> Tensor:
-    """Return the symmetry-adjusted mean squared error: the MSE to the nearest point of the orbit.
-
-    ``SA-MSE(x, r) = min_g sum |g . x - r|² / P`` over Z^d, x and r extended by zeros, P the entries of an item: what a
-    shift pushes out of the frame counts as error. Never negative, never above the MSE. See :func:`align`.
-
-    Shape: x and reference (*batch, *channels, *event); a scalar, or (*batch,) for ``reduction="none"``; double
-    precision.
-
-    Args:
-        x: The estimate.
-        reference: The truth; same shape and field.
-        symmetries: Which symmetries count, e.g. ``FarField().symmetries``.
-        reduction: Over the items: "mean" (default), "sum" or "none".
-
-    Example: the wrong sign is no error where signs cannot be measured.
-        >>> import torch
-        >>> from torch_symbreak import Sign
-        >>> x = torch.tensor([[1.0, -2.0]])
-        >>> sa_mse(-x, x, Sign(1)), torch.nn.functional.mse_loss(-x, x)
-        (tensor(0., dtype=torch.float64), tensor(10.))
-    """
-    return reduce(align(x, reference, symmetries).error, reduction)
+    return Alignment(aligned, chosen, (left + cut) / math.prod(x.shape[x.dim() - group.item_dims :]))

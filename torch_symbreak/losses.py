@@ -1,0 +1,95 @@
+"""Losses for raw targets: the rivals of symmetry breaking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from torch_symbreak._checks import check_same_shape, power
+from torch_symbreak.forward import ForwardModel
+from torch_symbreak.metrics import align
+from torch_symbreak.symmetries import Product, Symmetry
+
+Base = Literal["mse", "l1"] | Callable[[Tensor, Tensor], Tensor]
+
+
+class OrbitMinLoss(nn.Module):
+    """The smallest loss over the orbit of the target: ``min_g base(x, g . r)``, averaged over the batch.
+
+    The target is moved to the point of its orbit that is nearest to the prediction, per item; the group element is a
+    constant for autograd. By the envelope theorem the gradient of "mse" is exact wherever the nearest point is unique.
+    For another base the element is still the nearest in the Euclidean sense.
+
+    Shape: x and target (*batch, *channels, *event); a scalar.
+
+    Args:
+        symmetries: Which symmetries count, e.g. ``FarField().symmetries``.
+        base: "mse" (default; equal to SA-MSE of the target, what a shift pushes out of the frame included), "l1" (mean
+            magnitude of the difference), or a callable of prediction and moved target.
+
+    Example: the twin of the target is a perfect prediction.
+        >>> import torch
+        >>> from torch_symbreak import ConjugateFlip
+        >>> target = torch.tensor([[1.0, 2.0 + 1.0j, 3.0, 0.0]])
+        >>> twin = torch.tensor([[3.0, 2.0 - 1.0j, 1.0, 0.0]])
+        >>> OrbitMinLoss(ConjugateFlip(1))(twin, target)
+        tensor(0.)
+
+    References: Masto et al. (2025), arXiv 2507.06644, train with such a loss.
+    """
+
+    def __init__(self, symmetries: Symmetry | Sequence[Symmetry], base: Base = "mse") -> None:
+        super().__init__()
+        if base not in ("mse", "l1") and not callable(base):
+            raise ValueError(f'OrbitMinLoss needs base="mse", base="l1" or a callable, but got {base!r}.')
+        self.symmetry = Product(symmetries)
+        self.base = base
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        check_same_shape("OrbitMinLoss", x, target)
+        with torch.no_grad():
+            found = align(target, x, self.symmetry)
+        if self.base == "mse":
+            mse = power(x - found.aligned).mean()
+            # What was cut from the target is a constant, but part of the distance.
+            return mse + (found.error.mean() - mse.detach()).to(mse.dtype)
+        if self.base == "l1":
+            return (x - found.aligned).abs().mean()
+        return self.base(x, found.aligned)
+
+    def extra_repr(self) -> str:
+        return f"{list(self.symmetry.symmetries)!r}, base={self.base!r}"
+
+
+class MagnitudeLoss(nn.Module):
+    """Data consistency: the mean squared difference of measured and modeled magnitudes, ``(sqrt(y) - sqrt(f(x)))²``.
+
+    Needs no target, and is the same for all points of an orbit. Its gradient is finite where the modeled magnitude is 0.
+
+    Shape: x what ``forward`` takes, y what it gives; a scalar.
+
+    Args:
+        forward: The model.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import FarField
+        >>> model = FarField(1)
+        >>> x = torch.tensor([1.0, 2.0 + 1.0j, 3.0, 0.0])
+        >>> bool(MagnitudeLoss(model)(1j * x, model(x)) < 1e-10)
+        True
+    """
+
+    def __init__(self, forward: ForwardModel) -> None:
+        super().__init__()
+        self.model = forward
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        modeled = self.model(x)
+        check_same_shape("MagnitudeLoss", modeled, y)
+        # The root has an infinite slope at 0: a floor at rounding level keeps the gradient finite.
+        floor = torch.finfo(modeled.dtype).eps ** 2 * y.detach().amax()
+        return ((modeled + floor).sqrt() - (y + floor).sqrt()).square().mean()

@@ -1,0 +1,124 @@
+"""Resolution curves: Fourier ring correlation and phase retrieval transfer function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torch_symbreak._checks import check_target, power, wide
+from torch_symbreak.forward import FarField
+from torch_symbreak.metrics.alignment import align
+from torch_symbreak.metrics.errors import Reduction, Symmetries, reduce
+from torch_symbreak.symmetries import Product
+
+
+class Curve(NamedTuple):
+    """A curve over spatial frequency."""
+
+    frequency: Tensor  # (K,), center of each ring, in cycles per entry of the object, up to 1/2
+    value: Tensor  # (K,), or (*batch, K) for reduction="none"
+
+
+def _rings(shape: Sequence[int], oversampling: Sequence[float], device: torch.device) -> tuple[Tensor, int]:
+    """The ring of every frequency, flat, K where it is beyond 1/2 cycle per entry; and the number K of rings.
+
+    Rings are as wide as one frequency step of the coarsest axis of the object.
+    """
+    count = max(1, int(min(n / s for n, s in zip(shape, oversampling, strict=True))) // 2)
+    axes = [torch.fft.fftfreq(n, dtype=torch.float64, device=device) for n in shape]
+    radius = sum(axis.square() for axis in torch.meshgrid(*axes, indexing="ij"))
+    ring = (radius.sqrt() * 2 * count + 0.5).long() if isinstance(radius, Tensor) else torch.zeros(0)
+    return ring.clamp(max=count + 1).flatten(), count + 1
+
+
+def _sums(values: Tensor, ring: Tensor, count: int, d: int) -> Tensor:
+    """Sum over every ring, (*batch, K)."""
+    flat = values.flatten(-d)
+    sums = flat.new_zeros(*flat.shape[:-1], count + 1)
+    return sums.index_add(-1, ring, flat)[..., :count]
+
+
+def frc(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Curve:
+    """Return the Fourier ring (3-D: shell) correlation of two reconstructions after alignment.
+
+    ``FRC(q) = Re sum X conj(R) / sqrt(sum |X|² sum |R|²)``, sums over rings of spatial frequency; 1 for equal ones. Where
+    it falls below a threshold (1/2 bit, 1/7) is the resolution.
+
+    Shape: x and reference (*batch, *event) to K = N/2 + 1 rings, N the shortest axis.
+
+    Args: as for :func:`torch_symbreak.sa_mse`; the symmetries must have ``channel_dims=0``.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import FarField
+        >>> x = torch.randn(3, 16, 16, dtype=torch.complex64)
+        >>> frequency, value = frc(1j * x, x, FarField().symmetries)
+        >>> frequency[-1], torch.allclose(value, torch.ones(9, dtype=torch.float64))
+        (tensor(0.5000, dtype=torch.float64), True)
+
+    References: van Heel, Schatz, J. Struct. Biol. 151, 250 (2005).
+    """
+    group = Product(symmetries)
+    if group.channel_dims:
+        raise ValueError(f"frc compares single images, but the symmetries have channel_dims={group.channel_dims}.")
+    d, aligned = group.event_dims, align(x, reference, symmetries).aligned
+    dims = tuple(range(-d, 0))
+    fx, fr = (torch.fft.fftn(z.to(wide(z)), dim=dims) for z in (aligned, reference))
+    ring, count = _rings(x.shape[x.dim() - d :], [1] * d, x.device)
+    cross = _sums((fx * fr.conj()).real, ring, count, d)
+    energy = _sums(power(fx), ring, count, d) * _sums(power(fr), ring, count, d)
+    value = torch.where(energy > 0, cross / torch.where(energy > 0, energy, 1).sqrt(), 0)
+    return Curve(_frequency(count, x.device), _reduced(value, reduction))
+
+
+def prtf(x: Tensor, y: Tensor, forward: FarField, *, reduction: Reduction = "mean") -> Curve:
+    """Return the phase retrieval transfer function, ``PRTF(q) = mean |F x| / sqrt(y)`` over rings of frequency.
+
+    With x the average of many aligned reconstructions (:func:`torch_symbreak.average_modes`) it is 1 where they agree
+    and falls to 0 where their phases are random; below 1/e counts as unresolved. Entries with y = 0 are left out.
+
+    Shape: x (*batch, *event), y as ``forward(x)``, to K = N/2 + 1 rings, N the shortest axis of the object.
+
+    Args:
+        x: The averaged reconstruction.
+        y: The measured intensities.
+        forward: The far-field model of y.
+        reduction: Over the batch: "mean" (default), "sum" or "none".
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import FarField
+        >>> x, model = torch.randn(16, 16, dtype=torch.complex64), FarField()
+        >>> torch.allclose(prtf(x, model(x), model).value, torch.ones(9, dtype=torch.float64), atol=1e-3)
+        True
+
+    References: Chapman et al., J. Opt. Soc. Am. A 23, 1179 (2006).
+    """
+    check_target("prtf", x, forward.event_dims)
+    d, frame = forward.event_dims, x.shape[x.dim() - forward.event_dims :]
+    modeled = forward(x)
+    if modeled.shape != y.shape:
+        raise ValueError(f"prtf needs y of shape {tuple(modeled.shape)}, but got {tuple(y.shape)}.")
+    shape = modeled.shape[modeled.dim() - d :]
+    ratio = modeled.double().sqrt() / torch.where(y > 0, y, 1).double().sqrt()
+    ring, count = _rings(shape, [m / n for m, n in zip(shape, frame, strict=True)], x.device)
+    if forward.centered:
+        ratio, y = (torch.fft.ifftshift(z, dim=tuple(range(-d, 0))) for z in (ratio, y))
+    seen = _sums((y > 0).double(), ring, count, d)
+    value = _sums(torch.where(y > 0, ratio, 0), ring, count, d) / seen
+    return Curve(_frequency(count, x.device), _reduced(value, reduction))
+
+
+def _frequency(count: int, device: torch.device) -> Tensor:
+    return torch.arange(count, dtype=torch.float64, device=device) / (2 * max(count - 1, 1))
+
+
+def _reduced(value: Tensor, reduction: Reduction) -> Tensor:
+    """Reduce over the batch, ring by ring."""
+    if reduction == "none":
+        return value
+    columns = value.reshape(-1, value.shape[-1]).unbind(-1)
+    return torch.stack([reduce(column, reduction) for column in columns])
