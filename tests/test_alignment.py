@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -14,18 +16,20 @@ from torch import Tensor
 
 from torch_symbreak import (
     ConjugateFlip,
+    Element,
     FarField,
     FixSign,
     GlobalPhase,
     Product,
     RandomSymmetry,
+    Scale,
     Sign,
     Symmetry,
     Translation,
     align,
     sa_mse,
 )
-from torch_symbreak.testing import relative_error
+from torch_symbreak.testing import assert_group, relative_error
 
 FRAMES = [(6,), (7,), (10,), (2, 4), (3, 3), (2, 5), (2, 2, 2), (1, 3, 3)]
 
@@ -144,7 +148,156 @@ def test_empty_zero_and_gradient() -> None:
     assert torch.autograd.gradcheck(lambda z: sa_mse(z, r, model.symmetries), x)
 
 
+@given(
+    st.sampled_from([(9,), (10,), (6, 7), (4, 5, 4)]),
+    st.booleans(),
+    st.sampled_from([2, 5, 10]),
+    st.integers(0, 2**31 - 1),
+)
+def test_shifts_by_fractions_of_an_entry(frame: tuple[int, ...], flipped: bool, subpixel: int, seed: int) -> None:
+    """On the torus, where Fourier interpolation is exact, a drawn shift is found to 1 / subpixel."""
+    d = len(frame)
+    generator = torch.Generator().manual_seed(seed)
+    group = Product([Translation(d, wrap=True), ConjugateFlip(d, wrap=True), GlobalPhase(d)])
+    # Band-limited: no entry at the Nyquist frequency, which has two shifts.
+    x = torch.randn(3, *frame, dtype=torch.complex128, generator=generator)
+    spectrum = torch.fft.fftn(x, dim=tuple(range(1, d + 1)))
+    for axis, n in enumerate(frame):
+        if n % 2 == 0:
+            spectrum.select(axis + 1, n // 2).zero_()
+    x = torch.fft.ifftn(spectrum, dim=tuple(range(1, d + 1)))
+    steps = torch.randint(0, subpixel * min(frame), (3, d), generator=generator)
+    scalar = GlobalPhase(d).sample(x, generator=generator)
+    g = Element(torch.full((3,), flipped), steps.double() / subpixel, scalar)
+    moved = group.act(g, x)
+    assert relative_error(group.act(group.inverse(g), moved), x, d).max() < 1e-9
+    found = align(moved, x, group, subpixel=subpixel)
+    assert relative_error(found.aligned, x, d).max() < 1e-9
+    assert found.error.max() < 1e-18
+    coarse = align(moved, x, group)
+    assert (coarse.error >= found.error - 1e-12).all()
+
+
+def test_fractions_with_padding_count_what_is_cut() -> None:
+    x = torch.zeros(2, 12, dtype=torch.complex128)
+    x[:, 3:8] = torch.hann_window(5, periodic=False, dtype=torch.float64) * (1 + 1j)
+    whole = align(x.roll(2, -1), x, FarField(1).symmetries, subpixel=4)
+    assert torch.allclose(whole.element.shift, torch.tensor(-2.0, dtype=torch.float64))
+    assert whole.error.max() < 1e-20
+    r = torch.randn(2, 12, dtype=torch.complex128)
+    noisy = torch.randn(2, 12, dtype=torch.complex128)
+    fine = align(noisy, r, FarField(1).symmetries, subpixel=8)
+    assert (fine.error <= align(noisy, r, FarField(1).symmetries).error + 1e-12).all()
+    # The energy balance on the padded torus: |g x|² + |r|² - 2 Re <g x, r>.
+    inner = (fine.aligned * r.conj()).sum(-1).real
+    expected = (noisy.abs().square().sum(-1) + r.abs().square().sum(-1) - 2 * inner) / 12
+    assert torch.allclose(fine.error, expected, rtol=1e-6)
+    assert not align(r.real, r.real, Translation(1), subpixel=3).aligned.is_complex()
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("frame", [(31,), (32,), (16, 16), (15, 17), (6, 7, 8)])
+def test_exact_twins_have_their_orientation(frame: tuple[int, ...], scale: float) -> None:
+    d = len(frame)
+    x = torch.randn(200, *frame, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)) * scale
+    group = Product(FarField(d).symmetries)
+    flipped = torch.arange(200) % 2 == 0
+    ends = torch.tensor([n - 1 for n in frame]).expand(200, d)
+    twins = group.act(Element(flipped, torch.where(flipped[:, None], ends, 0), torch.full((200,), 1j).to(x.dtype)), x)
+    found = align(twins, x, group)
+    assert torch.equal(found.element.flipped, flipped)
+    assert relative_error(found.aligned, x, d).max() < 1e-5
+
+
+def test_an_unknown_scale() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.nn.functional.pad(torch.randn(20, 5, 6, dtype=torch.complex64, generator=generator), (2, 2, 2, 2))
+    group = Product([*FarField().symmetries, Scale()])
+    assert_group(group, x, generator=generator)
+    moved = group.act(group.sample(x, generator=generator), x)
+    found = align(moved, x, group)
+    assert relative_error(found.aligned, x, 2).max() < 1e-5
+    noisy = moved + 0.3 * (moved != 0) * torch.randn(x.shape, dtype=x.dtype, generator=generator)
+    best = align(noisy, x, group)
+    for factor in (0.99, 1.01):  # no other scale is nearer
+        other = (best.aligned * factor - x).abs().square().mean((1, 2))
+        assert (other > (best.aligned - x).abs().square().mean((1, 2))).all()
+    tiny = align(x * 1e-30, x, group)
+    assert relative_error(tiny.aligned, x, 2).max() < 1e-5
+    assert torch.isfinite(align(torch.zeros_like(x), x, group).error).all()
+    with pytest.raises(ValueError, match="one scale"):
+        Product([Scale(), Scale()])
+
+
+@dataclass(frozen=True)
+class Swap(Symmetry):
+    """A user's finite symmetry: exchange of the two channels."""
+
+    def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        return torch.rand(x.shape[: -self.item_dims], generator=generator) < 0.5
+
+    def act(self, g: Tensor, x: Tensor) -> Tensor:
+        return torch.where(g.reshape((*g.shape, *[1] * self.item_dims)), x.flip(-self.item_dims), x)
+
+    def inverse(self, g: Tensor) -> Tensor:
+        return g
+
+    def compose(self, g2: Tensor, g1: Tensor) -> Tensor:
+        return g2 ^ g1
+
+
+class EnumeratedSwap(Swap):
+    def elements(self, x: Tensor) -> Iterator[Tensor]:
+        for swapped in (False, True):
+            yield torch.full(x.shape[: -self.item_dims], swapped)
+
+
+def test_a_symmetry_of_the_users_own() -> None:
+    dims = {"channel_dims": 1}
+    group = Product(
+        [EnumeratedSwap(2, **dims), Translation(2, **dims), ConjugateFlip(2, **dims), GlobalPhase(2, **dims)]
+    )
+    generator = torch.Generator().manual_seed(0)
+    x = torch.nn.functional.pad(torch.randn(30, 2, 4, 5, dtype=torch.complex64, generator=generator), (1, 2, 3, 0))
+    assert_group(group, x, generator=generator)
+    g = group.sample(x, generator=generator)
+    found = align(group.act(g, x), x, group)
+    assert relative_error(found.aligned, x, 3).max() < 1e-5
+    assert torch.equal(found.element.others[0], g.others[0])
+    assert relative_error(group.act(found.element, group.act(g, x)), x, 3).max() < 1e-5
+    alone = align(x.flip(1), x, EnumeratedSwap(2, channel_dims=1))
+    assert alone.error.max() == 0
+    with pytest.raises(NotImplementedError, match=r"Swap cannot be aligned.*implement elements\(x\)"):
+        align(x, x, Swap(2, channel_dims=1))
+
+
+@pytest.mark.parametrize("frame", [(16, 16), (15, 18), (21,), (6, 7, 8)])
+def test_agrees_with_scikit_image(frame: tuple[int, ...]) -> None:
+    """On the torus, where it is defined: the same shift, and the same orientation, run on both."""
+    registration = pytest.importorskip("skimage.registration")
+    d, generator = len(frame), torch.Generator().manual_seed(0)
+    x = torch.randn(12, *frame, dtype=torch.complex128, generator=generator)
+    group = Product(FarField(d, oversampling=1.0).symmetries)
+    g = group.sample(x, generator=generator)
+    moved = group.act(g, x) + 0.2 * torch.randn(x.shape, dtype=x.dtype, generator=generator)
+    found = align(moved, x, group)
+    for i in range(12):
+        results = []
+        for twin in (moved[i], moved[i].flip(tuple(range(d))).conj().resolve_conj()):
+            shift, error, _ = registration.phase_cross_correlation(x[i].numpy(), twin.numpy(), normalization=None)
+            results.append((error, shift))
+        flipped = results[1][0] < results[0][0]
+        assert flipped == bool(found.element.flipped[i])
+        # Ours flips about index 0, then shifts; the twin above was flipped about the frame.
+        offset = torch.tensor([n - 1 for n in frame]) if flipped else 0
+        expected = (torch.tensor(results[int(flipped)][1]) + offset) % torch.tensor(frame)
+        assert torch.equal(found.element.shift[i] % torch.tensor(frame), expected.long())
+
+
 def test_bad_input() -> None:
+    for subpixel in (0, 1.5, True):
+        with pytest.raises(ValueError, match="subpixel"):
+            align(torch.ones(1, 3), torch.ones(1, 3), Translation(1), subpixel=subpixel)  # type: ignore[arg-type]
     x = torch.randn(2, 4, 4, dtype=torch.complex64)
     with pytest.raises(ValueError, match=r"one shape, but got \(2, 4, 4\) and \(4, 4\).*expand_as"):
         align(x, x[0], FarField().symmetries)

@@ -22,7 +22,23 @@ from torch_symbreak.datasets import (
     SymmetryBrokenDataset,
 )
 from torch_symbreak.forward import ElementwiseSquare, FarField, FarFieldCanonicalizer, ForwardModel, GaussianIntensity
-from torch_symbreak.metrics import Alignment, align, sa_mse
+from torch_symbreak.losses import MagnitudeLoss, OrbitMinLoss
+from torch_symbreak.metrics import (
+    Alignment,
+    Curve,
+    Modes,
+    align,
+    average_modes,
+    frc,
+    measurement_residual,
+    orbit_distance,
+    prtf,
+    relative_error,
+    sa_mse,
+    sa_nrmse,
+    sa_psnr,
+    sa_ssim,
+)
 from torch_symbreak.symmetries import (
     Canonicalizer,
     CenterContent,
@@ -50,6 +66,7 @@ __all__ = [
     "CenterContent",
     "ComplexImages",
     "ConjugateFlip",
+    "Curve",
     "Element",
     "ElementwiseSquare",
     "FarField",
@@ -62,9 +79,12 @@ __all__ = [
     "GaussianIntensity",
     "GaussianPairs",
     "GlobalPhase",
+    "MagnitudeLoss",
+    "Modes",
     "Motion",
     "OnKeys",
     "OnRealImag",
+    "OrbitMinLoss",
     "Product",
     "RandomSymmetry",
     "Rearrangement",
@@ -79,6 +99,15 @@ __all__ = [
     "Translation",
     "__version__",
     "align",
+    "average_modes",
     "check_finite",
+    "frc",
+    "measurement_residual",
+    "orbit_distance",
+    "prtf",
+    "relative_error",
     "sa_mse",
+    "sa_nrmse",
+    "sa_psnr",
+    "sa_ssim",
 ]

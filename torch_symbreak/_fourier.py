@@ -31,12 +31,21 @@ def diffraction(x: Tensor, shape: Sequence[int], norm: str, centered: bool) -> T
     return torch.fft.fftshift(intensity, dim=dims) if centered else intensity
 
 
-def correlate(x: Tensor, reference: Tensor, shape: Sequence[int], *, flipped: bool) -> Tensor:
-    """``sum_n (g . x)(n) conj(r(n))`` for every shift t modulo ``shape``; g flips and conjugates if ``flipped``."""
+def correlate(x: Tensor, reference: Tensor, shape: Sequence[int], *, flipped: bool, halves: bool = False) -> Tensor:
+    """``sum_n (g . x)(n) conj(r(n))`` for every shift t modulo ``shape``; g flips and conjugates if ``flipped``.
+
+    With ``halves`` the shifts go in steps of half an entry, by Fourier interpolation: (*batch, 2 M_1, ..., 2 M_d).
+    """
     dims = tuple(range(-len(shape), 0))
     fx = torch.fft.fftn(x, s=tuple(shape), dim=dims)
     fr = torch.fft.fftn(reference, s=tuple(shape), dim=dims)
-    found = torch.fft.ifftn(fr * (fx if flipped else fx.conj()), dim=dims).conj().resolve_conj()
+    cross = fr * (fx if flipped else fx.conj())
+    if halves:
+        for dim, size in zip(dims, shape, strict=True):
+            wide = cross.new_zeros([2 * n if cross.dim() + dim == a else n for a, n in enumerate(cross.shape)])
+            signed = frequencies(size, x.device).long() % (2 * size)
+            cross = wide.index_copy(dim, signed, 2 * cross)
+    found = torch.fft.ifftn(cross, dim=dims).conj().resolve_conj()
     return found if x.is_complex() else found.real
 
 

@@ -21,7 +21,8 @@ class OrbitMinLoss(nn.Module):
 
     The target is moved to the point of its orbit that is nearest to the prediction, per item; the group element is a
     constant for autograd. By the envelope theorem the gradient of "mse" is exact wherever the nearest point is unique.
-    For another base the element is still the nearest in the Euclidean sense.
+    For another base the element is still the nearest in the Euclidean sense, and the gradient leaves out how a
+    continuous phase follows the prediction.
 
     Shape: x and target (*batch, *channels, *event); a scalar.
 
@@ -67,7 +68,7 @@ class OrbitMinLoss(nn.Module):
 class MagnitudeLoss(nn.Module):
     """Data consistency: the mean squared difference of measured and modeled magnitudes, ``(sqrt(y) - sqrt(f(x)))²``.
 
-    Needs no target, and is the same for all points of an orbit. Its gradient is finite where the modeled magnitude is 0.
+    Needs no target, and is the same for all points of an orbit. Its gradient is finite where the model gives 0.
 
     Shape: x what ``forward`` takes, y what it gives; a scalar.
 

@@ -38,12 +38,14 @@ def _over_channels(correlation: Tensor, group: Product) -> Tensor:
     return correlation
 
 
-def _shift_correlations(x: Tensor, reference: Tensor, group: Product, turned: bool) -> tuple[Tensor, Tensor]:
+def _shift_correlations(
+    x: Tensor, reference: Tensor, group: Product, turned: bool, halves: bool
+) -> tuple[Tensor, Tensor]:
     """Correlations <g . x, r> for all shifts in one orientation, (*batch, K), and the shifts, (K, d)."""
     event = x.shape[x.dim() - group.event_dims :]
     shape = _torus(group, event)
-    found = _over_channels(correlate(x, reference, shape, flipped=turned), group)
-    axes = [torch.arange(m, device=x.device) for m in shape]
+    found = _over_channels(correlate(x, reference, shape, flipped=turned, halves=halves), group)
+    axes = [torch.arange(2 * m, device=x.device) / 2 if halves else torch.arange(m, device=x.device) for m in shape]
     if not turned:  # Unflipped shifts lie in (-N, N): the upper half of 2 N stands for negative ones.
         axes = [t - m * ((t >= n) & (m > n)) for t, m, n in zip(axes, shape, event, strict=True)]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(event))
@@ -71,8 +73,8 @@ def _refined(
     fx, fr = (torch.fft.fftn(z, s=shape, dim=dims) for z in (x, reference))
     spectrum = _over_channels(torch.where(per_item(motion.flipped, group.item_dims), fx, fx.conj()) * fr, group)
     reach = math.ceil(0.75 * subpixel)
-    offsets = torch.arange(-reach, reach + 1, device=x.device) / subpixel
-    shifts = motion.shift[..., None] + offsets.to(torch.float64)  # (*batch, d, U)
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device=x.device)
+    shifts = ((motion.shift[..., None] * subpixel).round() + offsets) / subpixel  # (*batch, d, U)
     for axis, size in enumerate(shape):
         turns = frequencies(size, x.device)[:, None] * shifts[..., axis, None, :] / size
         kernel = torch.polar(torch.ones_like(turns), 2 * math.pi * turns)  # (*batch, M, U)
@@ -89,8 +91,11 @@ def _refined(
 def _nearest(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> tuple[Element, Tensor]:
     """The element without the group's other parts that takes x nearest to the reference, and what it gains."""
     gain: Callable[[Tensor], Tensor] = torch.real if group.scalar is None else group.scalar.gain
+    fractions = group.shifts and subpixel > 1  # the peak of a fractional shift can hide between entries
     found = [
-        (_shift_correlations if group.shifts else _place_correlation)(x, reference, group, turned)
+        _shift_correlations(x, reference, group, turned, fractions)
+        if group.shifts
+        else _place_correlation(x, reference, group, turned)
         for turned in ((False, True) if group.flips else (False,))
     ]
     correlation = torch.cat([c for c, _ in found], -1)
@@ -102,7 +107,7 @@ def _nearest(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> tup
         shifts.gather(-2, best[..., None].expand(*best.shape, group.event_dims)).squeeze(-2),
     )
     top = correlation.gather(-1, best).squeeze(-1)
-    if group.shifts and subpixel > 1:
+    if fractions:
         motion, top = _refined(x, reference, group, motion, gain, subpixel)
     energy = flat_items(power(x), group.item_dims).sum(-1)
     scalar = torch.ones_like(top)
@@ -156,7 +161,7 @@ def _applied(element: Element, x: Tensor, group: Product) -> tuple[Tensor, Tenso
         moved = scalar * fourier_move(
             x, motion.flipped.reshape(spread), motion.shift.reshape((*spread, len(event))), torus
         )
-        inner = (..., *(slice(0, n) for n in event))
+        inner: tuple[Any, ...] = (..., *(slice(0, n) for n in event))
         outside = torch.ones(torus, dtype=torch.bool, device=x.device)
         outside[inner] = False
         return moved[inner], flat_items(power(moved) * outside, group.item_dims).sum(-1, dtype=wide(x.real))

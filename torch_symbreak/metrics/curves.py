@@ -44,8 +44,8 @@ def _sums(values: Tensor, ring: Tensor, count: int, d: int) -> Tensor:
 def frc(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Curve:
     """Return the Fourier ring (3-D: shell) correlation of two reconstructions after alignment.
 
-    ``FRC(q) = Re sum X conj(R) / sqrt(sum |X|² sum |R|²)``, sums over rings of spatial frequency; 1 for equal ones. Where
-    it falls below a threshold (1/2 bit, 1/7) is the resolution.
+    ``FRC(q) = Re sum X conj(R) / sqrt(sum |X|² sum |R|²)``, sums over rings of spatial frequency; 1 for equal ones. The
+    resolution is where it falls below a threshold (1/2 bit, 1/7).
 
     Shape: x and reference (*batch, *event) to K = N/2 + 1 rings, N the shortest axis.
 
@@ -78,7 +78,8 @@ def prtf(x: Tensor, y: Tensor, forward: FarField, *, reduction: Reduction = "mea
     """Return the phase retrieval transfer function, ``PRTF(q) = mean |F x| / sqrt(y)`` over rings of frequency.
 
     With x the average of many aligned reconstructions (:func:`torch_symbreak.average_modes`) it is 1 where they agree
-    and falls to 0 where their phases are random; below 1/e counts as unresolved. Entries with y = 0 are left out.
+    and falls to 0 where their phases are random; below 1/e counts as unresolved. Entries with y = 0 are left
+    out, and a ring that has no others is NaN.
 
     Shape: x (*batch, *event), y as ``forward(x)``, to K = N/2 + 1 rings, N the shortest axis of the object.
 

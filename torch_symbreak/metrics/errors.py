@@ -129,7 +129,7 @@ def sa_psnr(
     data_range: float | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Return the peak signal-to-noise ratio up to a symmetry, ``10 log10(peak² / SA-MSE)``, in dB; infinite at no error.
+    """Return the peak signal-to-noise ratio up to a symmetry, ``10 log10(peak² / SA-MSE)`` in dB; infinite if equal.
 
     Args: as for :func:`sa_mse`, and
         data_range: The peak. Default: each item's largest ``|r|``.

@@ -1,0 +1,105 @@
+"""The losses for raw targets: invariant, differentiable, and equal to the metrics they stand for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from torch_symbreak import (
+    ConjugateFlip,
+    FarField,
+    GaussianIntensity,
+    GlobalPhase,
+    RandomSymmetry,
+    Sign,
+    Translation,
+    sa_mse,
+)
+from torch_symbreak.losses import MagnitudeLoss, OrbitMinLoss
+
+MODEL = FarField(2)
+
+
+def pair(dtype: torch.dtype = torch.complex128) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x, r = torch.randn(2, 3, 4, 5, dtype=dtype, generator=generator)
+    return x, r
+
+
+@pytest.mark.parametrize("base", ["mse", "l1", torch.nn.L1Loss()])
+def test_orbit_min_is_invariant_and_differentiable(base) -> None:
+    x, r = pair()
+    if callable(base):
+        base = lambda a, b: (a - b).abs().pow(1.5).sum()  # noqa: E731
+    loss = OrbitMinLoss(MODEL.symmetries, base)
+    framed = torch.nn.functional.pad(r, (2, 2, 2, 2))
+    estimate = torch.nn.functional.pad(x, (2, 2, 2, 2))
+    moved = RandomSymmetry(MODEL.symmetries, generator=torch.Generator().manual_seed(1))(framed)
+    assert torch.allclose(loss(estimate, moved), loss(estimate, framed))
+    assert loss(framed, moved) < 1e-12
+    # The chosen phase is a constant for autograd: only for "mse" is that the whole gradient. Choices always are.
+    differentiable = loss if base == "mse" else OrbitMinLoss([Translation(), ConjugateFlip()], base)
+    assert torch.autograd.gradcheck(lambda z: differentiable(z, r), x.clone().requires_grad_())
+
+
+def test_mse_is_the_sa_mse() -> None:
+    x, r = pair()
+    loss = OrbitMinLoss(MODEL.symmetries)
+    assert torch.allclose(loss(x, r), sa_mse(r, x, MODEL.symmetries))
+    assert torch.allclose(loss(x, r), sa_mse(x, r, MODEL.symmetries))  # moving either is the same on Z^d
+    assert loss(x, r) <= (x - r).abs().square().mean()
+    # The gradient is that of the minimum: to the nearest point of the orbit.
+    z = x.clone().requires_grad_()
+    loss(z, r).backward()
+    step = 1e-6 * torch.randn_like(x)
+    change = float(loss(x + step, r) - loss(x - step, r)) / 2
+    assert change == pytest.approx(float((z.grad.conj() * step).real.sum()), rel=1e-4)
+
+
+def test_l1_and_signs() -> None:
+    x = torch.tensor([[1.0, -2.0], [0.5, 1.0]])
+    assert OrbitMinLoss(Sign(1), "l1")(-x, x) == 0
+    assert OrbitMinLoss(Sign(1))(x + 1, -x) == pytest.approx(1.0)
+    assert repr(OrbitMinLoss(Sign(1), "l1")).startswith("OrbitMinLoss([Sign(event_dims=1")
+    with pytest.raises(ValueError, match="base="):
+        OrbitMinLoss(Sign(1), "huber")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="one shape"):
+        OrbitMinLoss(Sign(1))(x, x[:1])
+
+
+def test_magnitude_loss() -> None:
+    x, r = pair()
+    loss = MagnitudeLoss(MODEL)
+    y = MODEL(r)
+    assert torch.allclose(loss(x, y), (MODEL(x).sqrt() - y.sqrt()).square().mean(), rtol=1e-6)
+    moved = RandomSymmetry(MODEL.symmetries, generator=torch.Generator().manual_seed(1))(
+        torch.nn.functional.pad(r, (2, 2, 2, 2))
+    )
+    assert loss(moved, MODEL(torch.nn.functional.pad(r, (2, 2, 2, 2)))) < 1e-12
+    assert torch.autograd.gradcheck(lambda z: loss(z, y), x.clone().requires_grad_())
+    zero = torch.zeros(1, 4, 5, dtype=torch.complex64, requires_grad=True)
+    loss(zero, y[:1].float()).backward()
+    assert torch.isfinite(torch.view_as_real(zero.grad)).all()
+    gaussian = GaussianIntensity.draw(12, 3)
+    signal = torch.randn(5, 3)
+    assert MagnitudeLoss(gaussian)(-signal, gaussian(signal)) < 1e-10
+    with pytest.raises(ValueError, match="one shape"):
+        loss(x, y[:1])
+
+
+def test_training_on_raw_targets_goes_down() -> None:
+    torch.manual_seed(0)
+    model = GaussianIntensity.draw(12, 3, field="complex", generator=torch.Generator().manual_seed(0))
+    r = torch.randn(256, 3, dtype=torch.complex64)
+    y = model(r)
+    net = torch.nn.Sequential(torch.nn.Linear(12, 64), torch.nn.ReLU(), torch.nn.Linear(64, 6))
+    optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
+    loss = OrbitMinLoss(GlobalPhase(1))
+    values = []
+    for _ in range(60):
+        value = loss(torch.view_as_complex(net(y.sqrt()).unflatten(1, (3, 2))), r)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        values.append(float(value.detach()))
+    assert values[-1] < 0.5 * values[0]
