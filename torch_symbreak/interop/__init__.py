@@ -1,0 +1,1 @@
+"""Bridges to other libraries, each imported in its own module only: ``torch_symbreak.interop.torchmetrics``."""
