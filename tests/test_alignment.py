@@ -20,6 +20,7 @@ from torch_symbreak import (
     FarField,
     FixSign,
     GlobalPhase,
+    PhaseRamp,
     Product,
     RandomSymmetry,
     Scale,
@@ -207,6 +208,32 @@ def test_exact_twins_have_their_orientation(frame: tuple[int, ...], scale: float
     found = align(twins, x, group)
     assert torch.equal(found.element.flipped, flipped)
     assert relative_error(found.aligned, x, d).max() < 1e-5
+
+
+def test_an_off_center_detector() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for frame in ((9,), (5, 6)):
+        d = len(frame)
+        pad = [v for _ in frame for v in (3, 4)]
+        x = torch.nn.functional.pad(torch.randn(40, *frame, dtype=torch.complex128, generator=generator), pad)
+        ramp = PhaseRamp(d)
+        assert_group(ramp, x, torch.randn(x.shape, dtype=x.dtype, generator=generator), generator=generator)
+        group = Product([*FarField(d).symmetries, ramp])
+        # As a group of content that stays inside its frame: a ramp does not fit together with what wraps around it.
+        g = group.sample(x, generator=generator)
+        moved = group.act(g, x)
+        assert relative_error(group.act(group.inverse(g), moved), x, d).max() < 1e-9
+        h = group.sample(moved, generator=generator)
+        assert relative_error(group.act(group.compose(h, g), x), group.act(h, moved), d).max() < 1e-9
+        # The pattern shifts by q M.
+        q = torch.tensor([3, -2][:d], dtype=torch.float64) / (2 * torch.tensor(x.shape[1:]))
+        y = FarField(d)(ramp.act(q.expand(40, d), x))
+        assert torch.allclose(y, FarField(d)(x).roll([3, -2][:d], tuple(range(1, d + 1))))
+        found = align(moved, x, group)
+        assert relative_error(found.aligned, x, d).max() < 0.02
+        assert relative_error(group.act(found.element, moved), found.aligned, d).max() < 1e-9
+    with pytest.raises(ValueError, match="GlobalPhase too"):
+        Product([Translation(), PhaseRamp()])
 
 
 def test_an_unknown_scale() -> None:

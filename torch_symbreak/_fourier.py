@@ -68,3 +68,22 @@ def fourier_move(x: Tensor, flipped: Tensor, shift: Tensor, shape: Sequence[int]
         spectrum = spectrum * phase.reshape((*angle.shape[:-1], *[size if a == axis else 1 for a in range(d)]))
     moved = torch.fft.ifftn(spectrum, dim=dims)
     return moved if x.is_complex() else moved.real
+
+
+def transform_at(values: Tensor, points: Tensor) -> Tensor:
+    """``sum_k values(k) exp(2 pi i k . p)``, k signed, on a grid of points: a matrix Fourier transform, axis by axis.
+
+    Shape: values (*batch, M_1, ..., M_d), points (*batch, d, U) in cycles per k, to (*batch, U^d).
+    """
+    batch, d = points.shape[:-2], points.shape[-2]
+    for axis, size in enumerate(values.shape[values.dim() - d :]):
+        angle = 2 * math.pi * frequencies(size, values.device)[:, None] * points[..., axis, None, :]
+        kernel = torch.polar(torch.ones_like(angle), angle)  # (*batch, M, U)
+        # The axis comes first among those not yet contracted, and goes last.
+        flat = values.reshape(*batch, size, math.prod(values.shape[len(batch) :]) // size)
+        values = (
+            (flat.transpose(-1, -2) @ kernel)
+            .flatten(-2)
+            .unflatten(-1, (*values.shape[len(batch) + 1 :], points.shape[-1]))
+        )
+    return values.flatten(len(batch))

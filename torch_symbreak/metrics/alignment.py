@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torch_symbreak._checks import batch_shape, check_same_shape, flat_items, peak, per_item, power, unit_scale, wide
 from torch_symbreak._content import box_ends, content_box, wrapped_axes
-from torch_symbreak._fourier import correlate, fourier_move, frequencies
+from torch_symbreak._fourier import correlate, fourier_move, transform_at
 from torch_symbreak.symmetries import Element, Motion, Product, Symmetry
 from torch_symbreak.symmetries.base import invert_motion, move, source_indices
 
@@ -75,12 +75,8 @@ def _refined(
     reach = math.ceil(0.75 * subpixel)
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device=x.device)
     shifts = ((motion.shift[..., None] * subpixel).round() + offsets) / subpixel  # (*batch, d, U)
-    for axis, size in enumerate(shape):
-        turns = frequencies(size, x.device)[:, None] * shifts[..., axis, None, :] / size
-        kernel = torch.polar(torch.ones_like(turns), 2 * math.pi * turns)  # (*batch, M, U)
-        flat = spectrum.reshape(*motion.flipped.shape, size, math.prod(spectrum.shape[motion.flipped.dim() :]) // size)
-        spectrum = (flat.transpose(-1, -2) @ kernel).flatten(-2)
-    found = spectrum.conj().resolve_conj() / math.prod(shape)
+    torus = torch.tensor(shape, device=x.device)[:, None]
+    found = transform_at(spectrum, shifts / torus).conj().resolve_conj() / math.prod(shape)
     found = found if x.is_complex() else found.real
     best = gain(found).argmax(-1, keepdim=True)
     places = [len(offsets) ** axis for axis in reversed(range(len(event)))]
@@ -230,7 +226,7 @@ def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry
         here, there = (unit_scale(z, group.item_dims).to(fine) for z in (x, reference))
         size = [peak(z, group.item_dims) for z in (x, reference)]
         chosen: Element | None = None
-        for others in itertools.product(*(part.elements(x) for part in group.others)):
+        for others in itertools.product(*(part.candidates(here, there) for part in group.others)):
             moved = here
             for part, h in zip(group.others, others, strict=True):
                 moved = part.act(h, moved)

@@ -3,6 +3,7 @@
 from torch_symbreak.symmetries.base import Canonicalizer, Element, Motion, Product, Rearrangement, Scalar, Symmetry
 from torch_symbreak.symmetries.conjugate_flip import ConjugateFlip, FixConjugateFlip
 from torch_symbreak.symmetries.global_phase import FixGlobalPhase, GlobalPhase
+from torch_symbreak.symmetries.phase_ramp import PhaseRamp
 from torch_symbreak.symmetries.scale import Scale
 from torch_symbreak.symmetries.sign import FixSign, Sign
 from torch_symbreak.symmetries.translation import CenterContent, Translation
@@ -17,6 +18,7 @@ __all__ = [
     "FixSign",
     "GlobalPhase",
     "Motion",
+    "PhaseRamp",
     "Product",
     "Rearrangement",
     "Scalar",

@@ -76,8 +76,19 @@ class Symmetry(ABC):
     def compose(self, g2: Any, g1: Any) -> Any:
         """Return the element with ``act(compose(g2, g1), x) == act(g2, act(g1, x))``."""
 
+    #: Whether every element commutes with shifts and flips; if only up to a phase, :meth:`exchange` says which.
+    commutes: ClassVar[bool] = True
+
+    def exchange(self, g: Any, shift: Tensor) -> Tensor:
+        """The unit number c, (*batch,), with ``g . m = c m . g`` for a motion m of that shift, if not 1."""
+        raise NotImplementedError(f"{type(self).__name__} has commutes=False and needs exchange(g, shift).")
+
+    def candidates(self, x: Tensor, reference: Tensor) -> Iterable[Any]:
+        """The elements among which alignment chooses: all of a finite group, or those that x and reference suggest."""
+        return self.elements(x)
+
     def elements(self, x: Tensor) -> Iterable[Any]:
-        """Enumerate the group, each element for every item of ``x``: what alignment needs of a finite group."""
+        """Enumerate a finite group, each element for every item of ``x``: what alignment needs of it."""
         raise NotImplementedError(
             f"{type(self).__name__} cannot be aligned over: it is neither a Rearrangement nor a Scalar, and does not "
             "enumerate its elements. If the group is finite, implement elements(x)."
@@ -352,7 +363,8 @@ class Product(Symmetry):
 
     Rearrangements merge into one motion, and a motion and a scalar are applied together:
     ``(s2, t2, u2) (s1, t1, u1) = (s2 s1, t2 + s2 t1, u2 k_{s2}(u1))`` and ``(s, t, u)^-1 = (s, -s t, k_s(1 / u))``.
-    Symmetries of any other kind come first and must commute with the rest (a permutation of channels does).
+    Symmetries of any other kind come first and must commute with the rest (a permutation of channels does), or say by
+    what phase they do not (``PhaseRamp``).
 
     Args:
         symmetries: One or more symmetries, or a ``Product``, with equal ``event_dims`` and ``channel_dims``; at most
@@ -393,6 +405,9 @@ class Product(Symmetry):
             raise ValueError(
                 f"Product takes one scalar (GlobalPhase contains Sign) and one scale, but got {scalars + scales}."
             )
+        others = tuple(part for part in parts if not isinstance(part, (Rearrangement, Scalar)))
+        if motions and not scalars and not all(part.commutes for part in others):
+            raise ValueError(f"Product needs GlobalPhase too, by which {others} and {motions} commute.")
         super().__init__(parts[0].event_dims, channel_dims=parts[0].channel_dims)
         vars(self).update(  # frozen, as every symmetry is
             symmetries=tuple(parts),
@@ -401,7 +416,7 @@ class Product(Symmetry):
             flips=any(part.flips for part in motions),
             scalar=scalars[0] if scalars else None,
             scale=scales[0] if scales else None,
-            others=tuple(part for part in parts if not isinstance(part, (Rearrangement, Scalar))),
+            others=others,
         )
 
     symmetries: tuple[Symmetry, ...]
@@ -460,10 +475,20 @@ class Product(Symmetry):
         inverse = g.scalar.conj() if self.scale is None else g.scalar.reciprocal()
         scalar = resolved(torch.where(g.flipped, inverse.conj(), inverse))
         others = tuple(part.inverse(h) for part, h in zip(self.others, g.others, strict=True))
-        return Element(motion.flipped, motion.shift, scalar, others)
+        return Element(motion.flipped, motion.shift, scalar * self._exchange(others, motion, scalar), others)
+
+    def _exchange(self, others: tuple[Any, ...], motion: Motion, like: Tensor) -> Tensor:
+        """The phase by which the other symmetries' elements pass a motion."""
+        phase = torch.ones_like(like)
+        for part, h in zip(self.others, others, strict=True):
+            if self.rearrangement is not None and not part.commutes:
+                phase = phase * part.exchange(h, motion.shift).to(like.dtype)
+        return phase
 
     def compose(self, g2: Element, g1: Element) -> Element:
-        motion = compose_motions(Motion(g2.flipped, g2.shift), Motion(g1.flipped, g1.shift))
-        scalar = g2.scalar * torch.where(g2.flipped, g1.scalar.conj(), g1.scalar)
+        first = Motion(g1.flipped, g1.shift)
+        motion = compose_motions(Motion(g2.flipped, g2.shift), first)
+        passed = g1.scalar * self._exchange(g2.others, first, g1.scalar)
+        scalar = g2.scalar * torch.where(g2.flipped, passed.conj(), passed)
         others = tuple(part.compose(h2, h1) for part, h2, h1 in zip(self.others, g2.others, g1.others, strict=True))
         return Element(motion.flipped, motion.shift, scalar, others)

@@ -1,0 +1,97 @@
+"""The linear phase ramp: what an off-center detector adds to a reconstruction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_symbreak._checks import batch_shape, check_complex, check_dims, flat_items, power, resolved, uniform
+from torch_symbreak._fourier import transform_at
+from torch_symbreak.symmetries.base import Symmetry
+
+
+@dataclass(frozen=True)
+class PhaseRamp(Symmetry):
+    """Multiplication by ``exp(2 pi i q . n)``: it shifts the diffraction pattern by q M entries.
+
+    No model declares it: ``|F x|²`` changes. Name it beside the others to let an alignment find it, where the center of
+    the detector is uncertain. It commutes with shifts and flips up to a global phase, so that a product of these must
+    have ``GlobalPhase``.
+
+    Alignment registers the diffraction patterns, which no other symmetry changes, to 1/1000 of a frequency step: exact
+    for points of one orbit, and for noisy ones the best registration of the patterns, not of the objects.
+
+    Shape: targets (*batch, *channels, *event), complex; elements q (*batch, d), float64, in cycles per entry.
+
+    Args:
+        event_dims: Trailing dimensions of one item. Default 2.
+        channel_dims: Dimensions before the event that share its ramp. Default 0.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import FarField, sa_mse
+        >>> x = torch.randn(1, 8, 8, dtype=torch.complex64)
+        >>> ramped = PhaseRamp().act(torch.tensor([[0.1, -0.2]], dtype=torch.float64), x)
+        >>> known, unknown = FarField().symmetries, [*FarField().symmetries, PhaseRamp()]
+        >>> bool(sa_mse(ramped, x, known) > 0.1), bool(sa_mse(ramped, x, unknown) < 1e-4)
+        (True, True)
+    """
+
+    event_dims: int = 2
+    commutes = False
+
+    def __post_init__(self) -> None:
+        check_dims(type(self).__name__, self.event_dims, self.channel_dims, least=1)
+
+    def check(self, x: Any) -> None:
+        super().check(x)
+        check_complex(type(self).__name__, x)
+
+    def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        self.check(x)
+        return uniform((*batch_shape(x, self.item_dims), self.event_dims), x.device, generator) - 0.5
+
+    def act(self, g: Tensor, x: Tensor) -> Tensor:
+        self.check(x)
+        for axis in range(self.event_dims):
+            size = x.shape[x.dim() - self.event_dims + axis]
+            angle = 2 * math.pi * g[..., axis, None] * torch.arange(size, device=x.device)
+            ramp = torch.polar(torch.ones_like(angle), angle).to(x.dtype)
+            spread = [size if a == axis else 1 for a in range(self.event_dims)]
+            x = x * ramp.reshape((*g.shape[:-1], *[1] * self.channel_dims, *spread))
+        return resolved(x)
+
+    def inverse(self, g: Tensor) -> Tensor:
+        return -g
+
+    def compose(self, g2: Tensor, g1: Tensor) -> Tensor:
+        return g2 + g1
+
+    def exchange(self, g: Tensor, shift: Tensor) -> Tensor:
+        angle = 2 * math.pi * (g * shift).sum(-1)
+        return torch.polar(torch.ones_like(angle), angle)
+
+    def candidates(self, x: Tensor, reference: Tensor) -> Iterator[Tensor]:
+        d, dims = self.event_dims, tuple(range(-self.event_dims, 0))
+        shape = tuple(2 * n for n in x.shape[x.dim() - d :])
+        # The ramp multiplies the autocorrelation at lag m by exp(2 pi i q . m).
+        own, there = (torch.fft.ifftn(power(torch.fft.fftn(z, s=shape, dim=dims)), dim=dims) for z in (x, reference))
+        if self.channel_dims:
+            own, there = (z.sum(tuple(range(-self.item_dims, -d))) for z in (own, there))
+        product = there * own.conj()
+        best = flat_items(torch.fft.fftn(product, dim=dims).real, d).argmax(-1)
+        q = torch.stack(torch.unravel_index(best, shape), -1) / torch.tensor(shape, device=x.device).double()
+        step = 1 / torch.tensor(shape, dtype=torch.float64, device=x.device)
+        offsets = torch.arange(-5, 6, dtype=torch.float64, device=x.device) / 5
+        for _ in range(5):  # to 1 / 3,125 of a frequency step of the padded grid
+            points = q[..., None] + step[:, None] * offsets
+            best = transform_at(product, -points).real.argmax(-1)
+            index = torch.stack(torch.unravel_index(best, (len(offsets),) * d), -1)
+            q = points.gather(-1, index[..., None]).squeeze(-1)
+            step = step / 5
+        yield (q + 0.5) % 1 - 0.5
