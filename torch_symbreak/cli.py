@@ -52,6 +52,48 @@ def build() -> "typer.Typer":
     ) -> None:
         pass
 
+    @app.command()
+    def compare(
+        a: Annotated[Path, typer.Argument(help="The reconstruction, .npy or .npz.")],
+        b: Annotated[Path, typer.Argument(help="The reference, of the same shape.")],
+        forward: Annotated[
+            str, typer.Option(help="Whose symmetries count: farfield, gaussian or square.")
+        ] = "farfield",
+        event_dims: Annotated[int, typer.Option(help="Dimensions of one far-field object; others are batch.")] = 2,
+        oversampling: Annotated[float, typer.Option(help="Of the far field; 1 is the periodic model.")] = 2.0,
+        subpixel: Annotated[int, typer.Option(help="Find shifts to 1/SUBPIXEL of an entry.")] = 1,
+        key_a: Annotated[str | None, typer.Option(help="Which array of A, if .npz.")] = None,
+        key_b: Annotated[str | None, typer.Option(help="Which array of B, if .npz.")] = None,
+        out: Annotated[Path, typer.Option(help="The picture of the first item.")] = Path("comparison.png"),
+        debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    ) -> None:
+        """Compare a reconstruction with a reference, raw and up to the symmetries of the measurement."""
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+
+        from torch_symbreak import diagnostics, plots
+        from torch_symbreak.io import read_array, write_file
+
+        with _failing(2, debug=debug):
+            x, reference = read_array(a, key_a), read_array(b, key_b)
+            symmetries = diagnostics.symmetries_of(forward, x, event_dims=event_dims, oversampling=oversampling)
+            found = diagnostics.compare(x, reference, symmetries, subpixel=subpixel)
+        with _failing(1, debug=debug):
+            dims = max(symmetries[0].event_dims, 1)
+            first = [z.reshape(-1, *z.shape[x.dim() - dims :])[0] for z in (reference, x, found.alignment.aligned)]
+            picture = write_file(out, plots.png(plots.plot_comparison(*first, title=f"{a.name} against {b.name}")))
+        table = Table("", "raw", "aligned", box=SIMPLE_HEAD)
+        for name, value in found.raw.items():
+            table.add_row(name, f"{value:.6g}", f"{found.aligned[name]:.6g}")
+        Console().print(table)
+        count = found.alignment.element.flipped.numel() if forward == "farfield" else 0
+        for index in range(min(count, 5)):
+            print(f"item {index}: {diagnostics.describe(found.alignment.element, index)}")
+        if count > 5:
+            print(f"... and {count - 5} items more")
+        print(picture)
+
     @reproduce.callback()
     def group() -> None:
         pass

@@ -117,3 +117,39 @@ def plot_curves(
     axes.grid(which="both", alpha=0.2)
     figure.legend(fontsize=8, loc="outside lower center", ncols=len(curves))
     return figure
+
+
+def plot_comparison(reference: Tensor, raw: Tensor, aligned: Tensor, *, title: str = "") -> Figure:
+    """Show one reference, a reconstruction of it, and the reconstruction aligned: magnitude above phase.
+
+    Signals are drawn as lines, images as they are, volumes by their middle slice along the first axis.
+
+    Shape: (N_1, ..., N_d) each, d = 1, 2 or 3, real or complex.
+
+    Example:
+        >>> import torch
+        >>> x = torch.randn(6, 8, 9, dtype=torch.complex64)
+        >>> len(plot_comparison(x, x, x).axes)
+        6
+    """
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(2, 3, sharex=True, sharey="row" if reference.dim() == 1 else True)
+    columns = {"reference": reference, "reconstruction": raw, "aligned": aligned}
+    peak = float(reference.abs().max()) or 1.0
+    for (name, z), (above, below) in zip(columns.items(), grid.T, strict=True):
+        z = z.detach().cpu()
+        z = z[len(z) // 2] if z.dim() == 3 else z
+        above.set_title(name, fontsize=10)
+        if z.dim() == 1:
+            above.plot(z.abs().numpy())
+            below.plot(z.angle().where(z.abs() > _NO_PHASE * peak, math.nan).numpy(), ".")
+            below.set_ylim(-math.pi, math.pi)
+            continue
+        _show_magnitude(above, z, peak)
+        _show_phase(below, z, peak)
+        for axes in (above, below):
+            axes.set(xticks=[], yticks=[])
+    grid[0, 0].set_ylabel("magnitude")
+    grid[1, 0].set_ylabel("phase")
+    return figure

@@ -30,6 +30,7 @@ from torch_symbreak import (
     sa_mse,
 )
 from torch_symbreak.datasets.base import Pairs
+from torch_symbreak.io import write_file
 from torch_symbreak.models import UNet
 from torch_symbreak.plots import plot_curves, plot_objects, png
 from torch_symbreak.training import Curves, Regression, fit
@@ -345,17 +346,6 @@ def _json(result: FarFieldResult) -> str:
     )
 
 
-def _replace(path: Path, content: bytes) -> Path:
-    """Write a file under a temporary name and move it into place, so that no reader sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
-
-
 def write(result: FarFieldResult, out: Path) -> list[Path]:
     """Write results.json, table.md, objects.png and curves.png into an existing directory; return their paths."""
     p = result.parameters
@@ -375,4 +365,4 @@ def write(result: FarFieldResult, out: Path) -> list[Path]:
         "objects.png": png(objects),
         "curves.png": png(curves),
     }
-    return [_replace(out / name, content) for name, content in files.items()]
+    return [write_file(out / name, content) for name, content in files.items()]

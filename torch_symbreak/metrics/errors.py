@@ -176,17 +176,24 @@ def sa_ssim(
         >>> round(float(sa_ssim(shifted, r, FarField().symmetries)), 5)
         1.0
     """
-    from kornia.metrics import ssim  # heavy: imported where it is used
-
     group = Product(symmetries)
     if group.event_dims != 2:
         raise ValueError(f"sa_ssim compares images, but the symmetries have event_dims={group.event_dims}.")
     if on not in ("magnitude", "real_imag"):
         raise ValueError(f'sa_ssim needs on="magnitude" or on="real_imag", but got {on!r}.')
-    aligned = align(x, reference, symmetries).aligned.to(wide(x))
-    truth = reference.to(wide(reference))
-    peak = _magnitudes(truth, group.item_dims).amax(-1)
-    scale = per_item(torch.where(peak > 0, peak, 1), group.item_dims)
+    aligned = align(x, reference, symmetries).aligned
+    return reduce(ssim_as_is(aligned, reference, group.item_dims, on, window_size), reduction)
+
+
+def ssim_as_is(
+    x: Tensor, reference: Tensor, item_dims: int, on: Literal["magnitude", "real_imag"], window_size: int = 7
+) -> Tensor:
+    """The structural similarity of every item as it is, (*batch,), double precision."""
+    from kornia.metrics import ssim  # heavy: imported where it is used
+
+    x, reference = x.to(wide(x)), reference.to(wide(reference))
+    peak = _magnitudes(reference, item_dims).amax(-1)
+    scale = per_item(torch.where(peak > 0, peak, 1), item_dims)
 
     def images(z: Tensor) -> Tensor:
         if on == "magnitude":
@@ -195,8 +202,8 @@ def sa_ssim(
             planes = [(z / scale).real, (z / scale).imag] if z.is_complex() else [z / scale]
         return torch.stack(planes, -3).reshape(-1, 1, *z.shape[-2:])
 
-    found = ssim(images(aligned), images(truth), window_size, max_val=1.0 if on == "magnitude" else 2.0)
-    return reduce(found.reshape(*peak.shape, -1).mean(-1), reduction)
+    found = ssim(images(x), images(reference), window_size, max_val=1.0 if on == "magnitude" else 2.0)
+    return found.reshape(*peak.shape, -1).mean(-1)
 
 
 def measurement_residual(x: Tensor, y: Tensor, forward: ForwardModel, *, reduction: Reduction = "mean") -> Tensor:
