@@ -16,14 +16,25 @@ def detector_shape(frame: Sequence[int], oversampling: float) -> tuple[int, ...]
     return tuple(math.ceil(oversampling * n - 1e-9) for n in frame)
 
 
+def spectrum(x: Tensor, shape: Sequence[int], norm: str = "backward", *, half: bool = False) -> Tensor:
+    """Transform the last ``len(shape)`` dimensions, zero-padded to ``shape``; of real x the half k >= 0 if ``half``.
+
+    Axis by axis, the last one first: an axis is padded when its turn comes, so that no transform of zeros is taken.
+    """
+    for dim, size in zip(reversed(range(-len(shape), 0)), reversed(shape), strict=True):
+        one = torch.fft.rfft if half and dim == -1 else torch.fft.fft
+        x = one(x, n=size, dim=dim, norm=norm)
+    return x
+
+
 def diffraction(x: Tensor, shape: Sequence[int], norm: str, centered: bool) -> Tensor:
     """``|F x|²`` over the last ``len(shape)`` dimensions, zero-padded to ``shape``."""
     dims = tuple(range(-len(shape), 0))
     if x.is_complex():
-        intensity = power(torch.fft.fftn(x, s=tuple(shape), dim=dims, norm=norm))
+        intensity = power(spectrum(x, shape, norm))
     else:
         # |F(-k)| = |F(k)| for real x: the missing half is the mirror image, k -> -k modulo M, of the half at hand.
-        half = power(torch.fft.rfftn(x, s=tuple(shape), dim=dims, norm=norm))
+        half = power(spectrum(x, shape, norm, half=True))
         mirror = half[..., 1 : (shape[-1] + 1) // 2].flip(dims)
         if len(shape) > 1:
             mirror = mirror.roll([1] * (len(shape) - 1), dims[:-1])
@@ -31,22 +42,20 @@ def diffraction(x: Tensor, shape: Sequence[int], norm: str, centered: bool) -> T
     return torch.fft.fftshift(intensity, dim=dims) if centered else intensity
 
 
-def correlate(x: Tensor, reference: Tensor, shape: Sequence[int], *, flipped: bool, halves: bool = False) -> Tensor:
-    """``sum_n (g . x)(n) conj(r(n))`` for every shift t modulo ``shape``; g flips and conjugates if ``flipped``.
+def correlate(fx: Tensor, fr: Tensor, d: int, *, flipped: bool, halves: bool = False) -> Tensor:
+    """``sum_n (g . x)(n) conj(r(n))`` for every shift t on the torus of the spectra of x and r over d dimensions.
 
-    With ``halves`` the shifts go in steps of half an entry, by Fourier interpolation: (*batch, 2 M_1, ..., 2 M_d).
+    g flips and conjugates if ``flipped``. With ``halves`` the shifts go in steps of half an entry, by Fourier
+    interpolation: (*batch, 2 M_1, ..., 2 M_d).
     """
-    dims = tuple(range(-len(shape), 0))
-    fx = torch.fft.fftn(x, s=tuple(shape), dim=dims)
-    fr = torch.fft.fftn(reference, s=tuple(shape), dim=dims)
+    dims = tuple(range(-d, 0))
     cross = fr * (fx if flipped else fx.conj())
     if halves:
-        for dim, size in zip(dims, shape, strict=True):
+        for dim in dims:
+            size = cross.shape[dim]
             wide = cross.new_zeros([2 * n if cross.dim() + dim == a else n for a, n in enumerate(cross.shape)])
-            signed = frequencies(size, x.device).long() % (2 * size)
-            cross = wide.index_copy(dim, signed, 2 * cross)
-    found = torch.fft.ifftn(cross, dim=dims).conj().resolve_conj()
-    return found if x.is_complex() else found.real
+            cross = wide.index_copy(dim, frequencies(size, fx.device).long() % (2 * size), 2 * cross)
+    return torch.fft.ifftn(cross, dim=dims).conj()
 
 
 def frequencies(size: int, device: torch.device) -> Tensor:
@@ -60,13 +69,13 @@ def fourier_move(x: Tensor, flipped: Tensor, shift: Tensor, shape: Sequence[int]
     ``flipped`` broadcasts to what is before the event, ``shift`` is that with (d,) behind it.
     """
     d, dims = len(shape), tuple(range(-len(shape), 0))
-    spectrum = torch.fft.fftn(x, s=tuple(shape), dim=dims)
-    spectrum = torch.where(flipped.reshape((*flipped.shape, *[1] * d)), spectrum.conj(), spectrum)
+    fx = spectrum(x, shape)
+    fx = torch.where(flipped.reshape((*flipped.shape, *[1] * d)), fx.conj(), fx)
     for axis, size in enumerate(shape):
         angle = -2 * math.pi / size * shift[..., axis, None] * frequencies(size, x.device)
-        phase = torch.polar(torch.ones_like(angle), angle).to(spectrum.dtype)
-        spectrum = spectrum * phase.reshape((*angle.shape[:-1], *[size if a == axis else 1 for a in range(d)]))
-    moved = torch.fft.ifftn(spectrum, dim=dims)
+        phase = torch.polar(torch.ones_like(angle), angle).to(fx.dtype)
+        fx = fx * phase.reshape((*angle.shape[:-1], *[size if a == axis else 1 for a in range(d)]))
+    moved = torch.fft.ifftn(fx, dim=dims)
     return moved if x.is_complex() else moved.real
 
 

@@ -10,9 +10,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import batch_shape, check_same_shape, flat_items, peak, per_item, power, unit_scale, wide
+from torch_symbreak._checks import (
+    batch_shape,
+    check_same_shape,
+    flat_items,
+    peak,
+    per_item,
+    power,
+    resolved,
+    unit_scale,
+    wide,
+)
 from torch_symbreak._content import box_ends, content_box, wrapped_axes
-from torch_symbreak._fourier import correlate, fourier_move, transform_at
+from torch_symbreak._fourier import correlate, fourier_move, spectrum, transform_at
 from torch_symbreak.symmetries import Element, Motion, Product, Symmetry
 from torch_symbreak.symmetries.base import invert_motion, move, source_indices
 
@@ -38,22 +48,40 @@ def _over_channels(correlation: Tensor, group: Product) -> Tensor:
     return correlation
 
 
-def _shift_correlations(
-    x: Tensor, reference: Tensor, group: Product, turned: bool, halves: bool
+class _Spectra(NamedTuple):
+    """Transforms of x and the reference on a torus on which no shift wraps onto itself."""
+
+    x: Tensor
+    reference: Tensor
+    torus: list[int]
+
+
+def _spectra(x: Tensor, reference: Tensor, group: Product) -> _Spectra:
+    torus = _torus(group, x.shape[x.dim() - group.event_dims :])
+    return _Spectra(spectrum(x, torus), spectrum(reference, torus), torus)
+
+
+def _best_shift(
+    x: Tensor, spectra: _Spectra, group: Product, turned: bool, gain: Callable[[Tensor], Tensor], halves: bool
 ) -> tuple[Tensor, Tensor]:
-    """Correlations <g . x, r> for all shifts in one orientation, (*batch, K), and the shifts, (K, d)."""
-    event = x.shape[x.dim() - group.event_dims :]
-    shape = _torus(group, event)
-    found = _over_channels(correlate(x, reference, shape, flipped=turned, halves=halves), group)
-    axes = [torch.arange(2 * m, device=x.device) / 2 if halves else torch.arange(m, device=x.device) for m in shape]
-    if not turned:  # Unflipped shifts lie in (-N, N): the upper half of 2 N stands for negative ones.
-        axes = [t - m * ((t >= n) & (m > n)) for t, m, n in zip(axes, shape, event, strict=True)]
-    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(event))
-    return flat_items(found, group.event_dims), grid
+    """The best of all shifts in one orientation, (*batch, d), and its correlation <g . x, r>, (*batch,)."""
+    found = _over_channels(
+        correlate(spectra.x, spectra.reference, group.event_dims, flipped=turned, halves=halves), group
+    )
+    flat = flat_items(found if x.is_complex() else found.real, group.event_dims)
+    best = gain(flat).argmax(-1, keepdim=True)
+    shift, place = [], best.squeeze(-1)
+    for size, n in zip(reversed(spectra.torus), reversed(x.shape[x.dim() - group.event_dims :]), strict=True):
+        steps = 2 * size if halves else size
+        t = place % steps / 2 if halves else place % steps
+        # Unflipped shifts lie in (-N, N): the upper half of 2 N stands for negative ones.
+        shift.append(t if turned or size == n else torch.where(t >= n, t - size, t))
+        place = place // steps
+    return torch.stack(shift[::-1], -1), resolved(flat.gather(-1, best).squeeze(-1))
 
 
-def _place_correlation(x: Tensor, reference: Tensor, group: Product, turned: bool) -> tuple[Tensor, Tensor]:
-    """The same for a group without shifts: one candidate per orientation, (*batch, 1) and (*batch, 1, d)."""
+def _in_place(x: Tensor, reference: Tensor, group: Product, turned: bool) -> tuple[Tensor, Tensor]:
+    """The same for a group without shifts: x as it is, or flipped about its own content."""
     batch, d = batch_shape(x, group.item_dims), group.event_dims
     shift = torch.zeros(*batch, d, dtype=torch.int64, device=x.device)
     if turned:
@@ -61,25 +89,23 @@ def _place_correlation(x: Tensor, reference: Tensor, group: Product, turned: boo
         rule = group.rearrangement
         shift = box_ends(content_box(x, d, rule.channel_dims, rule.threshold, rule.wrap))
         x = move(Motion(torch.ones(batch, dtype=torch.bool, device=x.device), shift), x, d, group.channel_dims)
-    return flat_items(x * reference.conj(), group.item_dims).sum(-1, keepdim=True), shift[..., None, :]
+    return shift, flat_items(x * reference.conj(), group.item_dims).sum(-1)
 
 
 def _refined(
-    x: Tensor, reference: Tensor, group: Product, motion: Motion, gain: Callable[[Tensor], Tensor], subpixel: int
+    spectra: _Spectra, group: Product, motion: Motion, gain: Callable[[Tensor], Tensor], subpixel: int, real: bool
 ) -> tuple[Motion, Tensor]:
-    """Refine shifts to 1 / ``subpixel`` of an entry, by a matrix Fourier transform around the integer peak."""
-    event = x.shape[x.dim() - group.event_dims :]
-    shape, dims = _torus(group, event), tuple(range(-group.event_dims, 0))
-    fx, fr = (torch.fft.fftn(z, s=shape, dim=dims) for z in (x, reference))
-    spectrum = _over_channels(torch.where(per_item(motion.flipped, group.item_dims), fx, fx.conj()) * fr, group)
+    """Refine shifts to 1 / ``subpixel`` of an entry, by a matrix Fourier transform around the peak."""
+    own = torch.where(per_item(motion.flipped, group.item_dims), spectra.x, spectra.x.conj())
+    product = _over_channels(own * spectra.reference, group)
     reach = math.ceil(0.75 * subpixel)
-    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device=x.device)
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device=own.device)
     shifts = ((motion.shift[..., None] * subpixel).round() + offsets) / subpixel  # (*batch, d, U)
-    torus = torch.tensor(shape, device=x.device)[:, None]
-    found = transform_at(spectrum, shifts / torus).conj().resolve_conj() / math.prod(shape)
-    found = found if x.is_complex() else found.real
+    torus = torch.tensor(spectra.torus, device=own.device)[:, None]
+    found = resolved(transform_at(product, shifts / torus).conj()) / math.prod(spectra.torus)
+    found = found.real if real else found
     best = gain(found).argmax(-1, keepdim=True)
-    places = [len(offsets) ** axis for axis in reversed(range(len(event)))]
+    places = [len(offsets) ** axis for axis in reversed(range(group.event_dims))]
     shift = [shifts[..., axis, :].gather(-1, best // place % len(offsets)) for axis, place in enumerate(places)]
     return Motion(motion.flipped, torch.cat(shift, -1)), found.gather(-1, best).squeeze(-1)
 
@@ -88,30 +114,62 @@ def _nearest(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> tup
     """The element without the group's other parts that takes x nearest to the reference, and what it gains."""
     gain: Callable[[Tensor], Tensor] = torch.real if group.scalar is None else group.scalar.gain
     fractions = group.shifts and subpixel > 1  # the peak of a fractional shift can hide between entries
+    spectra = _spectra(x, reference, group) if group.shifts else None
     found = [
-        _shift_correlations(x, reference, group, turned, fractions)
-        if group.shifts
-        else _place_correlation(x, reference, group, turned)
+        _in_place(x, reference, group, turned)
+        if spectra is None
+        else _best_shift(x, spectra, group, turned, gain, fractions)
         for turned in ((False, True) if group.flips else (False,))
     ]
-    correlation = torch.cat([c for c, _ in found], -1)
-    best = gain(correlation).argmax(-1, keepdim=True)
-    per_orientation = found[0][0].shape[-1]
-    shifts = torch.cat([s.expand(*best.shape[:-1], *s.shape[-2:]) for _, s in found], -2)
-    motion = Motion(
-        (best >= per_orientation).squeeze(-1),
-        shifts.gather(-2, best[..., None].expand(*best.shape, group.event_dims)).squeeze(-2),
-    )
-    top = correlation.gather(-1, best).squeeze(-1)
-    if fractions:
-        motion, top = _refined(x, reference, group, motion, gain, subpixel)
-    energy = flat_items(power(x), group.item_dims).sum(-1)
+    shift, top = found[0]
+    flipped = torch.zeros(top.shape, dtype=torch.bool, device=x.device)
+    if group.flips:
+        flipped = gain(found[1][1]) > gain(top)
+        shift, top = torch.where(flipped[..., None], found[1][0], shift), torch.where(flipped, found[1][1], top)
+    motion = Motion(flipped, shift)
+    if spectra is not None and fractions:
+        motion, top = _refined(spectra, group, motion, gain, subpixel, real=not x.is_complex())
     scalar = torch.ones_like(top)
     if group.scalar is not None:
         scalar = group.scalar.best(top)
     if group.scale is not None:
+        energy = flat_items(power(x), group.item_dims).sum(-1)
         scalar = scalar * group.scale.best(scalar * top / torch.where(energy > 0, energy, 1))
-    return Element(motion.flipped, motion.shift, scalar), gain(top)
+    return Element(motion.flipped, motion.shift, resolved(scalar)), gain(top)
+
+
+def _chosen(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> Element:
+    """The element that takes x nearest to the reference, among all that the group's other symmetries propose."""
+    chosen: Element | None = None
+    for others in itertools.product(*(part.candidates(x, reference) for part in group.others)):
+        moved = x
+        for part, h in zip(group.others, others, strict=True):
+            moved = part.act(h, moved)
+        element, gain = _nearest(moved, reference, group, subpixel)
+        element = element._replace(others=others)
+        if chosen is None:
+            chosen, most = element, gain
+        else:
+            better = gain > most
+            chosen, most = _where(better, element, chosen), torch.where(better, gain, most)
+    if chosen is None:
+        raise ValueError(f"align got no elements to choose from: one of {group.others} enumerates none.")
+    return chosen
+
+
+def _chunk(x: Tensor, group: Product) -> int:
+    """How many items to correlate at once: on a CPU what fits its cache, elsewhere what fits its memory."""
+    entries = 2**group.event_dims * math.prod(x.shape[x.dim() - group.item_dims :])
+    return max(1, (2**18 if x.device.type == "cpu" else 2**27) // entries)
+
+
+def _joined(parts: Sequence[Any], batch: torch.Size) -> Any:
+    """Elements of consecutive chunks as the element of a batch."""
+    if isinstance(parts[0], Tensor):
+        whole = torch.cat(list(parts))
+        return whole.reshape((*batch, *whole.shape[1:]))
+    columns = [_joined(column, batch) for column in zip(*parts, strict=True)]
+    return type(parts[0])(*columns) if hasattr(parts[0], "_fields") else tuple(columns)
 
 
 def _where(mask: Tensor, new: Any, old: Any) -> Any:
@@ -225,19 +283,10 @@ def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry
         # In units of the items themselves: correlations of 1e-30 with 1e-30 would underflow even in double precision.
         here, there = (unit_scale(z, group.item_dims).to(fine) for z in (x, reference))
         size = [peak(z, group.item_dims) for z in (x, reference)]
-        chosen: Element | None = None
-        for others in itertools.product(*(part.candidates(here, there) for part in group.others)):
-            moved = here
-            for part, h in zip(group.others, others, strict=True):
-                moved = part.act(h, moved)
-            element, gain = _nearest(moved, there, group, subpixel)
-            element = element._replace(others=others)
-            if chosen is None:
-                chosen, most = element, gain
-            else:
-                better = gain > most
-                chosen, most = _where(better, element, chosen), torch.where(better, gain, most)
-        assert chosen is not None
+        batch = batch_shape(x, group.item_dims)
+        flat = (z.reshape(batch.numel(), *z.shape[len(batch) :]).split(_chunk(x, group)) for z in (here, there))
+        found = [_chosen(one, other, group, subpixel) for one, other in zip(*flat, strict=True)]
+        chosen: Element = _joined(found, batch)
         if group.scale is not None:
             chosen = chosen._replace(scalar=chosen.scalar * (size[1] / size[0]))
         chosen = chosen._replace(scalar=chosen.scalar.to(x.dtype))

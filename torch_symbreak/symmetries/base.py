@@ -264,7 +264,7 @@ class Scalar(Symmetry):
 
     @abstractmethod
     def gain(self, correlation: Tensor) -> Tensor:
-        """The largest ``Re(u c)`` over the group, for correlations c of any shape (not for a scale)."""
+        """The largest ``Re(u c)`` over the group, or an increasing function of it, for correlations c of any shape."""
 
     @abstractmethod
     def best(self, correlation: Tensor) -> Tensor:

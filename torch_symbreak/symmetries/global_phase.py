@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import batch_shape, check_complex, uniform
+from torch_symbreak._checks import batch_shape, check_complex, power, uniform
 from torch_symbreak.symmetries.base import Anchor, FixScalar, Scalar
 
 
@@ -42,7 +42,7 @@ class GlobalPhase(Scalar):
         return torch.polar(torch.ones_like(angle), angle).to(x.dtype)
 
     def gain(self, correlation: Tensor) -> Tensor:
-        return correlation.abs()
+        return power(correlation)  # |c|²: gains are only compared
 
     def best(self, correlation: Tensor) -> Tensor:
         unit = torch.sgn(correlation).conj()

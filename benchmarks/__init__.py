@@ -1,0 +1,1 @@
+"""Speed, measured: a script interleaves an operation with its baselines in one run and reports medians and ratios."""
