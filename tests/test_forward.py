@@ -22,6 +22,7 @@ from torch_symbreak import (
     Sign,
     Translation,
 )
+from torch_symbreak.testing import assert_invariant, off_ties
 
 pytestmark = pytest.mark.filterwarnings("ignore:FarField measures")
 
@@ -85,6 +86,19 @@ def test_periodic_where_the_detector_has_the_frame() -> None:
     fix = model.canonicalizer()
     clear = fix.margin(x) > 1e-4
     assert torch.allclose(fix(moved)[clear], fix(x)[clear], atol=1e-4)
+
+
+@pytest.mark.parametrize("frame", [(1, 9), (9, 1), (2, 9), (1, 5, 4)])
+@pytest.mark.parametrize("oversampling", [1.0, 2.0])
+def test_thin_frames(frame: tuple[int, ...], oversampling: float) -> None:
+    model = FarField(len(frame), oversampling=oversampling)
+    fix = model.canonicalizer()
+    x = torch.randn(500, *frame, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    for axis, n in enumerate(frame):  # leave a gap where there is room for one
+        x.narrow(axis + 1, max(n - 1, 1), n - max(n - 1, 1)).zero_()
+    clear = off_ties(fix, x)
+    assert len(clear) > 400
+    assert_invariant(fix, clear)
 
 
 def test_far_field_gradient_and_empty() -> None:

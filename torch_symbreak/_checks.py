@@ -38,6 +38,10 @@ def check_tensor(owner: str, x: Any, *, what: str = "target") -> None:
         else:
             hint = "Convert it first: torch.as_tensor(x)."
         raise TypeError(f"{owner} needs one torch.Tensor as {what}, but got {describe(x)}. {hint}")
+    if x.layout != torch.strided:
+        raise TypeError(
+            f"{owner} needs a dense {what}, but got one of layout {x.layout}. Convert it first: x.to_dense()."
+        )
     if not (x.is_floating_point() or x.dtype in (torch.complex64, torch.complex128)):
         raise TypeError(
             f"{owner} needs a floating-point or complex {what}, but got {describe(x)}. "

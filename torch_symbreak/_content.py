@@ -80,7 +80,7 @@ def _arc(content: Tensor) -> tuple[Tensor, Tensor]:
     # The gap before a content index n is what lies between it and the content index before it, one turn back.
     gap = torch.where(content, index[size:] - seen[..., size - 1 : -1] - 1, -1)
     longest, lo = gap.max(-1)
-    unique = (longest > 0) & ((gap == longest[..., None]).sum(-1) == 1)
+    unique = (longest > 0) & ((gap == longest[..., None]).sum(-1) == 1)  # an axis of one entry has the one box anyway
     return torch.where(unique, lo, 0), torch.where(unique, size - longest, size)
 
 
@@ -113,10 +113,11 @@ def box_margin(x: Tensor, event_dims: int, channel_dims: int, threshold: float, 
         distance = torch.where(total > 0, (magnitude - threshold).abs() / total, 1)
         content = profile > threshold**2
         lo, length = (_arc if turns else _interval)(content)
-        if turns:
-            unique = length < profile.shape[-1]
+        size = profile.shape[-1]
+        if turns and size > 1:
+            unique = length < size
         else:
-            index = torch.arange(profile.shape[-1], device=x.device)
+            index = torch.arange(size, device=x.device)
             inner = (index > lo[..., None]) & (index < (lo + length - 1)[..., None])
             distance = torch.where(inner, 1, distance)
             unique = content.any(-1)

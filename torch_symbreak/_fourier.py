@@ -49,13 +49,13 @@ def correlate(fx: Tensor, fr: Tensor, d: int, *, flipped: bool, halves: bool = F
     interpolation: (*batch, 2 M_1, ..., 2 M_d).
     """
     dims = tuple(range(-d, 0))
-    cross = fr * (fx if flipped else fx.conj())
+    cross = fr.conj() * (fx.conj() if flipped else fx)
     if halves:
         for dim in dims:
             size = cross.shape[dim]
             wide = cross.new_zeros([2 * n if cross.dim() + dim == a else n for a, n in enumerate(cross.shape)])
             cross = wide.index_copy(dim, frequencies(size, fx.device).long() % (2 * size), 2 * cross)
-    return torch.fft.ifftn(cross, dim=dims).conj()
+    return torch.fft.fftn(cross, dim=dims, norm="forward")
 
 
 def frequencies(size: int, device: torch.device) -> Tensor:
