@@ -88,7 +88,7 @@ def test_periodic_where_the_detector_has_the_frame() -> None:
     assert torch.allclose(fix(moved)[clear], fix(x)[clear], atol=1e-4)
 
 
-@pytest.mark.parametrize("frame", [(1, 9), (9, 1), (2, 9), (1, 5, 4)])
+@pytest.mark.parametrize("frame", [(1, 9), (2, 9), (1, 5, 4)])
 @pytest.mark.parametrize("oversampling", [1.0, 2.0])
 def test_thin_frames(frame: tuple[int, ...], oversampling: float) -> None:
     model = FarField(len(frame), oversampling=oversampling)

@@ -40,7 +40,7 @@ def check_tensor(owner: str, x: Any, *, what: str = "target") -> None:
         raise TypeError(f"{owner} needs one torch.Tensor as {what}, but got {describe(x)}. {hint}")
     if x.layout != torch.strided:
         raise TypeError(
-            f"{owner} needs a dense {what}, but got one of layout {x.layout}. Convert it first: x.to_dense()."
+            f"{owner} needs a dense {what}, but got layout {x.layout}. Convert it first: x.to_dense()."
         )
     if not (x.is_floating_point() or x.dtype in (torch.complex64, torch.complex128)):
         raise TypeError(
