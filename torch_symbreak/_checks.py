@@ -39,9 +39,7 @@ def check_tensor(owner: str, x: Any, *, what: str = "target") -> None:
             hint = "Convert it first: torch.as_tensor(x)."
         raise TypeError(f"{owner} needs one torch.Tensor as {what}, but got {describe(x)}. {hint}")
     if x.layout != torch.strided:
-        raise TypeError(
-            f"{owner} needs a dense {what}, but got layout {x.layout}. Convert it first: x.to_dense()."
-        )
+        raise TypeError(f"{owner} needs a dense {what}, but got layout {x.layout}. Convert it first: x.to_dense().")
     if not (x.is_floating_point() or x.dtype in (torch.complex64, torch.complex128)):
         raise TypeError(
             f"{owner} needs a floating-point or complex {what}, but got {describe(x)}. "
@@ -180,16 +178,11 @@ def power(x: Tensor) -> Tensor:
     return sum(part.square() for part in real_parts(x))  # type: ignore[return-value]
 
 
-def peak(x: Tensor, item_dims: int) -> Tensor:
-    """Every item's largest ``|re|`` or ``|im|``, (*batch,); 1 for a zero item, so that one can divide by it."""
-    flat = flat_items(x, item_dims)
-    largest = torch.stack([part.abs().amax(-1) for part in real_parts(flat)]).amax(0)
-    return torch.where(largest == 0, 1, largest)
-
-
 def unit_scale(x: Tensor, item_dims: int) -> Tensor:
-    """Divide every item by its :func:`peak`, so that its squares neither under- nor overflow."""
-    return x / per_item(peak(x, item_dims), item_dims)
+    """Divide every item by its largest ``|re|`` or ``|im|``, so that its squares neither under- nor overflow."""
+    flat = flat_items(x, item_dims)
+    peak = torch.stack([part.abs().amax(-1) for part in real_parts(flat)]).amax(0)
+    return x / per_item(torch.where(peak > 0, peak, 1), item_dims)
 
 
 def wide(x: Tensor) -> torch.dtype:

@@ -14,11 +14,9 @@ from torch_symbreak._checks import (
     batch_shape,
     check_same_shape,
     flat_items,
-    peak,
     per_item,
     power,
     resolved,
-    unit_scale,
     wide,
 )
 from torch_symbreak._content import box_ends, content_box, wrapped_axes
@@ -220,10 +218,24 @@ def _applied(element: Element, x: Tensor, group: Product) -> tuple[Tensor, Tenso
         outside[inner] = False
         return moved[inner], flat_items(power(moved) * outside, group.item_dims).sum(-1, dtype=wide(x.real))
     moved = move(motion, x, group.event_dims, group.channel_dims)
+    if all(wrapped_axes(group.rearrangement.wrap, event)):
+        return scalar * moved, x.real.new_zeros(element.flipped.shape)
     aligned = scalar * torch.where(_mask(_inside(motion, group, event), group.channel_dims), moved, 0)
     # An entry of x is cut if the inverse motion finds nothing there.
     kept = _mask(_inside(invert_motion(motion), group, event), group.channel_dims)
-    return aligned, flat_items(torch.where(kept, 0, power(scalar * x)), group.item_dims).sum(-1, dtype=wide(x.real))
+    lost = flat_items(torch.where(kept, 0, power(x)), group.item_dims).sum(-1, dtype=wide(x.real))
+    return aligned, lost * power(element.scalar)
+
+
+def _aligned(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> Alignment:
+    """:func:`align` for one chunk, (B, *item)."""
+    there = reference.to(wide(reference))
+    with torch.no_grad():
+        element = _chosen(x.to(there.dtype), there, group, subpixel)
+        element = element._replace(scalar=element.scalar.to(x.dtype))
+    aligned, cut = _applied(element, x, group)
+    left = flat_items(power(aligned.to(there.dtype) - there), group.item_dims).sum(-1)
+    return Alignment(aligned, element, (left + cut) / math.prod(x.shape[1:]))
 
 
 def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry], *, subpixel: int = 1) -> Alignment:
@@ -274,22 +286,10 @@ def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry
     group.check(x)
     if isinstance(subpixel, bool) or not isinstance(subpixel, int) or subpixel < 1:
         raise ValueError(f"align needs an int subpixel >= 1, but got {subpixel!r}.")
-    fine = wide(x)
+    batch, item = batch_shape(x, group.item_dims), x.shape[x.dim() - group.item_dims :]
     if x.numel() == 0:  # not every transform takes an empty batch
-        return Alignment(
-            x.clone(), group.identity(x), x.real.new_zeros(batch_shape(x, group.item_dims), dtype=wide(x.real))
-        )
-    with torch.no_grad():
-        # In units of the items themselves: correlations of 1e-30 with 1e-30 would underflow even in double precision.
-        here, there = (unit_scale(z, group.item_dims).to(fine) for z in (x, reference))
-        size = [peak(z, group.item_dims) for z in (x, reference)]
-        batch = batch_shape(x, group.item_dims)
-        flat = (z.reshape(batch.numel(), *z.shape[len(batch) :]).split(_chunk(x, group)) for z in (here, there))
-        found = [_chosen(one, other, group, subpixel) for one, other in zip(*flat, strict=True)]
-        chosen: Element = _joined(found, batch)
-        if group.scale is not None:
-            chosen = chosen._replace(scalar=chosen.scalar * (size[1] / size[0]))
-        chosen = chosen._replace(scalar=chosen.scalar.to(x.dtype))
-    aligned, cut = _applied(chosen, x, group)
-    left = flat_items(power(aligned.to(fine) - reference.to(fine)), group.item_dims).sum(-1)
-    return Alignment(aligned, chosen, (left + cut) / math.prod(x.shape[x.dim() - group.item_dims :]))
+        return Alignment(x.clone(), group.identity(x), x.real.new_zeros(batch, dtype=wide(x.real)))
+    flat, other = (z.reshape(batch.numel(), *item).split(_chunk(x, group)) for z in (x, reference))
+    parts = [_aligned(one, target, group, subpixel) for one, target in zip(flat, other, strict=True)]
+    found: Alignment = _joined(parts, batch)
+    return found
