@@ -158,7 +158,7 @@ def _chosen(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> Elem
 def _chunk(x: Tensor, group: Product) -> int:
     """How many items to correlate at once: on a CPU what fits its cache, elsewhere what fits its memory."""
     entries = 2**group.event_dims * math.prod(x.shape[x.dim() - group.item_dims :])
-    return max(1, (2**18 if x.device.type == "cpu" else 2**27) // entries)
+    return max(1, (2**17 if x.device.type == "cpu" else 2**27) // entries)
 
 
 def _joined(parts: Sequence[Any], batch: torch.Size) -> Any:
