@@ -321,7 +321,45 @@ def test_agrees_with_scikit_image(frame: tuple[int, ...]) -> None:
         assert torch.equal(found.element.shift[i] % torch.tensor(frame), expected.long())
 
 
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+@pytest.mark.parametrize("subpixel", [1, 4])
+def test_every_scale(dtype: torch.dtype, subpixel: int) -> None:
+    x = torch.tensor([[1.0, 2, 3, 0]], dtype=dtype)
+    r = torch.tensor([[2.0, 3, 0, 0]], dtype=dtype)
+    group = FarField(1).symmetries
+    expected = math.sqrt(float(align(x, r, group, subpixel=subpixel).error) * 4 / 13)
+    for scale in (1e-25, 1e-10, 1e10, 1e25) if dtype == torch.complex64 else (1e-150, 1e-30, 1e30, 1e150):
+        error = align(x * scale, r * scale, group, subpixel=subpixel).error / scale**2
+        assert math.sqrt(float(error) * 4 / 13) == pytest.approx(expected, rel=1e-5)
+    twin = torch.tensor([[0, 3j, 2j, 1j]], dtype=dtype)
+    assert align(twin * 1e-25, x * 1e-25, group).error / 1e-50 < 1e-10
+    half = sa_mse(torch.tensor([[300.0, 500, 0]]).half(), torch.tensor([[500.0, 0, 0]]).half(), Translation(1))
+    assert half == pytest.approx(30000)
+
+
+def test_no_symmetry_makes_it_worse() -> None:
+    generator = torch.Generator().manual_seed(0)
+    r = torch.randn(300, 4, 4, dtype=torch.complex64, generator=generator)
+    for noise in (1e-7, 1e-3, 0.5):
+        x = r + noise * torch.randn(r.shape, dtype=r.dtype, generator=generator)
+        mse = (x.to(torch.complex128) - r).abs().square().mean((1, 2)) * (1 + 1e-6)
+        plain = align(x, r, FarField().symmetries).error
+        assert (plain <= mse).all()
+        for more in ([PhaseRamp()], [Scale()]):
+            assert (align(x, r, [*FarField().symmetries, *more]).error <= plain * (1 + 1e-6)).all()
+        for subpixel in (2, 3, 7):
+            assert (align(x, r, FarField().symmetries, subpixel=subpixel).error <= plain * (1 + 1e-6)).all()
+
+
+def test_no_shift_removes_everything() -> None:
+    x = torch.ones(1, 3)
+    assert align(x, -x, Translation(1)).error * 3 == 8  # two pushed out of either, and |1 + 1|²
+    assert align(x[:, :1], -x[:, :1], Translation(1)).error == 4
+
+
 def test_bad_input() -> None:
+    with pytest.raises(TypeError, match=r"Pass its \.symmetries"):
+        align(torch.ones(1, 3), torch.ones(1, 3), FarField(1, field="real"))  # type: ignore[arg-type]
     for subpixel in (0, 1.5, True):
         with pytest.raises(ValueError, match="subpixel"):
             align(torch.ones(1, 3), torch.ones(1, 3), Translation(1), subpixel=subpixel)  # type: ignore[arg-type]

@@ -173,6 +173,18 @@ def test_complex_images_of_any_source() -> None:
         ComplexImages([{"image": IMAGES[0]}])
     with pytest.raises(ValueError, match="empty data set"):
         ComplexImages([])
+    palette = Image.fromarray(np.full((4, 5), 128, np.uint8)).convert("P")
+    palette.putpalette([200] * 768)
+    inks = Image.fromarray(np.full((4, 5), 128, np.uint8)).convert("CMYK")
+    assert ComplexImages([palette])[0][1].abs().max() == pytest.approx(200 / 255)
+    assert ComplexImages([inks])[0][1].abs().max() == pytest.approx(0.5, abs=0.01)
+    with pytest.raises(ValueError, match=r"in \[0, 1\].*from 0 to 255"):
+        ComplexImages([torch.tensor([[0.0, 255.0]])])
+    # Of different sizes: no phase where there is no magnitude, and none where there is no phase image.
+    both = ComplexImages([torch.ones(4, 4), torch.zeros(2, 2)], frame=(6, 6))
+    x = both[0][1]
+    assert torch.allclose(x[2:4, 2:4].angle(), torch.tensor(-math.pi / 2))
+    assert torch.allclose(x[1, 1:5].angle(), torch.tensor(0.0))
 
 
 class Plain(Dataset):
@@ -252,6 +264,8 @@ def test_wrapped_data_errors() -> None:
         SymmetryBrokenDataset(Plain([{"x": x[0]}]), fix, keys="z")[0]
     with pytest.raises(TypeError, match=r"numpy\.ndarray"):
         SymmetryBrokenDataset(Plain([x[0].numpy()]), fix)[0]
+    with pytest.raises(ValueError, match=r"pass model.canonicalizer\(\)"):
+        SymmetryBrokenDataset(x, FarField())[0]
     with pytest.raises(ValueError, match="forward="):
         SymmetryBrokenDataset(TensorDataset(x, x), fix, forward=FarField())[0]
     bad = x.clone()
@@ -271,6 +285,28 @@ def test_data_set_arguments() -> None:
         SquareRoots(-1)
     with pytest.raises(ValueError, match="2 or 3 axes of at least 4"):
         BraggCrystals(3, frame=(3, 9))
+    for model in (FarField(1), FarField(field="real"), MODEL):
+        with pytest.raises(ValueError, match=r"needs FarField\(2\)"):
+            ComplexImages(IMAGES, forward=model)
+    with pytest.raises(TypeError, match="GaussianIntensity"):
+        GaussianPairs(3, FarField(2))
+    with pytest.raises(ValueError, match="dim >= 1"):
+        SquareRoots(3, dim=0)
+    with pytest.raises(ValueError, match="facets >= 1"):
+        BraggCrystals(3, facets=0)
+    with pytest.raises(TypeError, match="ints as size and seed"):
+        SquareRoots(3, seed=1.5)
+    for index in (2.5, slice(2), None, "a"):
+        with pytest.raises(TypeError, match="one int as index"):
+            SquareRoots(3)[index]
+    assert torch.equal(SquareRoots(np.int64(3), seed=np.int64(7))[np.int64(1)][1], SquareRoots(3, seed=7)[1][1])
+    with pytest.raises(TypeError, match="map-style"):
+        SymmetryBrokenDataset(torch.utils.data.ChainDataset([]), FixSign(1))
+    with pytest.raises(TypeError, match="map-style"):
+        ScrambledDataset(None, Sign(1))
+    with pytest.raises(ValueError, match="at least one key"):
+        ScrambledDataset([torch.ones(3)], Sign(1), keys=())
+    assert ScrambledDataset(torch.rand(3, 4), Sign(1))[torch.tensor(1)].shape == (4,)
     with pytest.raises(ValueError, match="frame of 3 axes"):
         BraggCrystals(3, frame=(8, 8, 8), forward=FarField(2))
     assert SquareRoots(0).__getitems__([]) == []

@@ -265,6 +265,57 @@ def test_background_below_the_threshold(case: Case) -> None:
     assert (change <= 2 * threshold * outside.sqrt() * torch.linalg.vector_norm(spectra[0], dim=event) + 1e-9).all()
 
 
+@given(cases(dims=(1, 2)), st.sampled_from([0.3, 0.5]))
+def test_background_on_the_torus_flips_with_the_content(case: Case, threshold: float) -> None:
+    """What lies outside the box counts in the flip decision too, and so must itself be flipped exactly."""
+    case = replace(case, wrap=True, batch=(40,), content=tuple(max(1, n - 2) for n in case.frame))
+    case = replace(case, position=(0,) * case.event_dims)
+    x = case.place(torch.ones(case.batch + case.content, dtype=case.dtype))
+    noise = torch.rand(x.shape, dtype=x.real.dtype, generator=case.generator)
+    x = torch.where(x == 0, 0.9 * threshold * noise, 0.5 + 0.5 * noise).to(case.dtype)
+    fix = FarField(case.event_dims, field=case.field, oversampling=1.0).canonicalizer(threshold=threshold)
+    x = x / x.abs().flatten(1).amax(1).reshape(-1, *[1] * case.event_dims)
+    assert_invariant(fix, off_ties(fix, x, 1e-3), generator=case.generator)
+
+
+def test_margins_see_the_lines_that_fix_the_box() -> None:
+    center = CenterContent(1, threshold=0.1)
+    x = torch.tensor([[0.0, 1.0, 0.5, 0.0], [0.0, 1.0, 0.1001, 0.0], [0.0, 1.0, 0.5, 0.0999], [0.1001, 0.1, 1.0, 1.0]])
+    margin = center.margin(x)
+    assert margin[0] > 0.5
+    assert (margin[1:] < 1e-3).all()
+    # A line inside the box does not fix it, but on the torus it could open a gap there.
+    x = torch.tensor([[0.0, 0.0, 1.0, 0.1001, 1.0, 0.0, 0.0]])
+    assert center.margin(x) > 0.5
+    assert CenterContent(1, threshold=0.1, wrap=True).margin(x) < 1e-3
+
+
+@given(cases(dims=(1,), dtypes=REAL))
+def test_where_content_is_centered(case: Case) -> None:
+    x = case.place(torch.ones(*case.batch, *case.content, dtype=case.dtype))
+    (frame,), (length,) = case.frame, case.content
+    start = (frame - length) // 2
+    expected = torch.zeros_like(x)
+    expected[..., start : start + length] = 1
+    assert torch.equal(CenterContent(1)(x), expected)
+
+
+def test_the_first_score_decides_down_to_its_level() -> None:
+    """Not only where the margin is comfortable: down to 1e-6 the first score speaks, below it the others do."""
+    x = torch.zeros(2, 4, 4)
+    x[:, 0, 0], x[:, 3, 3] = 1, 1
+    x[:, 3, 0], x[:, 0, 3] = 2, 2
+    x[:, 1, 1] += 1  # the other axis and the diagonals see this ...
+    x[:, 1, 2] += 1
+    x[0, 2, 1] += 3e-4  # ... and the last axis only this
+    x[1, 2, 2] += 3e-4
+    fix = FixConjugateFlip()
+    margins = fix.margin(x)
+    assert ((margins > 1e-6) & (margins < 1e-4)).all()
+    flipped = fix.element(x).flipped
+    assert flipped[0] != flipped[1]
+
+
 def test_the_margin_drops_few_items() -> None:
     """The only filter: were it to drop more than 5 % of random objects, the laws above would say little."""
     for frame, content in (((12,), (11,)), ((7, 8), (5, 7)), ((4, 5, 4), (3, 4, 3))):

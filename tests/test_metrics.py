@@ -107,6 +107,24 @@ def test_equal_and_empty_content() -> None:
     assert sa_ssim(-real, real, Sign(2), on="real_imag") == pytest.approx(1.0, abs=1e-4)
 
 
+def test_zero_items_keep_gradients_finite() -> None:
+    x, r = pair(2)
+    r[0] = 0
+    x.requires_grad_()
+    for metric in (relative_error, sa_nrmse, sa_psnr):
+        (gradient,) = torch.autograd.grad(metric(x, r, MODEL.symmetries, reduction="none").sum(), x)
+        assert torch.isfinite(torch.view_as_real(gradient)).all(), metric
+    assert sa_psnr(x * 0, r * 0, MODEL.symmetries) == torch.inf
+    assert sa_ssim(x[:0], r[:0], MODEL.symmetries, reduction="none").shape == (0,)
+    z = torch.randn(1, 8, dtype=torch.complex128)
+    for scale in (1e90, 1e-90):
+        assert torch.allclose(frc(z * scale, z * scale, FarField(1).symmetries).value, torch.ones(5).double())
+    with pytest.raises(ValueError, match="window_size"):
+        sa_ssim(x, r, MODEL.symmetries, window_size=4)
+    with pytest.raises(ValueError, match=r"reconstructions .*NaN"):
+        average_modes(torch.full((2, 4, 4), float("nan"), dtype=torch.complex64), MODEL.symmetries)
+
+
 def test_ssim_sees_structure() -> None:
     x, r = pair(noise=0.1)
     worse, _ = pair(noise=1.0)
@@ -212,7 +230,7 @@ def test_modes() -> None:
     for bad in (r[0], r[:0], many[None]):
         with pytest.raises(ValueError, match=r"\(R, \*item\)"):
             average_modes(bad, MODEL.symmetries)
-    with pytest.raises(ValueError, match=r"errors of shape \(12,\)"):
+    with pytest.raises(ValueError, match=r"errors as a tensor of shape \(12,\)"):
         average_modes(noisy, MODEL.symmetries, errors=torch.ones(3))
 
 

@@ -221,6 +221,22 @@ def test_a_generator_in_a_worker_is_refused() -> None:
     assert len(list(DataLoader(Transformed(without), num_workers=1))) == 12
 
 
+def test_random_symmetry_compiles_for_every_batch() -> None:
+    scramble = RandomSymmetry(FarField().symmetries)
+    compiled = torch.compile(scramble, fullgraph=True, backend="eager")
+    for count in (6, 3, 5):
+        assert compiled(items(count)).shape == (count, 6, 6)
+    torch.compiler.reset()
+    with pytest.raises(TypeError, match="manual_seed"):
+        RandomSymmetry(FarField().symmetries, generator=5)  # type: ignore[arg-type]
+
+
+def test_subnormal_anchors() -> None:
+    x = torch.tensor([[1 + 2j, 3 - 1j]], dtype=torch.complex128) * 1e-310
+    for anchor in (0, 1, "sum"):
+        assert torch.isfinite(torch.view_as_real(FixGlobalPhase(1, anchor=anchor)(x))).all()
+
+
 def test_random_symmetry_draws_per_item_and_by_the_generator() -> None:
     x = items(1).expand(64, 6, 6)
     draw = [RandomSymmetry(FarField().symmetries, generator=torch.Generator().manual_seed(7))(x) for _ in range(2)]

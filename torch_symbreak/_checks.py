@@ -100,7 +100,7 @@ def check_dims(owner: str, event_dims: int, channel_dims: int, least: int) -> No
 
 
 def check_same_shape(owner: str, x: Any, reference: Any) -> None:
-    """Raise unless ``reference`` is a tensor with the shape, device and field of ``x``."""
+    """Raise unless ``reference`` is a tensor with the shape, field and device of ``x``."""
     check_tensor(owner, x, what="x")
     check_tensor(owner, reference, what="reference")
     if x.shape != reference.shape:
@@ -112,6 +112,11 @@ def check_same_shape(owner: str, x: Any, reference: Any) -> None:
         raise TypeError(
             f"{owner} needs x and reference both real or both complex, but got {x.dtype} and {reference.dtype}."
         )
+    if x.device != reference.device:
+        raise ValueError(
+            f"{owner} needs x and reference on one device, but got {x.device} and {reference.device}. "
+            "Move one: reference.to(x.device)."
+        )
 
 
 def check_finite(x: Tensor, *, name: str = "x") -> Tensor:
@@ -121,7 +126,7 @@ def check_finite(x: Tensor, *, name: str = "x") -> Tensor:
     data enter. It waits for the device.
 
     Args:
-        x: Tensor of any dtype; an item is one index of its first dimension (the whole tensor if it
+        x: Floating-point or complex tensor; an item is one index of its first dimension (the whole tensor if it
             has only one).
         name: How to call ``x`` in the message.
 
@@ -178,11 +183,21 @@ def power(x: Tensor) -> Tensor:
     return sum(part.square() for part in real_parts(x))  # type: ignore[return-value]
 
 
-def unit_scale(x: Tensor, item_dims: int) -> Tensor:
-    """Divide every item by its largest ``|re|`` or ``|im|``, so that its squares neither under- nor overflow."""
+def peak(x: Tensor, item_dims: int) -> Tensor:
+    """Every item's largest ``|re|`` or ``|im|``, (*batch,); 1 for a zero item, so that one can divide by it."""
     flat = flat_items(x, item_dims)
-    peak = torch.stack([part.abs().amax(-1) for part in real_parts(flat)]).amax(0)
-    return x / per_item(torch.where(peak > 0, peak, 1), item_dims)
+    largest = torch.stack([part.abs().amax(-1) for part in real_parts(flat)]).amax(0)
+    return torch.where(largest > 0, largest, 1)
+
+
+def unit_scale(x: Tensor, item_dims: int) -> Tensor:
+    """Divide every item by its :func:`peak`, so that its squares neither under- nor overflow."""
+    return divided(x, per_item(peak(x, item_dims), item_dims))
+
+
+def divided(x: Tensor, by: Tensor) -> Tensor:
+    """x / by for real ``by``, part by part: complex division overflows on subnormal numbers."""
+    return torch.complex(x.real / by, x.imag / by) if x.is_complex() else x / by
 
 
 def wide(x: Tensor) -> torch.dtype:
@@ -201,4 +216,6 @@ def uniform(shape: tuple[int, ...], device: torch.device, generator: torch.Gener
     """Draw from U[0, 1) in float64 where the generator lives, and move it to ``device``."""
     source = device if generator is None else generator.device
     dtype = torch.float32 if source.type == "mps" else torch.float64
+    if generator is None:  # torch.compile takes no generator=None
+        return torch.rand(shape, dtype=dtype, device=source)
     return torch.rand(shape, dtype=dtype, generator=generator, device=source).to(device)

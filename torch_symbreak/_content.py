@@ -38,9 +38,11 @@ def wrapped_axes(wrap: Wrap, event: tuple[int, ...]) -> tuple[bool, ...]:
 
 def check_content_options(owner: str, event_dims: int, threshold: float, wrap: Wrap) -> None:
     """Raise unless ``0 <= threshold < 1`` and ``wrap`` is a bool or a shape of ``event_dims`` axes."""
-    if not 0 <= threshold < 1:
-        raise ValueError(f"{owner} needs 0 <= threshold < 1, relative to the largest magnitude, but got {threshold}.")
-    if not isinstance(wrap, bool) and (not isinstance(wrap, tuple) or len(wrap) != event_dims):
+    if not isinstance(threshold, (int, float)) or not 0 <= threshold < 1:
+        raise ValueError(f"{owner} needs 0 <= threshold < 1, relative to the largest magnitude, but got {threshold!r}.")
+    if not isinstance(wrap, bool) and (
+        not isinstance(wrap, tuple) or len(wrap) != event_dims or not all(type(m) is int for m in wrap)
+    ):
         raise ValueError(
             f"{owner} needs wrap=True, wrap=False or the detector's shape as a tuple of {event_dims} ints, "
             f"but got {wrap!r}."
@@ -49,7 +51,10 @@ def check_content_options(owner: str, event_dims: int, threshold: float, wrap: W
 
 def _profiles(x: Tensor, event_dims: int, channel_dims: int) -> list[Tensor]:
     """Per axis the largest squared magnitude of every line, relative to the item's largest: (*batch, N_a) each."""
-    squares = power(unit_scale(x.detach(), event_dims + channel_dims))
+    x = x.detach()
+    if x.dtype in (torch.float16, torch.bfloat16):
+        x = x.float()  # whose squares reach below the threshold's
+    squares = power(unit_scale(x, event_dims + channel_dims))
     if channel_dims:
         channels = range(squares.dim() - event_dims - channel_dims, squares.dim() - event_dims)
         squares = squares.amax(tuple(channels))

@@ -25,7 +25,8 @@ def _failing(status: int, *, debug: bool) -> Iterator[None]:
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
-        print(f"symbreak: {error or type(error).__name__}", file=sys.stderr)
+        message = error.args[0] if isinstance(error, KeyError) else error  # whose str() is quoted
+        print(f"symbreak: {message or type(error).__name__}", file=sys.stderr)
         raise SystemExit(status) from None
 
 

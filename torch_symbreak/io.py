@@ -50,7 +50,7 @@ def read_array(path: str | Path, key: str | None = None) -> Tensor:
     if array.dtype.byteorder not in "=|":
         array = array.astype(array.dtype.newbyteorder("="))
     try:
-        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        tensor = torch.from_numpy(np.array(array, order="C"))
     except TypeError:
         raise TypeError(
             f"{path} has dtype {array.dtype}, which torch has not. Save it as complex64 or float32."
@@ -74,7 +74,7 @@ def _key(path: Path, there: list[str], key: str | None) -> str:
     if key is None and len(there) == 1:
         return there[0]
     if key is None:
-        raise KeyError(f"{path} holds {len(there)} arrays, {there}. Say which.")
+        raise KeyError(f"{path} holds {len(there)} arrays, {there}. Say which: key=, or --key-a and --key-b.")
     if key not in there:
         raise KeyError(f"{path} has no array {key!r}. It holds {there}.")
     return key

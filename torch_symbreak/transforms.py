@@ -6,6 +6,7 @@ and two real channels.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -65,6 +66,11 @@ class RandomSymmetry(nn.Module):
 
     def __init__(self, symmetries: Symmetry | Sequence[Symmetry], *, generator: torch.Generator | None = None) -> None:
         super().__init__()
+        if generator is not None and not isinstance(generator, torch.Generator):
+            raise TypeError(
+                f"RandomSymmetry needs a torch.Generator or None as generator, but got {describe(generator)}. "
+                "For a seed: torch.Generator().manual_seed(seed)."
+            )
         self.symmetry = Product(symmetries)
         self.generator = generator
 
@@ -132,7 +138,9 @@ class OnKeys(nn.Module):
 def replace_keys(sample: Any, new: Mapping[Any, Any]) -> Any:
     """A copy of a mapping, list or (named) tuple with some of its parts replaced."""
     if isinstance(sample, Mapping):
-        return type(sample)({**sample, **new})  # type: ignore[call-arg]
+        changed = copy.copy(sample)  # keeps the type, a defaultdict's factory too
+        changed.update(new)  # type: ignore[attr-defined]
+        return changed
     parts = list(sample)
     for key, value in new.items():
         parts[key] = value

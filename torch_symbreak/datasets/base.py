@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,20 +11,35 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from torch_symbreak.forward import ForwardModel
+from torch_symbreak.forward import FarField, ForwardModel
 
 Transform = Callable[[Any], Any]
 
 
-def check_index(index: int, size: int) -> int:
+def check_model(owner: str, forward: Any, event_dims: int) -> None:
+    """Raise ``ValueError`` unless ``forward`` is a far-field model of complex objects of so many dimensions."""
+    if not isinstance(forward, FarField) or forward.event_dims != event_dims or forward.field != "complex":
+        raise ValueError(
+            f"{owner} makes complex objects with a frame of {event_dims} axes and needs FarField({event_dims}) as "
+            f"forward, but got {forward!r}."
+        )
+
+
+def check_index(index: Any, size: int) -> int:
     """Return the index counted from 0, or raise ``IndexError`` (which ends a ``for`` loop over a data set)."""
+    try:
+        index = operator.index(index)
+    except TypeError:
+        raise TypeError(
+            f"a data set takes one int as index, but got {index!r}. For several, use torch.utils.data.Subset."
+        ) from None
     if not -size <= index < size:
         raise IndexError(f"index {index} is outside a data set of {size} items")
     return index % size
 
 
 class Pairs(Dataset[tuple[Any, Any]]):
-    """A synthetic data set of pairs (y, x), made on the fly: item i is a function of (seed, i) alone.
+    """A synthetic data set of pairs (y, x), made on the fly: item i is a function of (seed, i) alone (y to rounding).
 
     A subclass says how to make the objects of a batch of indices; the forward model measures them.
     """
@@ -37,8 +53,12 @@ class Pairs(Dataset[tuple[Any, Any]]):
         target_transform: Transform | None,
         device: torch.device | str,
     ) -> None:
-        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-            raise ValueError(f"{type(self).__name__} needs a size >= 0, but got {size!r}.")
+        try:
+            size, seed = operator.index(size), operator.index(seed)
+        except TypeError:
+            raise TypeError(f"{type(self).__name__} needs ints as size and seed, but got {size!r}, {seed!r}.") from None
+        if size < 0:
+            raise ValueError(f"{type(self).__name__} needs a size >= 0, but got {size}.")
         self.size = size
         self.forward_model = forward
         self.seed = seed
@@ -61,6 +81,8 @@ class Pairs(Dataset[tuple[Any, Any]]):
             return self.forward_model(x), x
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
+        if len(indices) == 0:
+            return []
         y, x = self.batch(indices)
         return [self._transformed(*pair) for pair in zip(y.unbind(0), x.unbind(0), strict=True)]
 

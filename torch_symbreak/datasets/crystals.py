@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._random import item_normal, item_uniform
-from torch_symbreak.datasets.base import Pairs, Transform
+from torch_symbreak.datasets.base import Pairs, Transform, check_model
 from torch_symbreak.forward import FarField
 
 
@@ -57,12 +57,13 @@ class BraggCrystals(Pairs):
         target_transform: Transform | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        frame = tuple(frame)
+        frame = (frame,) if isinstance(frame, int) else tuple(frame)
         if len(frame) not in (2, 3) or min(frame) < 4:
             raise ValueError(f"BraggCrystals needs a frame of 2 or 3 axes of at least 4 entries, but got {frame}.")
         forward = FarField(len(frame)) if forward is None else forward
-        if forward.event_dims != len(frame):
-            raise ValueError(f"BraggCrystals has a frame of {len(frame)} axes, but forward is {forward}.")
+        check_model("BraggCrystals", forward, len(frame))
+        if not isinstance(facets, int) or facets < 1 or not math.isfinite(strain):
+            raise ValueError(f"BraggCrystals needs facets >= 1 and a finite strain, but got {facets!r} and {strain!r}.")
         super().__init__(size, forward, seed, transform, target_transform, device)
         self.frame = frame
         self.facets = facets

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torch_symbreak._checks import check_finite, describe
 from torch_symbreak._random import item_uniform
-from torch_symbreak.datasets.base import Pairs, Transform
+from torch_symbreak.datasets.base import Pairs, Transform, check_model
 from torch_symbreak.forward import FarField
 
 
@@ -24,6 +24,8 @@ def as_gray(image: Any) -> Tensor:
     if isinstance(image, Tensor):
         pixels = image.unsqueeze(0) if image.dim() == 2 else image
     else:
+        if getattr(image, "mode", None) in ("P", "CMYK", "YCbCr", "LAB", "HSV"):  # PIL: values that are no gray or RGB
+            image = image.convert("RGB")
         array = np.array(image)
         if array.dtype == object or array.ndim not in (2, 3):
             raise TypeError(
@@ -39,14 +41,20 @@ def as_gray(image: Any) -> Tensor:
     if not pixels.is_floating_point():
         pixels = pixels.double() / torch.iinfo(pixels.dtype).max
     colors = pixels.shape[0] - (pixels.shape[0] in (2, 4))
-    return pixels[:colors].mean(0).float()
+    gray = pixels[:colors].mean(0).float()
+    if gray.numel() and not (gray.min() >= -1e-3 and gray.max() <= 1 + 1e-3) and bool(torch.isfinite(gray).all()):
+        raise ValueError(
+            "ComplexImages needs images in [0, 1] (or unsigned integers), but got values from "
+            f"{float(gray.min()):g} to {float(gray.max()):g}. Scale or clamp them first."
+        )
+    return gray
 
 
 class ComplexImages(Pairs):
     """Pairs (y, x): far-field diffraction and a complex object made of two images of a data set.
 
-    ``x = m exp(i (p - 1/2) phase)``: m, in [0, 1], is image i; p another image, drawn by (seed, i). The object lies in
-    the middle of its frame, at ``(N - L) // 2``, zero around it.
+    ``x = m exp(i (p - 1/2) phase)``: m, in [0, 1], is image i; p another image, drawn by (seed, i) (the same if there
+    is no other). The object lies in the middle of its frame, at ``(N - L) // 2``, zero around it.
 
     Shape: y (M_1, M_2) float32, x (N_1, N_2) complex64.
 
@@ -89,6 +97,7 @@ class ComplexImages(Pairs):
         super().__init__(
             len(images), FarField(2) if forward is None else forward, seed, transform, target_transform, device
         )
+        check_model("ComplexImages", self.forward_model, 2)
         if self.size == 0:
             raise ValueError("ComplexImages needs at least one image, but got an empty data set.")
         self.images = images
@@ -110,7 +119,7 @@ class ComplexImages(Pairs):
                 f"ComplexImages has image {index} of shape {tuple(image.shape)} and a frame {self.frame}. "
                 "Resize or crop the images (torchvision.transforms.v2.Resize), or pass a larger frame."
             )
-        framed, where = torch.zeros(2, *self.frame).unbind(0)
+        framed, where = torch.zeros(2, *self.frame, dtype=torch.float32).unbind(0)
         inside = tuple(slice(start, start + size) for start, size in zip(lo, image.shape, strict=True))
         framed[inside] = image
         where[inside] = 1

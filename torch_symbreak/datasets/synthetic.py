@@ -41,6 +41,8 @@ class SquareRoots(Pairs):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__(size, ElementwiseSquare(), seed, transform, target_transform, device)
+        if not isinstance(dim, int) or dim < 1:
+            raise ValueError(f"SquareRoots needs dim >= 1, but got {dim!r}.")
         self.dim = dim
 
     def objects(self, index: Tensor) -> Tensor:
@@ -80,6 +82,8 @@ class GaussianPairs(Pairs):
         target_transform: Transform | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
+        if not isinstance(forward, GaussianIntensity):
+            raise TypeError(f"GaussianPairs needs a GaussianIntensity model, but got {forward!r}.")
         super().__init__(size, forward, seed, transform, target_transform, device)
 
     def objects(self, index: Tensor) -> Tensor:

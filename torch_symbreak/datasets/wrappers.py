@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
-from torch_symbreak._checks import check_finite, check_tensor
+from torch_symbreak._checks import check_finite, check_tensor, describe
 from torch_symbreak._random import item_seed
 from torch_symbreak.datasets.base import check_index
 from torch_symbreak.symmetries import Canonicalizer, Product, Symmetry
@@ -26,6 +27,14 @@ class _OnTargets(Dataset[Any]):
     """A data set whose samples have their targets replaced, a batch at a time where the shapes agree."""
 
     def __init__(self, dataset: Any, keys: Hashable | Sequence[Hashable] | None) -> None:
+        map_style = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+        if not map_style or isinstance(dataset, IterableDataset):
+            raise TypeError(
+                f"{type(self).__name__} needs a map-style data set (with a length and an index), but got "
+                f"{describe(dataset)}. In an iterable one, apply the transform to each sample: OnKeys(transform, keys)."
+            )
+        if isinstance(keys, (list, tuple)) and not keys:
+            raise ValueError(f"{type(self).__name__} needs at least one key, but got keys={keys!r}.")
         self.dataset = dataset
         self.keys = keys
 
@@ -56,7 +65,7 @@ class _OnTargets(Dataset[Any]):
                 check_tensor(name, x)
             except TypeError as error:
                 raise TypeError(f"{error} (Item {i}; for (x, label) samples pass keys=0.)") from None
-            check_finite(x, name=f"item {i} of the data set")
+            check_finite(x.flatten(), name=f"item {i} of the data set")
         if len({(x.shape, x.dtype, x.device) for x in targets}) == 1:
             return list(self._change(torch.stack(targets), indices).unbind(0))
         return [self._change(x[None], [i])[0] for i, x in zip(indices, targets, strict=True)]
@@ -123,7 +132,13 @@ class SymmetryBrokenDataset(_OnTargets):
         self.forward = forward
 
     def _change(self, x: Tensor, indices: Sequence[int]) -> Tensor:
-        return self.canonicalizer(x)
+        fixed = self.canonicalizer(x)
+        if not isinstance(fixed, Tensor) or (fixed.shape, fixed.dtype) != (x.shape, x.dtype):
+            raise ValueError(
+                f"SymmetryBrokenDataset needs a canonicalizer that keeps targets in shape and dtype, but {describe(x)} "
+                f"became {describe(fixed)}. For a forward model, pass model.canonicalizer()."
+            )
+        return fixed
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         samples = super().__getitems__(indices)
@@ -135,7 +150,7 @@ class SymmetryBrokenDataset(_OnTargets):
                 "their own, which stay untouched. Leave forward=None, or pass a data set of targets."
             )
         with torch.no_grad():
-            if len({x.shape for x in samples}) == 1:
+            if len({(x.shape, x.dtype, x.device) for x in samples}) == 1:
                 return list(zip(self.forward(torch.stack(samples)).unbind(0), samples, strict=True))
             return [(self.forward(x[None])[0], x) for x in samples]
 
@@ -171,7 +186,7 @@ class ScrambledDataset(_OnTargets):
     ) -> None:
         super().__init__(dataset, keys)
         self.symmetry = Product(symmetries)
-        self.seed = seed
+        self.seed = operator.index(seed)
 
     def _change(self, x: Tensor, indices: Sequence[int]) -> Tensor:
         moved = []

@@ -187,18 +187,22 @@ class FarField(ForwardModel):
     ) -> None:
         super().__init__()
         check_dims("FarField", event_dims, 0, least=1)
-        if not oversampling >= 1:
+        if not isinstance(oversampling, (int, float)) or not 1 <= oversampling < math.inf:
             raise ValueError(
-                f"FarField needs oversampling >= 1, but got {oversampling}. It is linear, M = s N along each axis; "
+                f"FarField needs oversampling >= 1, but got {oversampling!r}. It is linear, M = s N along each axis; "
                 "2.0 makes recovery unique up to the symmetries, 1.0 is the periodic model."
             )
-        if shape is not None and len(shape) != event_dims:
-            raise ValueError(f"FarField needs a shape of {event_dims} ints, but got {tuple(shape)}.")
+        if shape is not None and (
+            not isinstance(shape, (tuple, list, torch.Size))
+            or len(shape) != event_dims
+            or not all(isinstance(m, int) for m in shape)
+        ):
+            raise ValueError(f"FarField needs a shape of {event_dims} ints, but got {shape!r}.")
         if field not in ("complex", "real"):
             raise ValueError(f'FarField needs field="complex" or field="real", but got {field!r}.')
         if norm not in ("backward", "ortho", "forward"):
             raise ValueError(f'FarField needs norm="backward", "ortho" or "forward", but got {norm!r}.')
-        if chunk_size is not None and chunk_size < 1:
+        if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
             raise ValueError(f"FarField needs chunk_size >= 1 or None, but got {chunk_size}.")
         self.event_dims = event_dims
         self.oversampling = oversampling

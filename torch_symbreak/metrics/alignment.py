@@ -14,6 +14,7 @@ from torch_symbreak._checks import (
     batch_shape,
     check_same_shape,
     flat_items,
+    peak,
     per_item,
     power,
     resolved,
@@ -66,8 +67,14 @@ def _best_shift(
     found = _over_channels(
         correlate(spectra.x, spectra.reference, group.event_dims, flipped=turned, halves=halves), group
     )
-    flat = flat_items(found if x.is_complex() else found.real, group.event_dims)
-    best = gain(flat).argmax(-1, keepdim=True)
+    found = found if x.is_complex() else found.real
+    gains = gain(found).clone() if gain is torch.real else gain(found)
+    for axis, (size, n) in enumerate(zip(spectra.torus, x.shape[x.dim() - group.event_dims :], strict=True)):
+        if size > n:  # the one of 2 N shifts that leaves nothing in the frame
+            last = (2 if halves else 1) * (size - 1 if turned else n)
+            gains.select(axis - group.event_dims, last).fill_(-torch.inf)
+    flat = flat_items(found, group.event_dims)
+    best = flat_items(gains, group.event_dims).argmax(-1, keepdim=True)
     shift, place = [], best.squeeze(-1)
     for size, n in zip(reversed(spectra.torus), reversed(x.shape[x.dim() - group.event_dims :]), strict=True):
         steps = 2 * size if halves else size
@@ -126,7 +133,10 @@ def _nearest(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> tup
         shift, top = torch.where(flipped[..., None], found[1][0], shift), torch.where(flipped, found[1][1], top)
     motion = Motion(flipped, shift)
     if spectra is not None and fractions:
-        motion, top = _refined(spectra, group, motion, gain, subpixel, real=not x.is_complex())
+        fine, found_there = _refined(spectra, group, motion, gain, subpixel, real=not x.is_complex())
+        nearer = gain(found_there) > gain(top)  # steps of 1/3, say, leave out the half or whole entry they start from
+        motion = Motion(flipped, torch.where(nearer[..., None], fine.shift, motion.shift))
+        top = torch.where(nearer, found_there, top)
     scalar = torch.ones_like(top)
     if group.scalar is not None:
         scalar = group.scalar.best(top)
@@ -202,7 +212,7 @@ def _mask(inside: list[Tensor], channel_dims: int) -> Tensor:
 def _applied(element: Element, x: Tensor, group: Product) -> tuple[Tensor, Tensor]:
     """g . x with zeros around x, cut to the frame, and the energy that was cut, (*batch,)."""
     event = x.shape[x.dim() - group.event_dims :]
-    scalar = per_item(element.scalar.to(x.dtype), group.item_dims)
+    scalar = per_item(element.scalar, group.item_dims)
     for part, h in zip(group.others, element.others, strict=True):
         x = part.act(h, x)
     if group.rearrangement is None:
@@ -216,26 +226,33 @@ def _applied(element: Element, x: Tensor, group: Product) -> tuple[Tensor, Tenso
         inner: tuple[Any, ...] = (..., *(slice(0, n) for n in event))
         outside = torch.ones(torus, dtype=torch.bool, device=x.device)
         outside[inner] = False
-        return moved[inner], flat_items(power(moved) * outside, group.item_dims).sum(-1, dtype=wide(x.real))
+        return moved[inner], flat_items(power(moved) * outside, group.item_dims).sum(-1)
     moved = move(motion, x, group.event_dims, group.channel_dims)
     if all(wrapped_axes(group.rearrangement.wrap, event)):
         return scalar * moved, x.real.new_zeros(element.flipped.shape)
     aligned = scalar * torch.where(_mask(_inside(motion, group, event), group.channel_dims), moved, 0)
     # An entry of x is cut if the inverse motion finds nothing there.
     kept = _mask(_inside(invert_motion(motion), group, event), group.channel_dims)
-    lost = flat_items(torch.where(kept, 0, power(x)), group.item_dims).sum(-1, dtype=wide(x.real))
+    lost = flat_items(torch.where(kept, 0, power(x)), group.item_dims).sum(-1)
     return aligned, lost * power(element.scalar)
 
 
 def _aligned(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> Alignment:
     """:func:`align` for one chunk, (B, *item)."""
-    there = reference.to(wide(reference))
+    # In units of the larger of the two: gains are of fourth order, and would leave even double precision's range.
     with torch.no_grad():
-        element = _chosen(x.to(there.dtype), there, group, subpixel)
-        element = element._replace(scalar=element.scalar.to(x.dtype))
-    aligned, cut = _applied(element, x, group)
-    left = flat_items(power(aligned.to(there.dtype) - there), group.item_dims).sum(-1)
-    return Alignment(aligned, element, (left + cut) / math.prod(x.shape[1:]))
+        both = torch.cat([flat_items(z.to(wide(z)), group.item_dims) for z in (x, reference)], -1)
+        unit = peak(both, 1)
+    here, there = (z.to(wide(z)) / per_item(unit, group.item_dims) for z in (x, reference))
+    with torch.no_grad():
+        element = _chosen(here, there, group, subpixel)
+    aligned, cut = _applied(element, here, group)
+    left = flat_items(power(aligned - there), group.item_dims).sum(-1)
+    return Alignment(
+        (aligned * per_item(unit, group.item_dims)).to(x.dtype),
+        element._replace(scalar=element.scalar.to(x.dtype)),
+        (left + cut) / math.prod(x.shape[1:]) * unit.square(),
+    )
 
 
 def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry], *, subpixel: int = 1) -> Alignment:
@@ -288,7 +305,10 @@ def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry
         raise ValueError(f"align needs an int subpixel >= 1, but got {subpixel!r}.")
     batch, item = batch_shape(x, group.item_dims), x.shape[x.dim() - group.item_dims :]
     if x.numel() == 0:  # not every transform takes an empty batch
-        return Alignment(x.clone(), group.identity(x), x.real.new_zeros(batch, dtype=wide(x.real)))
+        none = group.identity(x)._replace(others=tuple(part.sample(x) for part in group.others))
+        if group.shifts and subpixel > 1:
+            none = none._replace(shift=none.shift.double())
+        return Alignment(x.clone(), none, x.real.new_zeros(batch, dtype=wide(x.real)))
     flat, other = (z.reshape(batch.numel(), *item).split(_chunk(x, group)) for z in (x, reference))
     parts = [_aligned(one, target, group, subpixel) for one, target in zip(flat, other, strict=True)]
     found: Alignment = _joined(parts, batch)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_target, power, wide
+from torch_symbreak._checks import check_target, check_tensor, power, wide
 from torch_symbreak.forward import FarField
 from torch_symbreak.metrics.alignment import align
 from torch_symbreak.metrics.errors import Reduction, Symmetries, reduce
@@ -69,8 +69,9 @@ def frc(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: Redu
     fx, fr = (torch.fft.fftn(z.to(wide(z)), dim=dims) for z in (aligned, reference))
     ring, count = _rings(x.shape[x.dim() - d :], [1] * d, x.device)
     cross = _sums((fx * fr.conj()).real, ring, count, d)
-    energy = _sums(power(fx), ring, count, d) * _sums(power(fr), ring, count, d)
-    value = torch.where(energy > 0, cross / torch.where(energy > 0, energy, 1).sqrt(), 0)
+    energies = (_sums(power(z), ring, count, d) for z in (fx, fr))
+    own, there = (torch.where(energy > 0, energy, 1).sqrt() for energy in energies)
+    value = cross / own / there  # 0 where either has no energy
     return Curve(_frequency(count, x.device), _reduced(value, reduction))
 
 
@@ -100,6 +101,7 @@ def prtf(x: Tensor, y: Tensor, forward: FarField, *, reduction: Reduction = "mea
     """
     check_target("prtf", x, forward.event_dims)
     d, frame = forward.event_dims, x.shape[x.dim() - forward.event_dims :]
+    check_tensor("prtf", y, what="y")
     modeled = forward(x)
     if modeled.shape != y.shape:
         raise ValueError(f"prtf needs y of shape {tuple(modeled.shape)}, but got {tuple(y.shape)}.")

@@ -40,6 +40,12 @@ def _magnitudes(reference: Tensor, item_dims: int) -> Tensor:
     return flat_items(reference.to(wide(reference)), item_dims).abs()
 
 
+def _ratio(error: Tensor, size: Tensor) -> Tensor:
+    """error / size, with 0 / 0 = 0, and a gradient of 0 instead of NaN where the size is 0."""
+    ratio = error / torch.where(size == 0, 1, size)
+    return torch.where(size == 0, torch.where(error == 0, 0, torch.inf).to(ratio.dtype), ratio)
+
+
 def _root(squares: Tensor) -> Tensor:
     """The square root, with gradient 0 instead of infinity at 0."""
     return torch.where(squares > 0, torch.where(squares > 0, squares, 1).sqrt(), 0)
@@ -99,8 +105,7 @@ def relative_error(x: Tensor, reference: Tensor, symmetries: Symmetries, *, redu
         0.1
     """
     norm = _root(_energy(reference, Product(symmetries).item_dims))
-    distance = orbit_distance(x, reference, symmetries, reduction="none")
-    return reduce(torch.where(distance == 0, 0, distance / norm), reduction)
+    return reduce(_ratio(orbit_distance(x, reference, symmetries, reduction="none"), norm), reduction)
 
 
 def sa_nrmse(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Tensor:
@@ -118,7 +123,7 @@ def sa_nrmse(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction:
     """
     magnitude = _magnitudes(reference, Product(symmetries).item_dims)
     error = _root(align(x, reference, symmetries).error)
-    return reduce(torch.where(error == 0, 0, error / (magnitude.amax(-1) - magnitude.amin(-1))), reduction)
+    return reduce(_ratio(error, magnitude.amax(-1) - magnitude.amin(-1)), reduction)
 
 
 def sa_psnr(
@@ -142,8 +147,12 @@ def sa_psnr(
     """
     error = align(x, reference, symmetries).error
     magnitude = _magnitudes(reference, Product(symmetries).item_dims).amax(-1)
+    if data_range is not None and not (isinstance(data_range, (int, float)) and data_range > 0):
+        raise ValueError(f"sa_psnr needs a positive number as data_range, but got {data_range!r}.")
     peak = magnitude if data_range is None else torch.full_like(magnitude, data_range)
-    return reduce(10 * torch.log10(peak.square() / error), reduction)
+    ratio = peak.square() / torch.where(error > 0, error, 1)
+    decibel = torch.where(ratio == 0, -torch.inf, 10 * torch.log10(torch.where(ratio == 0, 1, ratio)))
+    return reduce(torch.where(error == 0, torch.inf, decibel), reduction)
 
 
 def sa_ssim(
@@ -181,6 +190,11 @@ def sa_ssim(
         raise ValueError(f"sa_ssim compares images, but the symmetries have event_dims={group.event_dims}.")
     if on not in ("magnitude", "real_imag"):
         raise ValueError(f'sa_ssim needs on="magnitude" or on="real_imag", but got {on!r}.')
+    if window_size % 2 == 0 or not 0 < window_size <= 2 * min(x.shape[-2:]) - 1:
+        raise ValueError(
+            f"sa_ssim needs an odd window_size below twice the smaller side of {tuple(x.shape[-2:])}, "
+            f"but got {window_size}."
+        )
     aligned = align(x, reference, symmetries).aligned
     return reduce(ssim_as_is(aligned, reference, group.item_dims, on, window_size), reduction)
 
@@ -193,6 +207,8 @@ def ssim_as_is(
 
     x, reference = x.to(wide(x)), reference.to(wide(reference))
     peak = _magnitudes(reference, item_dims).amax(-1)
+    if x.numel() == 0:
+        return peak
     scale = per_item(torch.where(peak > 0, peak, 1), item_dims)
 
     def images(z: Tensor) -> Tensor:
@@ -231,4 +247,4 @@ def measurement_residual(x: Tensor, y: Tensor, forward: ForwardModel, *, reducti
     item_dims = modeled.dim() - len(x.shape[: x.dim() - Product(forward.symmetries).item_dims])
     measured = flat_items(y.to(wide(y)), item_dims).sqrt()
     difference = (measured - _root(flat_items(modeled.to(wide(modeled)), item_dims))).abs().sum(-1)
-    return reduce(torch.where(difference == 0, 0, difference / measured.sum(-1)), reduction)
+    return reduce(_ratio(difference, measured.sum(-1)), reduction)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_target, flat_items, wide
+from torch_symbreak._checks import check_finite, check_target, describe, flat_items, wide
 from torch_symbreak.metrics.alignment import align
 from torch_symbreak.metrics.errors import Symmetries
 from torch_symbreak.symmetries import Element, Product
@@ -53,13 +53,14 @@ def average_modes(reconstructions: Tensor, symmetries: Symmetries, *, errors: Te
             f"average_modes needs reconstructions of shape (R, *item) with {group.item_dims} item dimensions and "
             f"R >= 1, but got {tuple(reconstructions.shape)}."
         )
+    check_finite(reconstructions, name="reconstructions")
     count = len(reconstructions)
     if errors is None:
         errors = torch.stack(
             [align(reconstructions, one.expand_as(reconstructions), group).error.sum() for one in reconstructions]
         )
-    elif errors.shape != (count,):
-        raise ValueError(f"average_modes needs errors of shape ({count},), but got {tuple(errors.shape)}.")
+    elif not isinstance(errors, Tensor) or errors.shape != (count,):
+        raise ValueError(f"average_modes needs errors as a tensor of shape ({count},), but got {describe(errors)}.")
     best = errors.argmin()
     reference = reconstructions.index_select(0, best[None]).expand_as(reconstructions)
     aligned, element, _ = align(reconstructions, reference, group)

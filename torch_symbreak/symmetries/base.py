@@ -23,7 +23,9 @@ from torch_symbreak._checks import (
     batch_shape,
     check_dims,
     check_target,
+    divided,
     flat_items,
+    peak,
     per_item,
     power,
     resolved,
@@ -140,7 +142,7 @@ class Motion(NamedTuple):
     shift: Tensor  # (*batch, d) int64, or floating-point for fractions of an entry
 
 
-def _check_batch(owner: str, batch: torch.Size, of_element: torch.Size) -> None:
+def check_batch(owner: str, batch: torch.Size, of_element: torch.Size) -> None:
     if batch != of_element:
         raise ValueError(
             f"{owner} has an element for a batch of shape {tuple(of_element)}, but the target's batch is "
@@ -161,7 +163,11 @@ def move(motion: Motion, x: Tensor, event_dims: int, channel_dims: int) -> Tenso
     """Apply a motion, indices modulo the frame: with one gather, or by Fourier transform if the shift has fractions."""
     event = x.shape[x.dim() - event_dims :]
     batch = batch_shape(x, event_dims + channel_dims)
-    _check_batch("act", batch, motion.flipped.shape)
+    check_batch("act", batch, motion.flipped.shape)
+    if motion.shift.shape != (*batch, event_dims):
+        raise ValueError(
+            f"act needs shifts along {event_dims} axes, (*batch, {event_dims}), but got {tuple(motion.shift.shape)}."
+        )
     if motion.shift.is_floating_point():
         spread = (*batch, *[1] * channel_dims)
         return fourier_move(x, motion.flipped.reshape(spread), motion.shift.reshape((*spread, event_dims)), event)
@@ -253,7 +259,9 @@ class Scalar(Symmetry):
 
     def act(self, g: Tensor, x: Tensor) -> Tensor:
         self.check(x)
-        _check_batch(type(self).__name__, batch_shape(x, self.item_dims), g.shape)
+        check_batch(type(self).__name__, batch_shape(x, self.item_dims), g.shape)
+        if g.is_complex() and not x.is_complex():
+            raise TypeError(f"{type(self).__name__} cannot multiply a real target by a complex element, {g.dtype}.")
         return resolved(x * per_item(g.to(x.dtype), self.item_dims))
 
     def inverse(self, g: Tensor) -> Tensor:
@@ -281,7 +289,7 @@ class FixScalar(Canonicalizer[S]):
         super().__init__(symmetry)
         name, dims = type(self).__name__, symmetry.item_dims
         if isinstance(anchor, tuple):
-            if len(anchor) != dims or not all(isinstance(i, int) for i in anchor):
+            if len(anchor) != dims or not all(type(i) is int for i in anchor):
                 raise ValueError(
                     f"{name} needs an anchor of {dims} ints, one per dimension of an item, but got {anchor!r}."
                 )
@@ -297,14 +305,11 @@ class FixScalar(Canonicalizer[S]):
 
     def _anchor(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Per item the anchor and the largest magnitude that it could have, to one common scale, (*batch,) each."""
+        # By the largest part first: squares of 1e-30 underflow, and sgn of a subnormal number overflows.
         items = flat_items(x, self.symmetry.item_dims)
+        items = divided(items, peak(items.detach(), 1)[..., None])
+        magnitude = power(items.detach()).sqrt()
         if self.anchor == "sum":
-            # Divided by its largest part first: squares of 1e-30 underflow in single precision.
-            part = torch.view_as_real(items.resolve_conj()) if items.is_complex() else items[..., None]
-            peak = part.detach().abs().amax((-2, -1), keepdim=True)
-            part = part / torch.where(peak > 0, peak, 1)
-            items = torch.view_as_complex(part) if items.is_complex() else part[..., 0]
-            magnitude = power(items.detach()).sqrt()
             return items.sum(-1, dtype=wide(x)), magnitude.sum(-1, dtype=wide(magnitude))
         item_shape = x.shape[x.dim() - self.symmetry.item_dims :]
         index = self.anchor if isinstance(self.anchor, tuple) else (self.anchor,)
@@ -316,7 +321,7 @@ class FixScalar(Canonicalizer[S]):
         flat = 0
         for i, size in zip(index, sizes, strict=True):
             flat = flat * size + i % size  # type: ignore[operator]
-        return items[..., flat].to(wide(x)), items.detach().abs().amax(-1).to(wide(x.real))
+        return items[..., flat].to(wide(x)), magnitude.amax(-1).to(wide(magnitude))
 
     def element(self, x: Tensor) -> Tensor:
         self.check(x)
@@ -385,6 +390,9 @@ class Product(Symmetry):
     """
 
     def __init__(self, symmetries: Symmetry | Sequence[Symmetry]) -> None:
+        if not isinstance(symmetries, (Symmetry, list, tuple)):
+            hint = " Pass its .symmetries." if hasattr(symmetries, "symmetries") else ""
+            raise TypeError(f"Product needs a symmetry or a sequence of them, but got {symmetries!r}.{hint}")
         given = [symmetries] if isinstance(symmetries, Symmetry) else list(symmetries)
         parts: list[Symmetry] = []
         for one in given:
@@ -409,7 +417,7 @@ class Product(Symmetry):
         if motions and not scalars and not all(part.commutes for part in others):
             raise ValueError(f"Product needs GlobalPhase too, by which {others} and {motions} commute.")
         super().__init__(parts[0].event_dims, channel_dims=parts[0].channel_dims)
-        vars(self).update(  # frozen, as every symmetry is
+        vars(self).update(  # past the frozen dataclass's own setter
             symmetries=tuple(parts),
             rearrangement=motions[0] if motions else None,
             shifts=any(part.shifts for part in motions),

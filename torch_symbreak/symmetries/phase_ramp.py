@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torch_symbreak._checks import batch_shape, check_complex, check_dims, flat_items, power, resolved, uniform
 from torch_symbreak._fourier import transform_at
-from torch_symbreak.symmetries.base import Symmetry
+from torch_symbreak.symmetries.base import Symmetry, check_batch
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class PhaseRamp(Symmetry):
     the detector is uncertain. It commutes with shifts and flips up to a global phase, so that a product of these must
     have ``GlobalPhase``.
 
-    Alignment registers the diffraction patterns, which no other symmetry changes, to 1/1000 of a frequency step: exact
-    for points of one orbit, and for noisy ones the best registration of the patterns, not of the objects.
+    Alignment takes the better of no ramp and the one that registers the diffraction patterns, which no other symmetry
+    changes, to 1/1000 of a frequency step: right for points of one orbit, not always the nearest for noisy ones.
 
     Shape: targets (*batch, *channels, *event), complex; elements q (*batch, d), float64, in cycles per entry.
 
@@ -58,6 +58,9 @@ class PhaseRamp(Symmetry):
 
     def act(self, g: Tensor, x: Tensor) -> Tensor:
         self.check(x)
+        check_batch(type(self).__name__, batch_shape(x, self.item_dims), g.shape[:-1])
+        if g.shape[-1:] != (self.event_dims,):
+            raise ValueError(f"PhaseRamp needs elements (*batch, {self.event_dims}), but got {tuple(g.shape)}.")
         for axis in range(self.event_dims):
             size = x.shape[x.dim() - self.event_dims + axis]
             angle = 2 * math.pi * g[..., axis, None] * torch.arange(size, device=x.device)
@@ -95,3 +98,4 @@ class PhaseRamp(Symmetry):
             q = points.gather(-1, index[..., None]).squeeze(-1)
             step = step / 5
         yield (q + 0.5) % 1 - 0.5
+        yield torch.zeros_like(q)  # so that no ramp is never worse than none

@@ -61,7 +61,7 @@ class CenterContent(Canonicalizer[Translation]):
         event_dims: Trailing dimensions that are centered. Default 2.
         channel_dims: Dimensions before the event that share one box. Default 0.
         threshold: Content exceeds this, relative to the item's largest magnitude: what round-off leaves is not
-            content. Default 1e-4.
+            content. Default 1e-4; 0 counts what exceeds 1e-22 (single precision) of it.
         wrap: True for the periodic model (M = N): the box is the shortest arc that covers the content. Default False.
 
     Example: wherever the content lies, it ends at one place.
