@@ -167,7 +167,9 @@ def _chosen(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> Elem
 
 def _chunk(x: Tensor, group: Product) -> int:
     """How many items to correlate at once: on a CPU what fits its cache, elsewhere what fits its memory."""
-    entries = 2**group.event_dims * math.prod(x.shape[x.dim() - group.item_dims :])
+    event = x.shape[x.dim() - group.event_dims :]
+    channels = math.prod(x.shape[x.dim() - group.item_dims : x.dim() - group.event_dims])
+    entries = channels * math.prod(_torus(group, event) if group.shifts else event)
     return max(1, (2**17 if x.device.type == "cpu" else 2**27) // entries)
 
 

@@ -459,15 +459,16 @@ class Product(Symmetry):
 
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Element:
         self.check(x)
-        element = self.identity(x)
+        flipped, shift, scalar, _ = self.identity(x)
         others = tuple(part.sample(x, generator=generator) for part in self.others)
         if self.rearrangement is not None:
-            motion = draw_motion(self.rearrangement, x, shifts=self.shifts, flips=self.flips, generator=generator)
-            element = element._replace(flipped=motion.flipped, shift=motion.shift)
+            flipped, shift = draw_motion(
+                self.rearrangement, x, shifts=self.shifts, flips=self.flips, generator=generator
+            )
         for part in (self.scalar, self.scale):
             if part is not None:
-                element = element._replace(scalar=element.scalar * part.sample(x, generator=generator))
-        return element._replace(others=others)
+                scalar = scalar * part.sample(x, generator=generator)
+        return Element(flipped, shift, scalar, others)
 
     def act(self, g: Element, x: Tensor) -> Tensor:
         self.check(x)
