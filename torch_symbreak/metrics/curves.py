@@ -29,8 +29,8 @@ def _rings(shape: Sequence[int], oversampling: Sequence[float], device: torch.de
     """
     count = max(1, int(min(n / s for n, s in zip(shape, oversampling, strict=True))) // 2)
     axes = [torch.fft.fftfreq(n, dtype=torch.float64, device=device) for n in shape]
-    radius = sum(axis.square() for axis in torch.meshgrid(*axes, indexing="ij"))
-    ring = (radius.sqrt() * 2 * count + 0.5).long() if isinstance(radius, Tensor) else torch.zeros(0)
+    radius = torch.stack(torch.meshgrid(*axes, indexing="ij")).square().sum(0).sqrt()
+    ring = (radius * 2 * count + 0.5).long()
     return ring.clamp(max=count + 1).flatten(), count + 1
 
 

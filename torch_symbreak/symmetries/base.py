@@ -143,6 +143,7 @@ class Motion(NamedTuple):
 
 
 def check_batch(owner: str, batch: torch.Size, of_element: torch.Size) -> None:
+    """Raise ``ValueError`` unless the element has the batch shape of the target."""
     if batch != of_element:
         raise ValueError(
             f"{owner} has an element for a batch of shape {tuple(of_element)}, but the target's batch is "
@@ -235,9 +236,8 @@ def draw_motion(
     target = box.lo
     if shifts:
         periodic = wrapped_axes(like.wrap, event)
-        whole = box.lo.new_tensor([n if turns else 0 for n, turns in zip(event, periodic, strict=True)])
         frame = box.lo.new_tensor(list(event))
-        places = torch.where(whole > 0, whole, frame - box.length + 1)
+        places = torch.where(box.lo.new_tensor(periodic, dtype=torch.bool), frame, frame - box.length + 1)
         drawn = uniform((*batch, like.event_dims), x.device, generator)
         target = torch.minimum((drawn * places).long(), places - 1)
     flipped = torch.zeros(batch, dtype=torch.bool, device=x.device)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import batch_shape, check_complex, check_dims, flat_items, power, resolved, uniform
-from torch_symbreak._fourier import transform_at
+from torch_symbreak._checks import batch_shape, check_complex, check_dims, flat_items, resolved, uniform
+from torch_symbreak._fourier import diffraction, transform_at
 from torch_symbreak.symmetries.base import Symmetry, check_batch
 
 
@@ -83,7 +83,9 @@ class PhaseRamp(Symmetry):
         d, dims = self.event_dims, tuple(range(-self.event_dims, 0))
         shape = tuple(2 * n for n in x.shape[x.dim() - d :])
         # The ramp multiplies the autocorrelation at lag m by exp(2 pi i q . m).
-        own, there = (torch.fft.ifftn(power(torch.fft.fftn(z, s=shape, dim=dims)), dim=dims) for z in (x, reference))
+        own, there = (
+            torch.fft.ifftn(diffraction(z, shape, "backward", centered=False), dim=dims) for z in (x, reference)
+        )
         if self.channel_dims:
             own, there = (z.sum(tuple(range(-self.item_dims, -d))) for z in (own, there))
         product = there * own.conj()
