@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from torch_symbreak.models._measurements import check_measurements
+
 
 class ConvBlock(nn.Sequential):
     """Two 3x3 convolutions, each with batch normalization and a ReLU: (B, C, H, W) to (B, out_channels, H, W)."""
@@ -41,7 +43,8 @@ class UNet(nn.Module):
         depth: How many times the grid is halved. Default 3.
 
     Raises:
-        ValueError: If the frame exceeds the detector, or a size is not positive.
+        ValueError: If the frame exceeds the detector, a size is not positive, or the measurements have another shape.
+        TypeError: If the measurements are not real floating-point numbers.
 
     Example: even, odd and non-square detectors.
         >>> import torch
@@ -76,6 +79,7 @@ class UNet(nn.Module):
                 "UNet needs in_channels, out_channels, width >= 1 and depth >= 0, but got "
                 f"{in_channels}, {out_channels}, {width} and {depth}."
             )
+        self.item = (in_channels, *self.detector)
         # The largest f with ceil(M / f) >= N: 2 for M = 2 N and for M = 2 N - 1.
         self.fold = tuple((m - 1) // (n - 1) if n > 1 else m for m, n in zip(self.detector, self.frame, strict=True))
         widths = [width * 2**level for level in range(depth + 1)]
@@ -93,8 +97,7 @@ class UNet(nn.Module):
         return y.unflatten(-1, (-1, f2)).unflatten(-3, (-1, f1)).permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
 
     def forward(self, y: Tensor) -> Tensor:
-        if y.dim() != 4 or tuple(y.shape[2:]) != self.detector:
-            raise ValueError(f"UNet needs measurements of shape (B, C, *{self.detector}), but got {tuple(y.shape)}.")
+        check_measurements("UNet", y, self.item)
         h = self._folded(y).contiguous(memory_format=torch.channels_last)
         skips: list[Tensor] = []
         for level, block in enumerate(self.down):
