@@ -6,7 +6,7 @@ METADATA := setup.cfg pyproject.toml torch_symbreak/_version.py
 .PHONY: demo test lint clean
 
 demo: .venv/.installed-experiments
-	$(BIN)/symbreak reproduce farfield --preset quick
+	$(BIN)/symbreak reproduce farfield --preset quick --overwrite
 
 test: lint
 	$(BIN)/python -m pytest -n auto

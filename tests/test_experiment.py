@@ -1,21 +1,35 @@
-"""The experiment through its command: what it writes, that its numbers mean what they say, and how it fails."""
+"""The experiments through their command: what they write, that the numbers mean what they say, and how they fail."""
 
 import json
 import math
+import os
+import random
+import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
+import hypothesis.strategies as st
 import pytest
 import torch
+from hypothesis import given
 
 pytest.importorskip("lightning")
-from torch_symbreak import FarField, cli, sa_mse
-from torch_symbreak.experiments import FarFieldParameters, run
-from torch_symbreak.experiments.farfield import DATA, digit_images, pairs
-from torch_symbreak.models import UNet
+from torch.utils.data import TensorDataset
 
-METRICS = ("test_mse", "test_sa_mse", "train_mse", "train_sa_mse")
+from torch_symbreak import CenterContent, FarField, RandomSymmetry, Sign, cli, relative_error, sa_mse
+from torch_symbreak.baselines import LiteralAlgorithm2
+from torch_symbreak.experiments import PRESETS, Case, FarFieldPhaseRetrieval, Gaussian, Grid, SquareRoot, read_rows
+from torch_symbreak.experiments.farfield import BREAKING, MODEL, digit_images, photograph_patches, turned
+from torch_symbreak.models import MLP
+from torch_symbreak.training import Hardware, Regression, Training, fit
+
+CPU = Hardware(device="cpu")
+SHORT = Training(max_epochs=2, batch_size=16)
+#: What does not depend on the clock or the machine.
+CLOCK = ("seconds", "machine")
 
 
 def symbreak(monkeypatch, *arguments):
@@ -26,99 +40,174 @@ def symbreak(monkeypatch, *arguments):
     return end.value.code
 
 
-def farfield(monkeypatch, out, *, data="crystals", seed=0):
-    arguments = ("--data", data, "--seed", seed, "--out", out, "--samples", 64, "--epochs", 1, "--device", "cpu")
-    assert symbreak(monkeypatch, "reproduce", "farfield", *arguments) in (0, None)
-    return json.loads((out / "results.json").read_text())
+def numbers(rows):
+    return [{key: value for key, value in row.items() if key not in CLOCK} for row in rows]
 
 
-@pytest.mark.parametrize(
-    ("detector", "frame"),
-    [((48, 48), (24, 24)), ((33, 33), (17, 17)), ((31, 20), (16, 9)), ((40, 25), (24, 24)), ((9, 5), (9, 1))],
-)
-def test_unet_shapes_and_receptive_field(detector, frame):
-    network = UNet(detector, frame).eval()
-    y = torch.randn(2, 1, *detector, requires_grad=True)
-    out = network(y)
-    assert out.shape == (2, 2, *frame)
-    out[0, :, frame[0] // 2, frame[1] // 2].sum().backward()
-    assert y.grad[1].count_nonzero() == 0
-    corners = y.grad[0, 0][:: detector[0] - 1, :: detector[1] - 1]
-    assert corners.count_nonzero() == 4, "the middle of the object does not see the whole detector"
+SMALL = {
+    "square": ("--samples", "40,60", "--repeats", 2),
+    "gaussian": ("--samples", 60, "--dims", "3,4", "--fields", "real,complex"),
+    "farfield": ("--samples", 40, "--data", "crystals,digits", "--breaking", ",".join(BREAKING)),
+}
 
 
-def test_unet_refuses_sizes():
-    with pytest.raises(ValueError, match="at least the frame's shape"):
-        UNet((8, 8), (9, 8))
-    with pytest.raises(ValueError, match="needs measurements of shape"):
-        UNet((8, 8), (4, 4))(torch.zeros(1, 1, 9, 8))
-
-
-@pytest.mark.parametrize("data", DATA)
-def test_command_writes_what_it_measured(data, tmp_path, monkeypatch, capsys):
-    results = farfield(monkeypatch, tmp_path, data=data)
-    names = ["curves.png", "objects.png", "results.json", "table.md"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == names  # nothing temporary is left
-    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in names[:2])
+@pytest.mark.parametrize("name", SMALL)
+def test_command_writes_what_it_measured(name, tmp_path, monkeypatch, capsys):
+    arguments = ("--epochs", 1, "--device", "cpu", "--out", tmp_path, *SMALL[name])
+    assert symbreak(monkeypatch, "reproduce", name, *arguments) in (0, None)
+    rows = read_rows(tmp_path)
+    experiment = PRESETS[name]["quick"].experiment
+    assert len({tuple(row[key] for key in ("data", "network", "breaking", "n", "seed")) for row in rows}) == len(rows)
+    constants = {
+        tuple(row[key] for key in ("data", "breaking", "n", "seed")) for row in rows if row["network"] == "constant"
+    }
+    assert all(tuple(row[key] for key in ("data", "breaking", "n", "seed")) in constants for row in rows)
+    for row in rows:
+        assert row["experiment"] == name
+        assert row["parameters"]["training"]["max_epochs"] == 1
+        assert set(row["versions"]) >= {"torch", "torch_symbreak", "python"}
+        assert all(math.isfinite(row[metric]) and row[metric] >= 0 for metric in experiment.metrics)
+        adjusted, raw = ("sa_error", "error") if name == "gaussian" else ("sa_mse", "mse")
+        for part in ("test", "train"):
+            assert row[f"{part}_{adjusted}"] <= row[f"{part}_{raw}"] * (1 + 1e-6)
+    names = {path.name for path in tmp_path.iterdir()}
+    figures = {
+        "square": {"functions.png"},
+        "gaussian": set(),
+        "farfield": {"objects_crystals_unet.png", "objects_digits_unet.png"},
+    }
+    assert (
+        names - {"arrays", "checkpoints"} == {"results.jsonl", "table.md", "errors.png", "curves.png"} | figures[name]
+    )
+    assert not list((tmp_path / "checkpoints").iterdir())
+    assert all((tmp_path / one).read_bytes().startswith(b"\x89PNG") for one in names if one.endswith(".png"))
     printed = capsys.readouterr().out.replace("\n", "")
-    assert all(name in printed for name in names)
-
-    rows = {(row["targets"], row["predictor"]): row for row in results["rows"]}
-    assert list(rows) == [(t, p) for t in ("before", "after") for p in ("unet", "constant")]
-    for (targets, _), row in rows.items():
-        for metric in METRICS:
-            assert math.isfinite(row[metric])
-            assert row[f"{metric}_share"] == pytest.approx(row[metric] / rows[targets, "constant"][metric], rel=1e-9)
-        assert row["test_sa_mse"] <= row["test_mse"] * (1 + 1e-6)
-        assert row["train_sa_mse"] <= row["train_mse"] * (1 + 1e-6)
-    for predictor, ratios in results["ratios"].items():
-        for metric, ratio in ratios.items():
-            quotient = rows["before", predictor][metric] / rows["after", predictor][metric]
-            assert ratio == pytest.approx(quotient, rel=1e-9)
-    assert results["data"] == data
-    assert results["parameters"]["samples"] == 64
-    assert len(results["curves"]["after"]["test"]) == 1
-    # The last point of the curve is the test error of the row: the same network, measured twice.
-    assert results["curves"]["after"]["test"][-1] == pytest.approx(rows["after", "unet"]["test_mse"], rel=1e-4)
+    assert all(one in printed for one in figures[name] | {"table.md"})
     table = (tmp_path / "table.md").read_text()
-    assert f"{rows['after', 'unet']['test_mse']:.4f}" in table
+    if name != "square":  # one repeat: the table has the number itself
+        assert all(f"{row[metric]:.4g} (" in table for row in rows for metric in experiment.metrics)
 
 
-def test_constant_predictor_is_what_it_says(tmp_path, monkeypatch):
-    rows = {(row["targets"], row["predictor"]): row for row in farfield(monkeypatch, tmp_path)["rows"]}
-    parameters = FarFieldParameters(data="crystals", samples=64)
-    for targets in ("before", "after"):
-        train, test = (pairs(parameters, targets, train=part).tensors[1] for part in (True, False))
-        mean = sum(train) / len(train)
-        errors = torch.stack([(mean - x).abs().square().mean() for x in test])
-        row = rows[targets, "constant"]
-        assert row["test_mse"] == pytest.approx(errors.mean().item(), rel=1e-4)
-        aligned = sa_mse(mean.expand_as(test), test, FarField().symmetries)
-        assert row["test_sa_mse"] == pytest.approx(aligned.item(), rel=1e-6)
+def test_table_and_ratios_are_what_they_say():
+    def row(network, breaking, seed, error):
+        case = {"data": "real-5", "network": network, "breaking": breaking, "n": 20000, "seed": seed}
+        return case | dict.fromkeys(Gaussian.metrics, error)
+
+    rows = [row("constant", b, s, 100.0) for b in ("none", "exact") for s in (0, 1)]
+    rows += [
+        row("dnn", "none", 0, 80.0),
+        row("dnn", "none", 1, 90.0),
+        row("dnn", "exact", 0, 4.0),
+        row("dnn", "exact", 1, 6.0),
+    ]
+    experiment = Gaussian()
+    table = {tuple(line[2:4]): line for line in experiment.table(rows)[1:]}
+    assert table["dnn", "exact"][:6] == ["real-5", "20000", "dnn", "exact", "2", "5 ± 1.4 (0.05)"]
+    assert table["dnn", "none"][5] == "85 ± 7.1 (0.85)"
+    ratios = {line[2]: line for line in experiment.ratios(rows)[1:]}
+    assert ratios["dnn"][3] == "17.5 ± 3.5"  # of 80 / 4 and 90 / 6: pair by pair
+    assert ratios["dnn"][-2:] == ["85.37 → 4.08", "20.92"]
+    assert ratios["constant"][3] == "1 ± 0"
 
 
-def test_same_seed_same_numbers():
-    sizes = {"data": "crystals", "samples": 64, "test_samples": 16, "epochs": 2, "width": 4}
-    first, again, other = (run(FarFieldParameters(seed=seed, **sizes)) for seed in (3, 3, 4))
-    assert first.rows == again.rows
-    assert first.curves == again.curves
-    assert first.rows != other.rows
+def test_constant_and_neighbors_are_what_they_say(tmp_path):
+    experiment = Gaussian(test_samples=50)
+    grid = Grid(data=("real-3",), networks=("knn",), breaking=("none", "exact"), samples=(200,))
+    rows = {(row["network"], row["breaking"]): row for row in experiment.run(grid, tmp_path, hardware=CPU)}
+    for breaking in ("none", "exact"):
+        (y, x), (yt, xt) = experiment.split("real-3", breaking, 200, 0)
+        mean = sum(x) / len(x)
+        errors = torch.stack([100 * (mean - one).norm() / one.norm() for one in xt])
+        assert rows["constant", breaking]["test_error"] == pytest.approx(errors.mean().item(), rel=1e-5)
+        adjusted = 100 * relative_error(mean.expand_as(xt), xt, Sign(1))
+        assert rows["constant", breaking]["test_sa_error"] == pytest.approx(adjusted.item(), rel=1e-5)
+        nearest = torch.cdist(yt.sqrt(), y.sqrt()).topk(5, largest=False).indices
+        errors = 100 * (x[nearest].mean(1) - xt).norm(dim=1) / xt.norm(dim=1)
+        assert rows["knn", breaking]["test_error"] == pytest.approx(errors.mean().item(), rel=1e-4)
 
 
-def test_before_and_after_are_the_same_measurements():
-    few = FarFieldParameters(samples=8)
-    (y, scrambled), (same, canonical) = (pairs(few, targets, train=True).tensors for targets in ("before", "after"))
-    assert torch.equal(y, same)
-    assert not torch.allclose(scrambled, canonical, atol=1e-2)
-    assert torch.allclose(scrambled.abs().flatten(1).sort()[0], canonical.abs().flatten(1).sort()[0], atol=1e-5)
+def test_same_seed_same_numbers(tmp_path):
+    experiment = FarFieldPhaseRetrieval(frame=(16, 16), width=4, test_samples=16)
+    runs = []
+    for number, seed in enumerate((3, 3, 4)):
+        grid = Grid(data=("crystals",), networks=("unet", "sisprnet"), breaking=("exact",), samples=(40,), seed=seed)
+        torch.manual_seed(number)  # nothing hidden steers a run, and a run leaves the user's generator alone
+        state = torch.get_rng_state()
+        runs.append(numbers(experiment.run(grid, tmp_path / str(number), training=SHORT, hardware=CPU)))
+        assert torch.equal(torch.get_rng_state(), state)
+    assert runs[0] == runs[1]
+    assert all(one[m] != other[m] for one, other in zip(runs[0], runs[2], strict=True) for m in ("train_mse",))
+
+
+def test_breakings_share_their_measurements_and_orbits():
+    experiment = FarFieldPhaseRetrieval(frame=(16, 16))
+    y, scrambled = experiment.pairs("crystals", "none", 6, 0, train=True)
+    found = {breaking: experiment.pairs("crystals", breaking, 6, 0, train=True) for breaking in BREAKING}
+    exact = found["exact"][1]
+    for breaking, (same, x) in found.items():
+        assert torch.equal(y, same)
+        assert (breaking in ("none", "orbit-loss")) == torch.equal(x, scrambled)
+        assert sa_mse(x, scrambled, MODEL.symmetries) < (1e-6 if breaking == "literal" else 1e-10)
+    assert torch.allclose(exact, MODEL.canonicalizer()(scrambled))
+    # A scramble by one symmetry leaves what the others fix alone.
+    translated, turned_phase, flipped = (found[f"{one}-only"][1] for one in ("translation", "phase", "flip"))
+    assert torch.allclose(CenterContent()(translated), exact)
+    assert not torch.allclose(translated, exact, atol=1e-2)
+    assert torch.allclose(turned_phase.abs(), exact.abs(), atol=1e-6)
+    assert not torch.allclose(turned_phase, exact, atol=1e-2)
+    kept = (flipped - exact).abs().flatten(1).amax(1) < 1e-6
+    assert kept.any()
+    assert not kept.all()
+
+
+def test_orbit_loss_is_a_loss_of_its_own(tmp_path):
+    experiment = FarFieldPhaseRetrieval(frame=(16, 16), width=4, test_samples=16)
+    grid = Grid(data=("crystals",), networks=("unet",), breaking=("none", "orbit-loss"), samples=(100,))
+    training = Training(max_epochs=15, batch_size=16)
+    rows = {
+        row["breaking"]: row for row in experiment.run(grid, tmp_path, training=training, hardware=CPU) if row["epochs"]
+    }
+    assert rows["orbit-loss"]["train_sa_mse"] < 0.9 * rows["none"]["train_sa_mse"]
+
+
+@given(
+    size=st.tuples(st.integers(3, 7), st.integers(3, 7)),
+    square=st.booleans(),
+    oversampling=st.sampled_from([1.0, 1.5, 2.0, 2.3]),
+    seed=st.integers(0, 2**31),
+)
+@pytest.mark.filterwarnings("ignore:FarField measures")
+def test_turned_pairs_are_pairs(size, square, oversampling, seed):
+    torch.manual_seed(seed)
+    frame = (size[0], size[0]) if square else size
+    model = FarField(2, oversampling=oversampling, centered=True)
+    x = torch.randn(8, *frame, dtype=torch.complex128)
+    y, moved = turned(model(x), x)
+    assert torch.allclose(model(moved), y)
+    kinds = {bytes(one.numpy()) for one in turned(model(x[:1]).expand(64, -1, -1), x[:1].expand(64, -1, -1))[1]}
+    assert len(kinds) == (8 if frame[0] == frame[1] else 4)
+
+
+@pytest.mark.parametrize("breaking", ["exact", "literal", "none"])
+def test_augmented_targets_are_broken_again(breaking):
+    experiment = FarFieldPhaseRetrieval(frame=(16, 16))
+    y, x = experiment.pairs("crystals", breaking, 20, 0, train=True)
+    torch.manual_seed(0)
+    _, new = experiment.augment(breaking)(y, x)
+    if breaking == "exact":
+        moved = RandomSymmetry(MODEL.symmetries)(new)
+        agree = (MODEL.canonicalizer()(moved) - new).abs().flatten(1).amax(1) < 1e-4
+        assert agree.float().mean() > 0.9  # but for ties
+    if breaking == "literal":  # which is not idempotent
+        torch.manual_seed(0)
+        assert torch.equal(new, LiteralAlgorithm2()(turned(y, x)[1]))
+    assert not torch.allclose(new, x, atol=1e-2)
 
 
 def test_train_and_test_come_from_different_photographs():
-    parameters = FarFieldParameters(samples=40, test_samples=40)
     every = {name: {bytes(p.numpy()) for p in _all_patches(name)} for name in ("flower.jpg", "china.jpg")}
-    for train, own, other in ((True, "flower.jpg", "china.jpg"), (False, "china.jpg", "flower.jpg")):
-        data = DATA["photographs"](40, 2 * parameters.seed + (not train), train)
-        drawn = {bytes(image.contiguous().numpy()) for image in data.images}
+    for own, other in (("flower.jpg", "china.jpg"), ("china.jpg", "flower.jpg")):
+        drawn = {bytes(image.contiguous().numpy()) for image in photograph_patches(own, 40, seed=0)}
         assert drawn <= every[own]
         assert not drawn & every[other]
 
@@ -138,15 +227,150 @@ def test_train_and_test_digits_are_disjoint():
     assert not train & test
 
 
+@pytest.mark.parametrize("experiment", [SquareRoot(), Gaussian(), FarFieldPhaseRetrieval(frame=(16, 16))])
+def test_train_and_test_differ_and_small_sets_are_part_of_large_ones(experiment):
+    data = experiment.axes["data"][0]
+    small, large = (experiment.split(data, "exact", n, 0) for n in (20, 30))
+    assert torch.allclose(small.train[1], large.train[1][:20], atol=1e-6)
+    assert torch.equal(small.test[1], large.test[1])
+    assert not torch.isclose(small.train[0][:, None], small.test[0][None, :20]).flatten(2).all(-1).any()
+    assert torch.equal(small.test[1], experiment.split(data, "exact", 20, 1).test[1])
+
+
+# ------------------------------------------------------------------------------------------------------- training
+
+
+def line(n=64):
+    """Pairs (y, x) of a map that is easy to learn."""
+    y = torch.rand(n, 3, generator=torch.Generator().manual_seed(0))
+    return TensorDataset(y, y.sum(1, keepdim=True))
+
+
+def learner(plan, seed=0):
+    torch.manual_seed(0)
+    y, x = line().tensors
+    return Regression(
+        torch.nn.Sequential(MLP(3, 1, width=8), torch.nn.Dropout(0.1)),
+        y,
+        x,
+        feature="intensity",
+        training=plan,
+        seed=seed,
+    )
+
+
+def test_training_ends_at_the_plateau_and_keeps_the_best(tmp_path):
+    plan = Training(max_epochs=500, patience=2, batch_size=16, learning_rate=1e-2)
+    model = learner(plan)
+    curves = fit(model, line(), line(20), folder=tmp_path, hardware=CPU)
+    assert 10 < len(curves.validation) < 500
+    best = min(curves.validation)
+    assert min(curves.validation[-3 * plan.patience :]) >= best * (1 - 1e-6)
+    y, x = line(20).tensors
+    assert (model.predict(y) - x).square().mean().item() == pytest.approx(best, rel=1e-4)
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert saved["optimizer_states"][0]["param_groups"][0]["lr"] < 1e-2
+    assert torch.allclose(saved["state_dict"]["mean"], line().tensors[0].mean(0))  # the statistics travel along
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("when", [0, 1, 5, 11])
+def test_interrupted_training_goes_on_with_the_same_numbers(when, tmp_path, monkeypatch):
+    plan = Training(max_epochs=12, patience=1, batch_size=16)
+    straight = learner(plan)
+    expected = fit(straight, line(), line(20), folder=tmp_path / "straight", hardware=CPU)
+    step = Regression.training_step
+
+    def killing(self, batch):
+        if self.current_epoch == when and self.trainer.is_last_batch:
+            raise Killed
+        return step(self, batch)
+
+    when = min(when, len(expected.train) - 1)
+    monkeypatch.setattr(Regression, "training_step", killing)
+    with pytest.raises(Killed):
+        fit(learner(plan), line(), line(20), folder=tmp_path / "killed", hardware=CPU)
+    monkeypatch.setattr(Regression, "training_step", step)
+    again = learner(plan)
+    assert fit(again, line(), line(20), folder=tmp_path / "killed", hardware=CPU) == expected
+    assert all(
+        torch.equal(a, b) for a, b in zip(again.state_dict().values(), straight.state_dict().values(), strict=True)
+    )
+    # ... and once more after its end: nothing is left to do.
+    assert fit(learner(plan), line(), line(20), folder=tmp_path / "killed", hardware=CPU) == expected
+
+
+def test_diverging_training_says_so(tmp_path):
+    plan = Training(max_epochs=3, learning_rate=1e20)
+    with pytest.raises(RuntimeError, match="diverged"):
+        fit(learner(plan), line(), line(20), folder=tmp_path, hardware=CPU)
+
+
+COMMAND = (
+    *(sys.executable, "-m", "torch_symbreak.cli", "reproduce", "gaussian", "--dims", "3", "--samples", "300,500"),
+    *("--epochs", "8", "--batch-size", "32", "--device", "cpu", "--resume"),
+)
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def test_killed_runs_resume_to_the_same_table(tmp_path):
+    """SIGKILL at random moments, then --resume, until the end."""
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    start = time.monotonic()
+    subprocess.run([*COMMAND, "--out", straight], check=True, env=ALONE, capture_output=True)
+    duration = time.monotonic() - start
+    moments = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(
+            [*COMMAND, "--out", killed], env=ALONE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(duration * moments.uniform(0.4, 0.95))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run([*COMMAND, "--out", killed], check=True, env=ALONE, capture_output=True)
+    assert numbers(read_rows(killed)) == numbers(read_rows(straight))
+    assert (killed / "table.md").read_text() == (straight / "table.md").read_text()
+
+
+def test_two_processes_make_one_table(tmp_path):
+    """Lightning's distributed data parallel, on the CPU."""
+    ended = subprocess.run(
+        [*(part for part in COMMAND if part != "--resume"), "--devices", "2", "--networks", "dnn", "--out", tmp_path],
+        env=ALONE,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    rows = read_rows(tmp_path)
+    assert [row["network"] for row in rows] == ["constant", "dnn"] * 4
+    assert all(row["epochs"] == 8 for row in rows if row["network"] == "dnn")
+    assert ended.stdout.count("[2/8]") == 1
+
+
+# --------------------------------------------------------------------------------------------------------- errors
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "huge"], "preset needs to be one of quick"),
-        (["--data", "cats"], "data needs to be one of photographs, digits, crystals"),
-        (["--samples", "-3"], "samples needs to be at least 2, but got -3"),
-        (["--epochs", "0"], "epochs needs to be at least 1"),
+        (["--preset", "huge"], "needs to be one of quick, cpu, paper"),
+        (["--data", "cats"], "data of farfield needs to be among crystals, photographs, digits, but got 'cats'"),
+        (["--networks", "resnet"], "networks of farfield needs to be among unet, sisprnet"),
+        (["--breaking", "all"], "breaking of farfield needs to be among none"),
+        (["--samples", "-3"], "samples needs to be at least 20, but got -3"),
+        (["--samples", "100.5"], "needs whole numbers"),
+        (["--samples", "many"], "needs whole numbers"),
+        (["--samples", ","], "samples needs at least one value"),
+        (["--repeats", "0"], "repeats needs to be at least 1"),
+        (["--epochs", "0"], "max_epochs needs to be at least 1"),
+        (["--learning-rate", "nan"], "learning_rate needs to be positive"),
         (["--device", "tpu"], "auto, cpu or cuda"),
-        (["--samples", "many"], "--samples"),
+        (["--devices", "0"], "devices needs to be at least 1"),
+        (["--resume", "--overwrite"], "contradict one another"),
         (["--no-such-option"], "--no-such-option"),
     ],
 )
@@ -164,14 +388,52 @@ def test_missing_cuda_is_a_wrong_argument(tmp_path, monkeypatch, capsys):
     assert "finds no CUDA device" in capsys.readouterr().err
 
 
+def test_rows_are_neither_overwritten_nor_mixed(tmp_path, monkeypatch, capsys):
+    def run(*arguments):
+        few = ("--samples", 40, "--networks", "knn", "--out", tmp_path)
+        status = symbreak(monkeypatch, "reproduce", "square", *few, *arguments)
+        return status or 0, capsys.readouterr().err
+
+    assert run()[0] == 0
+    before = (tmp_path / "results.jsonl").read_bytes()
+    status, error = run()
+    assert status == 2
+    assert "has 4 rows. Add --resume" in error
+    assert run("--resume")[0] == 0
+    assert (tmp_path / "results.jsonl").read_bytes() == before
+    status, error = run("--resume", "--epochs", 7)
+    assert status == 2
+    assert "other parameters" in error
+    assert run("--resume", "--seed", 1)[0] == 0
+    assert len(read_rows(tmp_path)) == 8
+    assert read_rows(tmp_path)[:4] == [json.loads(one) for one in before.splitlines()]
+    (tmp_path / "mine.txt").write_text("stays")
+    assert run("--overwrite")[0] == 0
+    assert len(read_rows(tmp_path)) == 4
+    assert (tmp_path / "mine.txt").exists()
+    (tmp_path / "results.jsonl").write_text("{}\n")
+    status, error = run("--resume")
+    assert status == 2
+    assert "Line 1" in error
+
+
+def test_python_users_get_the_same_errors(tmp_path):
+    grid = Grid(data=("uniform",), networks=("dnn",), breaking=("none",), samples=(40,))
+    with pytest.raises(ValueError, match="networks of square needs to be among dnn, knn, but got 'unet'"):
+        SquareRoot().run(replace(grid, networks=("unet",)), tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert str(Case("uniform", "dnn", "none", 40, 0)) == "uniform, dnn, none, n = 40, seed 0"
+
+
 @pytest.mark.parametrize("debug", [False, True])
 def test_failures_end_with_1(debug, tmp_path, monkeypatch, capsys):
     def broken(*args, **kwargs):
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr("torch_symbreak.experiments.run", broken)
+    monkeypatch.setattr("torch_symbreak.experiments.base.write_file", broken)
     flag = ["--debug"] if debug else []
-    assert symbreak(monkeypatch, "reproduce", "farfield", "--out", tmp_path, *flag) == 1
+    arguments = ("--out", tmp_path, "--samples", 40, "--networks", "knn")
+    assert symbreak(monkeypatch, "reproduce", "square", *arguments, *flag) == 1
     error = capsys.readouterr().err
     assert "symbreak: the disk is full" in error
     assert ("Traceback" in error) is debug

@@ -5,17 +5,18 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import NullLocator
 from torch import Tensor
 
 #: Where the magnitude is below this share of the object's largest, the phase is noise and stays blank.
 _NO_PHASE = 0.1
-_TITLES = ("truth, magnitude", "UNet, magnitude", "truth, phase", "UNet, phase")
+_TITLES = ("truth, magnitude", "found, magnitude", "truth, phase", "found, phase")
 
 
 def png(figure: Figure, *, dpi: int = 120) -> bytes:
@@ -90,32 +91,64 @@ def plot_objects(groups: Mapping[str, tuple[Tensor, Tensor]], *, title: str = ""
     return figure
 
 
-def plot_curves(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], constants: Mapping[str, float], *, title: str = ""
+@dataclass(frozen=True)
+class Line:
+    """One line of :func:`plot_lines`: x and y of its points, and how far they spread."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    spread: Sequence[float] = ()
+    dashed: bool = False
+    markers: bool = False  # and no line
+
+
+def plot_lines(
+    panels: Mapping[str, Sequence[Line]], *, x: str, y: str, log_x: bool = False, log_y: bool = False
 ) -> Figure:
-    """Show learning curves on a logarithmic scale, beside the constant predictors.
+    """Draw lines in one panel each heading, side by side, with error bars where points spread.
 
     Args:
-        curves: Two names, each to the MSE per epoch on training and test set.
-        constants: Name to the test MSE of the constant predictor on the same targets.
-        title: Default: none.
+        panels: Heading to lines.
+        x: Label of the axis.
+        y: Label of the axis.
+        log_x: Logarithmic axis. Default False.
+        log_y: Logarithmic axis. Default False.
 
     Example:
-        >>> curves = {"before": ([1.0, 0.9], [1.2, 1.1]), "after": ([1.0, 0.5], [1.2, 0.7])}
-        >>> len(plot_curves(curves, {"before": 1.0, "after": 0.9}).axes[0].lines)
-        6
+        >>> figure = plot_lines({"crystals": [Line("exact", [500, 1000], [0.2, 0.1])]}, x="n", y="MSE", log_x=True)
+        >>> len(figure.axes[0].lines)
+        1
     """
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    axes = figure.subplots()
-    for color, (name, (train, test)) in zip(("tab:orange", "tab:blue"), curves.items(), strict=True):
-        epochs = range(1, len(test) + 1)
-        axes.plot(epochs, test, color=color, marker="o", markersize=3, label=f"{name}: test")
-        axes.plot(epochs, train, color=color, linewidth=1, alpha=0.5, label=f"{name}: train")
-        axes.axhline(constants[name], color=color, linestyle="--", label=f"{name}: constant predictor, test")
-    axes.set(xlabel="epoch", ylabel="MSE per entry", yscale="log", title=title)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(which="both", alpha=0.2)
-    figure.legend(fontsize=8, loc="outside lower center", ncols=len(curves))
+    rows = math.ceil(len(panels) / 3)
+    figure = Figure(figsize=(5.6 * min(len(panels), 3), 5.6 * rows), layout="constrained")
+    grid = figure.subplots(rows, min(len(panels), 3), squeeze=False)
+    for axes, (heading, lines) in zip(grid.flat, panels.items(), strict=False):
+        for line in lines:
+            many = len(line.x) > 20
+            axes.errorbar(
+                line.x,
+                line.y,
+                yerr=line.spread if any(line.spread) else None,
+                linestyle="none" if line.markers else "--" if line.dashed else "-",
+                marker="x" if line.markers else None if many else "o",
+                markersize=5 if line.markers else 3,
+                linewidth=1,
+                capsize=2,
+                label=line.label,
+            )
+        axes.set(title=heading, xlabel=x, ylabel=y)
+        if log_x:
+            ticks = sorted({value for line in lines for value in line.x})
+            axes.set_xscale("log")
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.xaxis.set_minor_locator(NullLocator())
+        if log_y:
+            axes.set_yscale("log")
+        axes.grid(which="both", alpha=0.2)
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
     return figure
 
 

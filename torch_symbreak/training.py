@@ -5,120 +5,244 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data.distributed import DistributedSampler
 
 from torch_symbreak.transforms import FromChannels, ToChannels
 
-#: Standard deviations below this, in units of the log magnitude, are those of a pixel that never changes.
+#: Standard deviations below this, in units of the features, are those of a pixel that never changes.
 _LEAST_STD = 1e-3
+#: Below this improvement of the validation loss, relative to the best so far, an epoch has brought nothing.
+_LEAST_GAIN = 1e-3
+
+Feature = Literal["intensity", "magnitude", "log-magnitude"]
+Change = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+FEATURES: dict[str, Callable[[Tensor], Tensor]] = {
+    "intensity": lambda y: y,
+    "magnitude": torch.sqrt,
+    "log-magnitude": lambda y: torch.log1p(y.sqrt()),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a network is trained: AdamW until the validation loss has reached a plateau, never to a clock.
+
+    The learning rate is halved after ``patience`` epochs without improvement of the validation loss (by 0.1 %), and the
+    training ends after three times as many; the network of the best epoch is what is kept.
+
+    Args:
+        batch_size: Pairs per step (and device). Default 64.
+        learning_rate: To start with. Default 5e-3.
+        weight_decay: Default 1e-2.
+        patience: Epochs. Default 8.
+        max_epochs: The most epochs. Default 1000.
+
+    Raises:
+        ValueError: If a value is out of range.
+
+    Example:
+        >>> Training(batch_size=0)
+        Traceback (most recent call last):
+        ...
+        ValueError: batch_size needs to be at least 1, but got 0.
+    """
+
+    batch_size: int = 64
+    learning_rate: float = 5e-3
+    weight_decay: float = 1e-2
+    patience: int = 8
+    max_epochs: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "patience", "max_epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} needs to be at least 1, but got {getattr(self, name)}.")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate needs to be positive, but got {self.learning_rate}.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay needs to be at least 0, but got {self.weight_decay}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """Where a network is trained; what is said here goes to Lightning's ``Trainer``.
+
+    Args:
+        device: "auto" (CUDA where there is one), "cpu" or "cuda". Default "auto".
+        devices: Processes per machine, one per GPU: Lightning's distributed data parallel. Default 1.
+        num_nodes: Machines. Default 1.
+        precision: "32-true" (default), "bf16-mixed", "16-mixed", ...
+
+    Raises:
+        ValueError: If there is no such device, or fewer than one is wanted.
+
+    Example:
+        >>> Hardware(device="cpu").torch_device
+        device(type='cpu')
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"device needs to be auto, cpu or cuda, but got {self.device!r}.")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device is cuda, but torch finds no CUDA device here. Use auto or cpu.")
+        for name in ("devices", "num_nodes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} needs to be at least 1, but got {getattr(self, name)}.")
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device of this process."""
+        if self.device == "cpu" or not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", torch.cuda.current_device())
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The MSE of every epoch: a running mean over the training batches, and on the whole test set afterwards."""
+    """The loss of every epoch: a running mean over the training batches, and of the validation set afterwards."""
 
-    train: list[float]
-    test: list[float]
-
-
-def resolve_device(name: str) -> torch.device:
-    """Return the device called "auto" (CUDA where there is one), "cpu" or "cuda".
-
-    Raises:
-        ValueError: If the name is another one, or CUDA is not available.
-
-    Example:
-        >>> resolve_device("cpu")
-        device(type='cpu')
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"The device needs to be auto, cpu or cuda, but got {name!r}.")
-    cuda = torch.cuda.is_available()
-    if name == "cuda" and not cuda:
-        raise ValueError("The device is cuda, but torch finds no CUDA device here. Use auto or cpu.")
-    return torch.device("cuda" if cuda and name != "cpu" else "cpu")
+    train: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
 
 
 class Regression(LightningModule):
-    """Regress complex objects on their measurements by end-to-end least squares.
+    """Regress objects on their measurements, by end-to-end least squares unless ``loss`` is given.
 
-    The network gets the log magnitude ``log(1 + sqrt(y))``, standardized pixel by pixel with the statistics of the
-    training set, which are buffers and so belong to the checkpoint. The loss is the mean of ``|prediction - x|²`` over
-    the entries of the objects.
+    The network gets a feature of y, standardized entry by entry with the statistics of the training set, which are
+    buffers and so belong to the checkpoint. Images get a channel in front; a complex object is two channels of the
+    network's output, its real and its imaginary part.
 
-    Shape: y (B, M1, M2) real to (B, N1, N2) complex.
+    Shape: y (B, m) or (B, M1, M2), real, to x (B, n) or (B, N1, N2), in the dtype of the training objects.
 
     Args:
-        network: (B, 1, M1, M2) to (B, 2, N1, N2), real and imaginary parts.
-        y: The training set's measurements, (n, M1, M2), whose statistics are taken.
-        learning_rate: The largest of the one-cycle schedule. Default 6e-3.
+        network: (B, m) to (B, n), or (B, 1, M1, M2) to (B, 1, N1, N2); for complex objects two times as many.
+        y: The training set's measurements, whose statistics are taken.
+        x: The training set's objects, whose shape and dtype are those of the answer.
+        feature: What of y the network gets: "intensity", "magnitude" or "log-magnitude", log(1 + sqrt(y)). Default
+            "log-magnitude".
+        loss: Of prediction and x. Default: the mean over all entries of ``|prediction - x|²``.
+        augment: Makes other pairs (y, x) of those of a training batch. Default: none.
+        training: Default ``Training()``.
+        seed: Of the order of the pairs and of what is drawn in a step: ``augment``, dropout. Default 0.
 
     Example: an intensity in, a complex object out.
         >>> import torch
         >>> from torch_symbreak.models import UNet
-        >>> y = torch.rand(10, 16, 16)
-        >>> x = Regression(UNet((16, 16), (8, 8), width=4), y)(y)
-        >>> x.shape, x.dtype
+        >>> y, x = torch.rand(10, 16, 16), torch.zeros(10, 8, 8, dtype=torch.complex64)
+        >>> found = Regression(UNet((16, 16), (8, 8), width=4), y, x)(y)
+        >>> found.shape, found.dtype
         (torch.Size([10, 8, 8]), torch.complex64)
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, y: Tensor, *, learning_rate: float = 6e-3) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        y: Tensor,
+        x: Tensor,
+        *,
+        feature: Feature = "log-magnitude",
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+        augment: Change | None = None,
+        training: Training | None = None,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         self.network = network
-        self.learning_rate = learning_rate
-        std, mean = torch.std_mean(self._log_magnitude(y), 0, correction=0)
+        self.event, self.complex = tuple(x.shape[1:]), x.is_complex()
+        self.feature = FEATURES[feature]
+        self.loss = loss
+        self.augment = augment
+        self.training_plan = training or Training()
+        self.seed = seed
+        std, mean = torch.std_mean(self.feature(y), 0, correction=0)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std.clamp_min(_LEAST_STD))
-        self.curves = Curves([], [])
-
-    @staticmethod
-    def _log_magnitude(y: Tensor) -> Tensor:
-        return torch.log1p(y.sqrt())
+        self.curves = Curves()
+        self._plateau_state: dict[str, Any] | None = None
 
     def forward(self, y: Tensor) -> Tensor:
-        inputs = (self._log_magnitude(y) - self.mean) / self.std
-        x: Tensor = FromChannels()(self.network(inputs.unsqueeze(1)))
-        return x
+        inputs = (self.feature(y) - self.mean) / self.std
+        out: Tensor = self.network(inputs.unsqueeze(1) if y.dim() > 2 else inputs)
+        if not self.complex:
+            return out.reshape(len(y), *self.event).float()
+        return FromChannels(len(self.event))(out.reshape(len(y), 2, *self.event))
 
     def _loss(self, batch: tuple[Tensor, Tensor], name: str) -> Tensor:
         y, x = batch
-        loss = ToChannels()(self(y) - x).square().sum(1).mean()  # |.|² without the root
-        self.log(name, loss, on_step=False, on_epoch=True, prog_bar=name == "test MSE", batch_size=len(y))
+        prediction = self(y)
+        if self.loss is not None:
+            loss = self.loss(prediction, x)
+        elif self.complex:  # |.|² without the root
+            loss = ToChannels(len(self.event))(prediction - x).square().sum(1).mean()
+        else:
+            loss = (prediction - x).square().mean()
+        self.log(name, loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(y))
         return loss
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        return self._loss(batch, "train MSE")
+        # What a step draws is a function of (seed, step, process): a resumed training draws the same.
+        torch.manual_seed((self.seed * 1_000_003 + self.global_step) * 1_009 + self.global_rank)
+        return self._loss(batch if self.augment is None else self.augment(*batch), "train")
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
-        self._loss(batch, "test MSE")
+        self._loss(batch, "validation")
 
     def on_train_epoch_end(self) -> None:
-        self.curves.train.append(float(self.trainer.callback_metrics["train MSE"]))
-        self.curves.test.append(float(self.trainer.callback_metrics["test MSE"]))
+        self.curves.train.append(float(self.trainer.callback_metrics["train"]))
+        self.curves.validation.append(float(self.trainer.callback_metrics["validation"]))
+        # By hand: Lightning steps it after the checkpoint is written, and a resumed training would miss the step.
+        self.plateau.step(self.curves.validation[-1])
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        plan = self.training_plan
+        optimizer = torch.optim.AdamW(self.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
+        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=0.5, patience=plan.patience - 1, threshold=_LEAST_GAIN
+        )
+        if self._plateau_state is not None:
+            self.plateau.load_state_dict(self._plateau_state)
+        return optimizer
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["curves"] = {"train": self.curves.train, "validation": self.curves.validation}
+        checkpoint["plateau"] = self.plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.curves = Curves(**checkpoint["curves"])
+        self._plateau_state = checkpoint["plateau"]
 
     @torch.no_grad()
     def predict(self, y: Tensor, *, batch_size: int = 500) -> Tensor:
-        """Return the objects of measurements (n, M1, M2), in evaluation mode and in batches, where ``y`` is."""
+        """Return the objects of measurements (n, ...), in evaluation mode and in batches, where ``y`` is."""
         self.eval()
         return torch.cat([self(part.to(self.device)).to(y.device) for part in y.split(batch_size)])
+
+
+def main_process() -> bool:
+    """Whether this process is the one that writes files: all but one of a distributed training do not."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 class _Progress(RichProgressBar):
@@ -130,6 +254,24 @@ class _Progress(RichProgressBar):
 
     def _get_train_description(self, current_epoch: int) -> str:
         return f"{self.label}: {super()._get_train_description(current_epoch).lower()}"
+
+
+class _Plateau(EarlyStopping):
+    """Lightning's early stopping, which also knows after a resumption that the plateau had been reached."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
+
+class _Batches(TensorDataset):
+    """Pairs (y, x) that are fetched a batch at a time: no collation of single samples."""
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, ...]:
+        return self[indices]
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 @contextmanager
@@ -151,58 +293,72 @@ def _quiet() -> Iterator[None]:
 def fit(
     model: Regression,
     train: TensorDataset,
-    test: TensorDataset,
+    validation: TensorDataset,
     *,
-    epochs: int,
-    batch_size: int = 64,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
+    folder: Path,
+    hardware: Hardware | None = None,
     label: str = "training",
 ) -> Curves:
-    """Train a model in place and return its learning curves; leaves it on ``device``.
+    """Train a model to the plateau of its validation loss, and leave it with the weights of its best epoch.
 
-    AdamW with a one-cycle schedule; no checkpoints, no log files. On a CPU the same seed gives the same numbers.
+    Every epoch ends with a checkpoint in ``folder``; if there is one, the training goes on from it, and on a CPU ends
+    with the numbers of an undisturbed one. On a CPU the same seed gives the same numbers.
 
     Args:
-        model: What is trained.
+        model: What is trained, as its ``training_plan`` says.
         train: Pairs (y, x).
-        test: Pairs (y, x), whose MSE is recorded after every epoch and steers nothing.
-        epochs: Passes over ``train``.
-        batch_size: Default 64.
-        seed: Of the order of the batches. Default 0.
-        device: Default "cpu".
+        validation: Pairs (y, x), whose loss is measured after every epoch.
+        folder: For the checkpoints, of this training alone.
+        hardware: Default ``Hardware()``.
         label: What the progress bar calls it. Default "training".
 
     Raises:
         RuntimeError: If the training diverges.
 
     Example:
-        >>> import torch
+        >>> import tempfile, torch
         >>> from torch_symbreak.models import UNet
-        >>> pairs = TensorDataset(torch.rand(8, 8, 8), torch.randn(8, 4, 4, dtype=torch.complex64))
-        >>> model = Regression(UNet((8, 8), (4, 4), width=4, depth=1), pairs.tensors[0])
-        >>> len(fit(model, pairs, pairs, epochs=2).test)
+        >>> y, x = torch.rand(8, 8, 8), torch.randn(8, 4, 4, dtype=torch.complex64)
+        >>> model = Regression(UNet((8, 8), (4, 4), width=4, depth=1), y, x, training=Training(max_epochs=2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     len(fit(model, TensorDataset(y, x), TensorDataset(y, x), folder=Path(folder)).validation)
         2
     """
-    device = torch.device(device)
-    order = torch.Generator().manual_seed(seed)
-    with _quiet():
+    hardware, plan = hardware or Hardware(), model.training_plan
+    device = hardware.torch_device
+    saving: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
+    best = ModelCheckpoint(folder, "best", monitor="validation", **saving)
+    last = ModelCheckpoint(folder, "last", **saving)  # comes behind, and so knows which one is the best
+    with _quiet(), torch.random.fork_rng():
         trainer = Trainer(
-            accelerator="gpu" if device.type == "cuda" else device.type,
-            devices=1,
-            max_epochs=epochs,
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=hardware.devices,
+            num_nodes=hardware.num_nodes,
+            precision=hardware.precision,  # type: ignore[arg-type]
+            max_epochs=plan.max_epochs,
             logger=False,
-            enable_checkpointing=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            callbacks=[_Progress(label)],
+            use_distributed_sampler=False,  # the sampler below does that, and is deterministic in any number
+            callbacks=[
+                _Progress(label),
+                _Plateau("validation", patience=3 * plan.patience, min_delta=0, check_finite=True),
+                best,
+                last,
+            ],
         )
+        order: DistributedSampler[Any] = DistributedSampler(
+            train, trainer.world_size, trainer.global_rank, seed=model.seed * 1_000_003
+        )
+        saved = folder / "last.ckpt"
         trainer.fit(
             model,
-            DataLoader(train, batch_size, shuffle=True, generator=order),
-            DataLoader(test, batch_size=500),
+            DataLoader(_Batches(*train.tensors), plan.batch_size, sampler=order, collate_fn=_as_it_is),
+            DataLoader(_Batches(*validation.tensors), 500, collate_fn=_as_it_is),
+            ckpt_path=saved if saved.exists() else None,
         )
+    if not all(map(math.isfinite, model.curves.train + model.curves.validation)):
+        raise RuntimeError(f"{label}: the training diverged (the loss is not finite). Use a smaller learning rate.")
+    model.load_state_dict(torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"])
     model.to(device)
-    if not all(map(math.isfinite, model.curves.train + model.curves.test)):
-        raise RuntimeError(f"{label}: the training diverged (the MSE is not finite). Use a smaller learning rate.")
     return model.curves

@@ -1,5 +1,20 @@
-"""Experiments: each is a recipe from parameters to rows; nothing is printed here."""
+"""Experiments: each is a recipe from cases to rows, tables and figures; nothing is printed here."""
 
-from torch_symbreak.experiments.farfield import PRESETS, FarFieldParameters, FarFieldResult, Row, run, write
+from torch_symbreak.experiments.base import Case, Experiment, Grid, read_rows, remove_results
+from torch_symbreak.experiments.farfield import FarFieldPhaseRetrieval
+from torch_symbreak.experiments.gaussian import Gaussian
+from torch_symbreak.experiments.presets import PRESETS, Preset
+from torch_symbreak.experiments.square import SquareRoot
 
-__all__ = ["PRESETS", "FarFieldParameters", "FarFieldResult", "Row", "run", "write"]
+__all__ = [
+    "PRESETS",
+    "Case",
+    "Experiment",
+    "FarFieldPhaseRetrieval",
+    "Gaussian",
+    "Grid",
+    "Preset",
+    "SquareRoot",
+    "read_rows",
+    "remove_results",
+]

@@ -1,0 +1,94 @@
+"""How much the commands compute: quick looks, what two CPU cores do in hours, and the talk's sizes for a GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch_symbreak.experiments.base import Experiment, Grid
+from torch_symbreak.experiments.farfield import FarFieldPhaseRetrieval
+from torch_symbreak.experiments.gaussian import Gaussian
+from torch_symbreak.experiments.square import SquareRoot
+from torch_symbreak.training import Training
+
+
+@dataclass(frozen=True)
+class Preset:
+    """An experiment, the cases that it runs, and how it trains."""
+
+    experiment: Experiment
+    grids: tuple[Grid, ...]
+    training: Training
+
+
+_BOTH = ("none", "exact")
+_LITERAL = ("none", "literal", "exact")
+_NETWORKS = ("unet", "sisprnet")
+_ONLY = ("translation-only", "flip-only", "phase-only")
+_GAUSSIAN = Training(batch_size=512, learning_rate=2e-3, weight_decay=0.0, patience=10)
+_SQUARE = Training(batch_size=100, learning_rate=3e-3, weight_decay=0.0, patience=10, max_epochs=300)
+_FARFIELD = Training(batch_size=32, learning_rate=5e-3, patience=8)
+
+
+def _square(samples: tuple[int, ...], repeats: int) -> Preset:
+    grid = Grid(data=("uniform",), networks=("dnn", "knn"), breaking=_BOTH, samples=samples, repeats=repeats)
+    return Preset(SquareRoot(), (grid,), _SQUARE)
+
+
+def _gaussian(data: tuple[str, ...], samples: tuple[int, ...], repeats: int = 1) -> Preset:
+    grid = Grid(data=data, networks=("dnn", "knn"), breaking=_BOTH, samples=samples, repeats=repeats)
+    return Preset(Gaussian(), (grid,), _GAUSSIAN)
+
+
+def _crystals(networks: tuple[str, ...], breaking: tuple[str, ...], samples: tuple[int, ...], repeats: int = 1) -> Grid:
+    return Grid(data=("crystals",), networks=networks, breaking=breaking, samples=samples, repeats=repeats)
+
+
+PRESETS: dict[str, dict[str, Preset]] = {
+    "square": {
+        "quick": _square((100, 1000), 1),
+        "cpu": _square((100, 1000, 10_000), 3),
+        "paper": _square((100, 1000, 10_000, 100_000), 3),
+    },
+    "gaussian": {
+        "quick": _gaussian(("real-5",), (2000, 20_000)),
+        "cpu": _gaussian(("real-5", "real-10", "complex-5"), (20_000, 50_000, 100_000)),
+        "paper": _gaussian(
+            ("real-5", "real-10", "real-15", "complex-5", "complex-10", "complex-15"),
+            (20_000, 50_000, 100_000, 1_000_000),
+            3,
+        ),
+    },
+    "farfield": {
+        "quick": Preset(
+            FarFieldPhaseRetrieval(frame=(24, 24)),
+            (Grid(data=("photographs",), networks=("unet",), breaking=_BOTH, samples=(4000,)),),
+            Training(batch_size=64, learning_rate=5e-3, patience=2, max_epochs=20),
+        ),
+        "cpu": Preset(
+            FarFieldPhaseRetrieval(),
+            (
+                _crystals(_NETWORKS, _LITERAL, (500,), 3),
+                _crystals(_NETWORKS, _LITERAL, (1000, 1500)),
+                _crystals(("unet",), ("orbit-loss",), (500, 1000, 1500)),
+                _crystals(("unet",), _ONLY, (1500,)),
+                _crystals(("unet",), _LITERAL, (5000,)),
+                Grid(data=("photographs",), networks=("unet",), breaking=_LITERAL, samples=(500, 1500, 5000)),
+            ),
+            _FARFIELD,
+        ),
+        "paper": Preset(
+            FarFieldPhaseRetrieval(frame=(128, 128)),
+            (
+                _crystals(_NETWORKS, (*_LITERAL, "orbit-loss", *_ONLY), (500, 1000, 1500, 5000), 3),
+                Grid(
+                    data=("photographs",),
+                    networks=_NETWORKS,
+                    breaking=(*_LITERAL, "orbit-loss"),
+                    samples=(500, 1000, 1500, 5000),
+                    repeats=3,
+                ),
+            ),
+            _FARFIELD,
+        ),
+    },
+}

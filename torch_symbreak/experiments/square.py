@@ -1,0 +1,75 @@
+"""The square root, y = x²: the talk's first example, one number to one number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from torch_symbreak import FixSign, SquareRoots, sa_mse
+from torch_symbreak.experiments.base import Experiment, Predict, Row, Split, largest
+from torch_symbreak.models import MLP
+from torch_symbreak.plots import Line, plot_lines
+from torch_symbreak.symmetries import Sign
+from torch_symbreak.training import Feature
+
+
+@dataclass(frozen=True, kw_only=True)
+class SquareRoot(Experiment):
+    """Learn x from y = x², x uniform on [-1, 1], before and after its sign is fixed.
+
+    Args:
+        test_samples: Test pairs, and training pairs that training errors are measured on. Default 5000.
+        width: Units of each of the 3 hidden layers. Default 64.
+    """
+
+    name: ClassVar[str] = "square"
+    metrics: ClassVar[Mapping[str, str]] = {
+        "test_mse": "test MSE",
+        "test_sa_mse": "test SA-MSE",
+        "train_mse": "train MSE",
+        "train_sa_mse": "train SA-MSE",
+    }
+    feature: ClassVar[Feature] = "intensity"
+
+    test_samples: int = 5000
+    width: int = 64
+
+    @property
+    def axes(self) -> dict[str, Sequence[str]]:
+        return {"data": ("uniform",), "networks": ("dnn", "knn"), "breaking": ("none", "exact")}
+
+    def pairs(self, data: str, breaking: str, count: int, seed: int, *, train: bool) -> tuple[Tensor, Tensor]:
+        y, x = SquareRoots(count, seed=seed).batch(range(count))
+        return y, FixSign(0)(x) if breaking == "exact" else x
+
+    def network(self, name: str, y: Tensor, x: Tensor) -> nn.Module:
+        return MLP(1, 1, width=self.width)
+
+    def errors(self, data: str, prediction: Tensor, truth: Tensor) -> dict[str, float]:
+        mse = (prediction.double() - truth.double()).square().mean()
+        return {"mse": float(mse), "sa_mse": float(sa_mse(prediction, truth, Sign(0)))}
+
+    def keep(self, predict: Predict, split: Split) -> dict[str, Tensor]:
+        y = torch.linspace(0, 1, 501)[:, None]
+        return {"y": y[:, 0], "learned": predict(y)[:, 0]}
+
+    def figures(self, rows: Sequence[Row], arrays: Callable[[Row], dict[str, Tensor]]) -> dict[str, Figure]:
+        panels: dict[str, list[Line]] = {}
+        for row in largest(rows):
+            kept = arrays(row)
+            if "learned" not in kept:
+                continue
+            heading = f"targets: {row['breaking']}, n = {row['n']}"
+            if heading not in panels:
+                y = kept["y"].tolist()
+                root = kept["y"].sqrt()
+                panels[heading] = [Line("√y", y, root.tolist(), dashed=True)]
+                if row["breaking"] == "none":
+                    panels[heading].append(Line("-√y", y, (-root).tolist(), dashed=True))
+            panels[heading].append(Line(row["network"], kept["y"].tolist(), kept["learned"].tolist()))
+        return {"functions": plot_lines(panels, x="y", y="x")} if panels else {}
