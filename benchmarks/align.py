@@ -2,7 +2,7 @@
 
 python -m benchmarks.align [--out FILE]: needs scikit-image. Both align on one torus: unpadded (128), where shifts wrap,
 and padded to 256, where they do not. scikit-image registers one pair at a time, in the precision of its input; ours
-finds orientation, shift and phase in double precision, moves the whole batch, and measures the error.
+decides as double precision does, moves the whole batch, and measures the error in double precision.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ The checks look at metadata only (never at values), so that transforms need no h
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, Literal
 
@@ -168,36 +169,39 @@ def flat_items(x: Tensor, item_dims: int) -> Tensor:
     return x.reshape(*batch, math.prod(x.shape[len(batch) :]))
 
 
+def flat_parts(x: Tensor, item_dims: int) -> Tensor:
+    """The same as real numbers: of complex x the real and imaginary parts in turn, (*batch, 2 P)."""
+    flat = flat_items(x, item_dims)
+    return torch.view_as_real(resolved(flat)).flatten(-2) if x.is_complex() else flat
+
+
 def per_item(value: Tensor, item_dims: int) -> Tensor:
     """Give a ``(*batch,)`` tensor ``item_dims`` trailing dimensions of size 1, to broadcast over items."""
     return value.reshape((*value.shape, *[1] * item_dims))
 
 
-def real_parts(x: Tensor) -> tuple[Tensor, ...]:
-    """``(re, im)`` of a complex tensor, ``(x,)`` of a real one."""
-    return (x.real, x.imag) if x.is_complex() else (x,)
-
-
 def power(x: Tensor) -> Tensor:
     """``re² + im²``: as ``abs() ** 2``, without the root and with a gradient at 0."""
-    return sum(part.square() for part in real_parts(x))  # type: ignore[return-value]
+    return torch.addcmul(x.real.square(), x.imag, x.imag) if x.is_complex() else x.square()
 
 
-def peak(x: Tensor, item_dims: int) -> Tensor:
-    """Every item's largest ``|re|`` or ``|im|``, (*batch,); 1 for a zero item, so that one can divide by it."""
-    flat = flat_items(x, item_dims)
-    largest = torch.stack([part.abs().amax(-1) for part in real_parts(flat)]).amax(0)
+def peak(*tensors: Tensor, item_dims: int) -> Tensor:
+    """Every item's largest ``|re|`` or ``|im|`` in all tensors, (*batch,); 1 if all are 0: one can divide by it."""
+    flat = [flat_parts(x, item_dims) for x in tensors]
+    largest = functools.reduce(torch.maximum, [part for x in flat for part in (x.amax(-1), -x.amin(-1))])
     return torch.where(largest > 0, largest, 1)
 
 
 def unit_scale(x: Tensor, item_dims: int) -> Tensor:
     """Divide every item by its :func:`peak`, so that its squares neither under- nor overflow."""
-    return divided(x, per_item(peak(x, item_dims), item_dims))
+    return divided(x, per_item(peak(x, item_dims=item_dims), item_dims))
 
 
 def divided(x: Tensor, by: Tensor) -> Tensor:
     """x / by for real ``by``, part by part: complex division overflows on subnormal numbers."""
-    return torch.complex(x.real / by, x.imag / by) if x.is_complex() else x / by
+    if not x.is_complex():
+        return x / by
+    return torch.view_as_complex(torch.view_as_real(resolved(x)) / by[..., None])
 
 
 def wide(x: Tensor) -> torch.dtype:

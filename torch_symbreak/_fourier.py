@@ -19,12 +19,10 @@ def detector_shape(frame: Sequence[int], oversampling: float) -> tuple[int, ...]
 def spectrum(x: Tensor, shape: Sequence[int], norm: str = "backward", *, half: bool = False) -> Tensor:
     """Transform the last ``len(shape)`` dimensions, zero-padded to ``shape``; of real x the half k >= 0 if ``half``.
 
-    Axis by axis, the last one first: an axis is padded when its turn comes, so that no transform of zeros is taken.
+    In one call: axis by axis, without the transforms of zeros, the copies between the axes cost more than is saved.
     """
-    for dim, size in zip(reversed(range(-len(shape), 0)), reversed(shape), strict=True):
-        one = torch.fft.rfft if half and dim == -1 else torch.fft.fft
-        x = one(x, n=size, dim=dim, norm=norm)
-    return x
+    transform = torch.fft.rfftn if half else torch.fft.fftn
+    return transform(x, s=tuple(shape), dim=tuple(range(-len(shape), 0)), norm=norm)
 
 
 def diffraction(x: Tensor, shape: Sequence[int], norm: str, centered: bool) -> Tensor:
@@ -43,19 +41,19 @@ def diffraction(x: Tensor, shape: Sequence[int], norm: str, centered: bool) -> T
 
 
 def correlate(fx: Tensor, fr: Tensor, d: int, *, flipped: bool, halves: bool = False) -> Tensor:
-    """``sum_n (g . x)(n) conj(r(n))`` for every shift t on the torus of the spectra of x and r over d dimensions.
+    """``sum_n r(n) conj((g . x)(n))`` for every shift t on the torus of the spectra of x and r over d dimensions.
 
     g flips and conjugates if ``flipped``. With ``halves`` the shifts go in steps of half an entry, by Fourier
     interpolation: (*batch, 2 M_1, ..., 2 M_d).
     """
     dims = tuple(range(-d, 0))
-    cross = fr.conj() * (fx.conj() if flipped else fx)
+    cross = fr * (fx if flipped else fx.conj())
     if halves:
         for dim in dims:
             size = cross.shape[dim]
             wide = cross.new_zeros([2 * n if cross.dim() + dim == a else n for a, n in enumerate(cross.shape)])
             cross = wide.index_copy(dim, frequencies(size, fx.device).long() % (2 * size), 2 * cross)
-    return torch.fft.fftn(cross, dim=dims, norm="forward")
+    return torch.fft.ifftn(cross, dim=dims)
 
 
 def frequencies(size: int, device: torch.device) -> Tensor:

@@ -307,7 +307,7 @@ class FixScalar(Canonicalizer[S]):
         """Per item the anchor and the largest magnitude that it could have, to one common scale, (*batch,) each."""
         # By the largest part first: squares of 1e-30 underflow, and sgn of a subnormal number overflows.
         items = flat_items(x, self.symmetry.item_dims)
-        items = divided(items, peak(items.detach(), 1)[..., None])
+        items = divided(items, peak(items.detach(), item_dims=1)[..., None])
         magnitude = power(items.detach()).sqrt()
         if self.anchor == "sum":
             return items.sum(-1, dtype=wide(x)), magnitude.sum(-1, dtype=wide(magnitude))
