@@ -2,13 +2,31 @@
 
 import importlib.util
 from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+def example(name: str) -> ModuleType:
+    path = Path(__file__).parents[1] / "examples" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_own_dataset() -> None:
-    path = Path(__file__).parents[1] / "examples" / "own_dataset.py"
-    spec = importlib.util.spec_from_file_location("own_dataset", path)
-    assert spec is not None
-    assert spec.loader is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    assert example.main(epochs=3) < example.main(epochs=1)
+    main = example("own_dataset").main
+    assert main(epochs=3) < main(epochs=1)
+
+
+def test_own_experiment(tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    from torch_symbreak.experiments import read_rows
+
+    example("own_experiment").main(tmp_path)
+    error = {(row["network"], row["breaking"]): row["test_sa_mse"] for row in read_rows(tmp_path)}
+    assert error["mlp", "exact"] < 0.7 * error["constant", "exact"]
+    assert error["mlp", "exact"] < 0.5 * error["mlp", "none"]

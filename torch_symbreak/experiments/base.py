@@ -511,4 +511,4 @@ def _machine(hardware: Hardware) -> str:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     count = f"{hardware.num_nodes} x {hardware.devices} " if hardware.num_nodes * hardware.devices > 1 else ""
     threads = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    return f"{count}{name}, {threads}, {platform.system()} {platform.machine()}"
+    return f"{count}{name}, {threads}, {platform.system()} {platform.machine()}, {hardware.precision}"

@@ -26,7 +26,7 @@ _NETWORKS = ("unet", "sisprnet")
 _ONLY = ("translation-only", "flip-only", "phase-only")
 _GAUSSIAN = Training(batch_size=512, learning_rate=2e-3, weight_decay=0.0, patience=10)
 _SQUARE = Training(batch_size=100, learning_rate=3e-3, weight_decay=0.0, patience=10, max_epochs=300)
-_FARFIELD = Training(batch_size=32, learning_rate=5e-3, patience=8)
+_FARFIELD = Training(batch_size=32, learning_rate=5e-3, patience=12)
 
 
 def _square(samples: tuple[int, ...], repeats: int) -> Preset:
