@@ -271,7 +271,9 @@ def _reproduce(
     console = Console()
     caption = "(share of the constant predictor's, the mean of the training targets)"
     for title, (header, *lines) in ((name, experiment.table(rows)), ("before / after", experiment.ratios(rows))):
-        table = Table(*header, title=title, caption=caption, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+        table = Table(title=title, caption=caption, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+        for heading in header:
+            table.add_column(heading, overflow="fold")
         for line in lines:
             table.add_row(*line)
         if lines:
