@@ -462,3 +462,27 @@ def test_bad_input() -> None:
         align(x.real, x.real, FarField().symmetries)
     with pytest.raises(ValueError, match="reduction"):
         sa_mse(x, x, FarField().symmetries, reduction="max")  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+def test_without_values_to_look_at():
+    """Fake tensors and traces take the whole way in double precision; a trace made on clear items is right on ties."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        z = torch.randn(3, 6, 7) + 0j
+        assert align(z, z, FarField().symmetries).error.shape == (3,)
+    shifts = [Translation(1, wrap=True)]
+    clear = torch.randn(2, 4, 12, generator=torch.Generator().manual_seed(0))
+    traced = torch.jit.trace(lambda p, q: align(p, q, shifts).element.shift, tuple(clear), check_trace=False)
+    for seed in range(100):
+        p = torch.randn(4, 12, generator=torch.Generator().manual_seed(seed))
+        q = p + p.roll(1, 1) * (1 + 1e-7 * seed / 10)
+        assert torch.equal(traced(p, q), align(p, q, shifts).element.shift)
+
+
+def test_scale_beyond_the_root_of_the_range():
+    x, r = torch.randn(2, 1, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = align(x * 1e-100, r * 1e57, [Sign(1), Scale(1)])
+    expected = align(x, r, [Sign(1), Scale(1)]).error * 1e114
+    assert torch.allclose(found.error, expected, rtol=1e-9)

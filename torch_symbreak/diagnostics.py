@@ -104,5 +104,5 @@ def _summary(error: Tensor, truth: Tensor) -> dict[str, float]:
     return {
         "MSE": float(error.mean()),
         "relative error": float(relative.mean()),
-        "PSNR (dB)": float((10 * torch.log10(truth.amax(-1) / error)).mean()),
+        "PSNR (dB)": float(torch.where(error > 0, 10 * torch.log10(truth.amax(-1) / error), torch.inf).mean()),
     }

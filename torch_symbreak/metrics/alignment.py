@@ -221,8 +221,9 @@ def _certified(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> _
     """The choice of double precision, found in single precision for the items in which rounding cannot change it."""
     double = wide(x)
     # Rarely is anything left for double precision, but one must look: not where that would stop the device, or where
-    # there is no value to look at, under torch.compile and torch.func. Fractions and others need double in any case.
-    blind = torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None
+    # there is no value to look at: compiled, traced, fake, under torch.func. Fractions and others need double anyway.
+    blind = type(x) is not Tensor or torch.compiler.is_compiling()
+    blind = blind or torch._C._get_tracing_state() is not None or torch._C._functorch.maybe_current_level() is not None
     if blind or x.device.type != "cpu" or not group.shifts or subpixel > 1 or group.others:
         return _chosen(x.to(double), reference.to(double), group, subpixel)
     # Each in its own unit: the product of two small ones would leave the range of single precision.
@@ -337,7 +338,8 @@ def _aligned(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> Ali
     with torch.no_grad():
         scalar = _scalar(moved, cut, there, group)
     aligned = per_item(scalar, group.item_dims) * moved
-    error = (_energy(aligned - there, group) + cut * power(scalar)) / math.prod(x.shape[1:])
+    lost = torch.where(cut > 0, cut * power(scalar), 0)  # a scale of 1e160 has no square
+    error = (_energy(aligned - there, group) + lost) / math.prod(x.shape[1:])
     if unit is not None:
         aligned, error = aligned * per_item(unit, group.item_dims), error * unit.square()
     element = Element(motion.flipped, motion.shift, scalar.to(x.dtype), others)

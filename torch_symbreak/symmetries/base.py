@@ -272,7 +272,7 @@ class Scalar(Symmetry):
 
     @abstractmethod
     def gain(self, correlation: Tensor) -> Tensor:
-        """The largest ``Re(u c)`` over the group, or an increasing function of it, for correlations c of any shape."""
+        """The largest ``Re(u c)`` over the group, or a positive power of it, for correlations c of any shape."""
 
     @abstractmethod
     def best(self, correlation: Tensor) -> Tensor:
