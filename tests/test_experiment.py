@@ -19,10 +19,20 @@ from hypothesis import given
 pytest.importorskip("lightning")
 from torch.utils.data import TensorDataset
 
-from torch_symbreak import CenterContent, FarField, RandomSymmetry, Sign, cli, relative_error, sa_mse
+from torch_symbreak import (
+    CenterContent,
+    FarField,
+    FixConjugateFlip,
+    FixGlobalPhase,
+    RandomSymmetry,
+    Sign,
+    cli,
+    relative_error,
+    sa_mse,
+)
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.experiments import PRESETS, Case, FarFieldPhaseRetrieval, Gaussian, Grid, SquareRoot, read_rows
-from torch_symbreak.experiments.farfield import BREAKING, MODEL, digit_images, photograph_patches, turned
+from torch_symbreak.experiments.farfield import BREAK, MODEL, digit_images, photograph_patches, turned
 from torch_symbreak.models import MLP
 from torch_symbreak.training import Hardware, Regression, Training, fit
 
@@ -47,7 +57,7 @@ def numbers(rows):
 SMALL = {
     "square": ("--samples", "40,60", "--repeats", 2),
     "gaussian": ("--samples", 60, "--dims", "3,4", "--fields", "real,complex"),
-    "farfield": ("--samples", 40, "--data", "crystals,digits", "--breaking", ",".join(BREAKING)),
+    "farfield": ("--samples", 40, "--data", "crystals,digits", "--breaking", ",".join(BREAK)),
 }
 
 
@@ -142,7 +152,7 @@ def test_same_seed_same_numbers(tmp_path):
 def test_breakings_share_their_measurements_and_orbits():
     experiment = FarFieldPhaseRetrieval(frame=(16, 16))
     y, scrambled = experiment.pairs("crystals", "none", 6, 0, train=True)
-    found = {breaking: experiment.pairs("crystals", breaking, 6, 0, train=True) for breaking in BREAKING}
+    found = {breaking: experiment.pairs("crystals", breaking, 6, 0, train=True) for breaking in BREAK}
     exact = found["exact"][1]
     for breaking, (same, x) in found.items():
         assert torch.equal(y, same)
@@ -188,7 +198,7 @@ def test_turned_pairs_are_pairs(size, square, oversampling, seed):
     assert len(kinds) == (8 if frame[0] == frame[1] else 4)
 
 
-@pytest.mark.parametrize("breaking", ["exact", "literal", "none"])
+@pytest.mark.parametrize("breaking", BREAK)
 def test_augmented_targets_are_broken_again(breaking):
     experiment = FarFieldPhaseRetrieval(frame=(16, 16))
     y, x = experiment.pairs("crystals", breaking, 20, 0, train=True)
@@ -201,6 +211,12 @@ def test_augmented_targets_are_broken_again(breaking):
     if breaking == "literal":  # which is not idempotent
         torch.manual_seed(0)
         assert torch.equal(new, LiteralAlgorithm2()(turned(y, x)[1]))
+    if breaking.endswith("-only"):  # the one symmetry is left, and no other comes back
+        left = {"translation-only": 0, "flip-only": 1, "phase-only": 2}[breaking]
+        fixes = [CenterContent(), FixConjugateFlip(), FixGlobalPhase()]
+        for number, fix in enumerate(fixes):
+            same = (fix(new) - new).abs().flatten(1).amax(1) < 1e-4
+            assert same.float().mean() < 0.9 if number == left else same.float().mean() > 0.9
     assert not torch.allclose(new, x, atol=1e-2)
 
 
@@ -371,6 +387,7 @@ def test_two_processes_make_one_table(tmp_path):
         (["--device", "tpu"], "auto, cpu or cuda"),
         (["--devices", "0"], "devices needs to be at least 1"),
         (["--resume", "--overwrite"], "contradict one another"),
+        (["--dims", "5"], "of gaussian, and of it alone"),
         (["--no-such-option"], "--no-such-option"),
     ],
 )
@@ -379,6 +396,12 @@ def test_wrong_arguments_end_with_2(arguments, message, tmp_path, monkeypatch, c
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_experiment_ends_with_2(tmp_path, monkeypatch, capsys):
+    assert symbreak(monkeypatch, "reproduce", "cube", "--out", tmp_path / "out") == 2
+    assert "one of square, gaussian, farfield, but got 'cube'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

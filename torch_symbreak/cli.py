@@ -40,8 +40,6 @@ def build() -> "typer.Typer":
     app = typer.Typer(
         help="Symmetry breaking for nonlinear inverse problems.", no_args_is_help=True, add_completion=False
     )
-    reproduce = typer.Typer(help="Run one of the talk's experiments, before and after.", no_args_is_help=True)
-    app.add_typer(reproduce, name="reproduce")
 
     def show_version(wanted: bool) -> None:
         if wanted:
@@ -98,203 +96,131 @@ def build() -> "typer.Typer":
             print(f"... and {count - 5} items more")
         print(picture)
 
-    add_experiments(reproduce)
+    @app.command()
+    def reproduce(
+        experiment: Annotated[str, typer.Argument(help="square, gaussian or farfield.")],
+        preset: Annotated[
+            str, typer.Option(help="How much is computed: quick (minutes), cpu (hours) or paper (a GPU).")
+        ] = "quick",
+        data: Annotated[
+            str | None, typer.Option(help="farfield: crystals, photographs, digits; comma-separated, as all axes.")
+        ] = None,
+        dims: Annotated[str | None, typer.Option(help="gaussian: dimensions of x.  [default: 5]")] = None,
+        fields: Annotated[str | None, typer.Option(help="gaussian: real, complex or both.  [default: real]")] = None,
+        networks: Annotated[
+            str | None,
+            typer.Option(help="dnn, knn; farfield: unet, sisprnet. The constant predictor is always there."),
+        ] = None,
+        breaking: Annotated[
+            str | None,
+            typer.Option(
+                help="none, exact; farfield also literal, orbit-loss, translation-only, flip-only, phase-only."
+            ),
+        ] = None,
+        samples: Annotated[str | None, typer.Option(help="Numbers of pairs, a tenth for validation.")] = None,
+        repeats: Annotated[int | None, typer.Option(help="Seeds per case.")] = None,
+        seed: Annotated[int | None, typer.Option(help="The first seed.")] = None,
+        epochs: Annotated[
+            int | None, typer.Option(help="At most; the validation loss may end a training before.")
+        ] = None,
+        batch_size: Annotated[int | None, typer.Option(help="Pairs per step and process.")] = None,
+        learning_rate: Annotated[float | None, typer.Option(help="To start with.")] = None,
+        patience: Annotated[
+            int | None, typer.Option(help="Epochs without gain after which the learning rate is halved.")
+        ] = None,
+        out: Annotated[
+            Path | None, typer.Option(help="Directory for the results.  [default: symbreak-out/EXPERIMENT]")
+        ] = None,
+        resume: Annotated[bool, typer.Option("--resume", help="Go on with what is in the directory.")] = False,
+        overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove what is in the directory first.")] = False,
+        device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+        devices: Annotated[int, typer.Option(help="Processes per machine, one per GPU.")] = 1,
+        num_nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
+        precision: Annotated[str, typer.Option(help="As Lightning has it: 32-true, bf16-mixed, 16-mixed.")] = "32-true",
+        debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    ) -> None:
+        """Run one of the talk's experiments, before and after symmetry breaking.
+
+        An axis or number that is given replaces the preset's.
+        """
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+
+        from torch_symbreak.experiments import CAPTION, PRESETS, remove_results
+        from torch_symbreak.training import Hardware, main_process
+
+        with _failing(2, debug=debug):
+            presets = PRESETS.get(experiment)
+            if presets is None:
+                raise ValueError(f"The experiment needs to be one of {', '.join(PRESETS)}, but got {experiment!r}.")
+            if preset not in presets:
+                raise ValueError(f"--preset needs to be one of {', '.join(presets)}, but got {preset!r}.")
+            if resume and overwrite:
+                raise ValueError("--resume and --overwrite contradict one another. Give one of them.")
+            if dims is not None or fields is not None:
+                if experiment != "gaussian" or data is not None:
+                    raise ValueError(
+                        "--dims and --fields name the data of gaussian, and of it alone. Leave --data out."
+                    )
+                data = ",".join(
+                    f"{one}-{dim}" for one, dim in itertools.product(_names(fields or "real"), _names(dims or "5"))
+                )
+            axes = {"data": data, "networks": networks, "breaking": breaking}
+            changes: dict[str, Any] = {axis: _names(value) for axis, value in axes.items() if value is not None}
+            changes |= {"samples": _whole(samples)} if samples is not None else {}
+            changes |= _given(repeats=repeats, seed=seed)
+            grids = list(dict.fromkeys(replace(grid, **changes) for grid in presets[preset].grids))
+            numbers = _given(max_epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience)
+            training = replace(presets[preset].training, **numbers)
+            hardware = Hardware(device=device, devices=devices, num_nodes=num_nodes, precision=precision)
+            recipe = presets[preset].experiment
+            recipe.check(grids)
+            out = out or Path("symbreak-out") / experiment
+            if overwrite and main_process():
+                remove_results(out)
+            recipe.resumable(out, training, resume=resume)
+
+        def report(message: str) -> None:
+            print(message, flush=True)
+
+        with _failing(1, debug=debug):
+            rows = recipe.run(grids, out, training=training, hardware=hardware, resume=resume, report=report)
+            if not main_process():
+                return
+            paths = recipe.write(out)
+        console = Console()
+        tables = ((experiment, CAPTION, recipe.table(rows)), ("before / after", "", recipe.ratios(rows)))
+        for title, caption, (header, *lines) in tables:
+            table = Table(title=title, caption=caption, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+            for heading in header:
+                table.add_column(heading, overflow="fold")
+            for line in lines:
+                table.add_row(*line)
+            if lines:
+                console.print(table)
+        for path in paths:
+            print(path)
+
     return app
 
 
-def add_experiments(app: "typer.Typer") -> None:
-    """Add one command per experiment; an option that is given replaces that axis or number of the preset."""
-    import typer
-
-    Preset = Annotated[str, typer.Option(help="How much is computed: quick (minutes), cpu (hours) or paper (a GPU).")]
-    Networks = Annotated[str | None, typer.Option(help="Comma-separated. The constant predictor is always there.")]
-    Breaking = Annotated[str | None, typer.Option(help="Comma-separated.")]
-    Samples = Annotated[str | None, typer.Option(help="Comma-separated numbers of pairs, a tenth for validation.")]
-    Repeats = Annotated[int | None, typer.Option(help="Seeds per case.")]
-    Seed = Annotated[int | None, typer.Option(help="The first seed.")]
-    Epochs = Annotated[int | None, typer.Option(help="At most; the validation loss may end a training before.")]
-    BatchSize = Annotated[int | None, typer.Option(help="Pairs per step and process.")]
-    LearningRate = Annotated[float | None, typer.Option(help="To start with.")]
-    Patience = Annotated[int | None, typer.Option(help="Epochs without gain after which the learning rate is halved.")]
-    Out = Annotated[Path | None, typer.Option(help="Directory for the results.  [default: symbreak-out/EXPERIMENT]")]
-    Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is in the directory.")]
-    Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove what is in the directory first.")]
-    Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-    Devices = Annotated[int, typer.Option(help="Processes per machine, one per GPU.")]
-    NumNodes = Annotated[int, typer.Option(help="Machines.")]
-    Precision = Annotated[str, typer.Option(help="As Lightning has it: 32-true, bf16-mixed, 16-mixed.")]
-    Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-
-    @app.command()
-    def square(
-        preset: Preset = "quick",
-        networks: Networks = None,
-        breaking: Breaking = None,
-        samples: Samples = None,
-        repeats: Repeats = None,
-        seed: Seed = None,
-        epochs: Epochs = None,
-        batch_size: BatchSize = None,
-        learning_rate: LearningRate = None,
-        patience: Patience = None,
-        out: Out = None,
-        resume: Resume = False,
-        overwrite: Overwrite = False,
-        device: Device = "auto",
-        devices: Devices = 1,
-        num_nodes: NumNodes = 1,
-        precision: Precision = "32-true",
-        debug: Debug = False,
-    ) -> None:
-        """The square root, y = x²."""
-        _reproduce("square", **locals())
-
-    @app.command()
-    def gaussian(
-        preset: Preset = "quick",
-        dims: Annotated[str | None, typer.Option(help="Comma-separated dimensions of x.")] = None,
-        fields: Annotated[str | None, typer.Option(help="real, complex or both.  [default: real]")] = None,
-        networks: Networks = None,
-        breaking: Breaking = None,
-        samples: Samples = None,
-        repeats: Repeats = None,
-        seed: Seed = None,
-        epochs: Epochs = None,
-        batch_size: BatchSize = None,
-        learning_rate: LearningRate = None,
-        patience: Patience = None,
-        out: Out = None,
-        resume: Resume = False,
-        overwrite: Overwrite = False,
-        device: Device = "auto",
-        devices: Devices = 1,
-        num_nodes: NumNodes = 1,
-        precision: Precision = "32-true",
-        debug: Debug = False,
-    ) -> None:
-        """Gaussian phase retrieval, y = |A x|²: networks and nearest neighbors."""
-        options = locals()
-        del options["dims"], options["fields"]
-        data = None
-        if dims is not None or fields is not None:
-            pairs = itertools.product((fields or "real").split(","), (dims or "5").split(","))
-            data = ",".join(f"{one.strip()}-{dim.strip()}" for one, dim in pairs)
-        _reproduce("gaussian", data=data, **options)
-
-    @app.command()
-    def farfield(
-        preset: Preset = "quick",
-        data: Annotated[str | None, typer.Option(help="crystals, photographs, digits; comma-separated.")] = None,
-        networks: Networks = None,
-        breaking: Annotated[
-            str | None,
-            typer.Option(help="none, literal, exact, orbit-loss, translation-only, flip-only, phase-only."),
-        ] = None,
-        samples: Samples = None,
-        repeats: Repeats = None,
-        seed: Seed = None,
-        epochs: Epochs = None,
-        batch_size: BatchSize = None,
-        learning_rate: LearningRate = None,
-        patience: Patience = None,
-        out: Out = None,
-        resume: Resume = False,
-        overwrite: Overwrite = False,
-        device: Device = "auto",
-        devices: Devices = 1,
-        num_nodes: NumNodes = 1,
-        precision: Precision = "32-true",
-        debug: Debug = False,
-    ) -> None:
-        """Far-field phase retrieval, Y = |F X|²."""
-        _reproduce("farfield", **locals())
+def _given(**values: float | None) -> dict[str, Any]:
+    """What is not None."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _reproduce(
-    name: str,
-    *,
-    preset: str,
-    out: Path | None,
-    resume: bool,
-    overwrite: bool,
-    device: str,
-    devices: int,
-    num_nodes: int,
-    precision: str,
-    debug: bool,
-    epochs: int | None,
-    batch_size: int | None,
-    learning_rate: float | None,
-    patience: int | None,
-    **axes: str | int | None,
-) -> None:
-    """Run an experiment with some of its preset's numbers replaced, and print its tables."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    from torch_symbreak.experiments import PRESETS, read_rows, remove_results
-    from torch_symbreak.training import Hardware, main_process
-
-    with _failing(2, debug=debug):
-        if preset not in PRESETS[name]:
-            raise ValueError(f"--preset needs to be one of {', '.join(PRESETS[name])}, but got {preset!r}.")
-        if resume and overwrite:
-            raise ValueError("--resume and --overwrite contradict one another. Give one of them.")
-        chosen = PRESETS[name][preset]
-        experiment = chosen.experiment
-        changes: dict[str, Any] = {key: _axis(key, value) for key, value in axes.items() if value is not None}
-        grids = list(dict.fromkeys(replace(grid, **changes) for grid in chosen.grids))
-        numbers: dict[str, Any] = {
-            "max_epochs": epochs,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "patience": patience,
-        }
-        training = replace(chosen.training, **{key: value for key, value in numbers.items() if value is not None})
-        hardware = Hardware(device=device, devices=devices, num_nodes=num_nodes, precision=precision)
-        experiment.check(grids)
-        out = out or Path("symbreak-out") / name
-        if overwrite and main_process():
-            remove_results(out)
-        experiment.resumable(out, training, resume=resume)
-
-    def report(message: str) -> None:
-        print(message, flush=True)
-
-    with _failing(1, debug=debug):
-        experiment.run(grids, out, training=training, hardware=hardware, resume=resume, report=report)
-        if not main_process():
-            return
-        paths = experiment.write(out)
-        rows = read_rows(out)
-    console = Console()
-    caption = "(share of the constant predictor's, the mean of the training targets)"
-    for title, (header, *lines) in ((name, experiment.table(rows)), ("before / after", experiment.ratios(rows))):
-        table = Table(title=title, caption=caption, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-        for heading in header:
-            table.add_column(heading, overflow="fold")
-        for line in lines:
-            table.add_row(*line)
-        if lines:
-            console.print(table)
-        caption = ""
-    for path in paths:
-        print(path)
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def _axis(key: str, value: str | int) -> int | tuple[Any, ...]:
-    """Read one axis of a grid: a number, or comma-separated names or numbers (2e4 is one)."""
-    if isinstance(value, int):
-        return value
-    names = tuple(part.strip() for part in value.split(",") if part.strip())
-    if key != "samples":
-        return names
+def _whole(value: str) -> tuple[int, ...]:
+    """Read comma-separated whole numbers, of which 2e4 is one."""
     try:
-        numbers = tuple(float(part) for part in names)
+        numbers = tuple(float(part) for part in _names(value))
     except ValueError:
         numbers = (math.nan,)
-    if not all(number == number and number % 1 == 0 for number in numbers):
+    if not all(number % 1 == 0 for number in numbers):  # which NaN and infinity are not
         raise ValueError(f"--samples needs whole numbers, comma-separated, but got {value!r}.")
     return tuple(int(number) for number in numbers)
 

@@ -40,6 +40,16 @@ KNN, NEIGHBORS = "knn", 5
 #: Of the n pairs of a case, this share is held out: its loss says when the plateau is reached.
 VALIDATION = 0.1
 
+#: The metrics of experiments that measure mean squared errors: column of a row to heading of the table.
+MSE = {
+    "test_mse": "test MSE",
+    "test_sa_mse": "test SA-MSE",
+    "train_mse": "train MSE",
+    "train_sa_mse": "train SA-MSE",
+}
+#: What the numbers of a table are.
+CAPTION = "Errors, mean ± standard deviation over the repeats; in parentheses the share of the constant predictor's."
+
 RESULTS, ARRAYS, CHECKPOINTS = "results.jsonl", "arrays", "checkpoints"
 
 
@@ -344,7 +354,7 @@ class Experiment(ABC):
         return [out / RESULTS, *(write_file(out / name, content) for name, content in files.items())]
 
     def table(self, rows: Sequence[Row]) -> list[list[str]]:
-        """Errors, mean ± standard deviation over the repeats; in parentheses the share of the constant predictor's."""
+        """The errors, as ``CAPTION`` says."""
         lines = [["data", "n", "network", "targets", "repeats", *self.metrics.values()]]
         constants = {case_of(row): row for row in rows if row["network"] == CONSTANT}
         for (data, n, network, breaking), group in _grouped(rows):
@@ -377,7 +387,7 @@ class Experiment(ABC):
 
     def markdown(self, rows: Sequence[Row]) -> str:
         """The tables, as Markdown."""
-        parts = [f"# {self.name}", "", self.table.__doc__ or "", "", *_markdown(self.table(rows)), ""]
+        parts = [f"# {self.name}", "", CAPTION, "", *_markdown(self.table(rows)), ""]
         ratios = self.ratios(rows)
         if len(ratios) > 1:
             parts += ["## Before / after", "", *_markdown(ratios), ""]
@@ -385,23 +395,22 @@ class Experiment(ABC):
 
     def _plot_errors(self, rows: Sequence[Row]) -> Figure:
         metric, heading = next(iter(self.metrics.items()))
+        points: dict[str, dict[tuple[str, str], dict[int, list[float]]]] = {}
+        for (data, n, network, breaking), group in _grouped(rows):
+            points.setdefault(data, {}).setdefault((network, breaking), {})[n] = [row[metric] for row in group]
         panels: dict[str, list[Line]] = {}
-        for data in dict.fromkeys(row["data"] for row in rows):
-            lines = panels.setdefault(data, [])
-            for network, breaking in dict.fromkeys((row["network"], row["breaking"]) for row in rows):
-                points: dict[int, list[float]] = {}
-                for row in rows:
-                    if (row["data"], row["network"], row["breaking"]) == (data, network, breaking):
-                        points.setdefault(row["n"], []).append(row[metric])
-                if points:
-                    sizes = sorted(points)
-                    means = [statistics.mean(points[n]) for n in sizes]
-                    spreads = [statistics.stdev(points[n]) if len(points[n]) > 1 else 0.0 for n in sizes]
-                    lines.append(Line(f"{network}, {breaking}", sizes, means, spreads, dashed=network == CONSTANT))
+        for data, found in points.items():
+            lines = panels[data] = []
+            for (network, breaking), by_n in found.items():
+                means = [statistics.mean(values) for values in by_n.values()]
+                spreads = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in by_n.values()]
+                lines.append(Line(f"{network}, {breaking}", list(by_n), means, spreads, dashed=network == CONSTANT))
             for side, name in enumerate(("before", "after") if self.talk_comparable else ()):
                 for network in dict.fromkeys(key[1] for key in self.talk if key[0] == data):
-                    found = {n: both[side] for (of, by, n), both in self.talk.items() if (of, by) == (data, network)}
-                    lines.append(Line(f"the talk: {network}, {name}", list(found), list(found.values()), markers=True))
+                    theirs = {n: both[side] for (of, by, n), both in self.talk.items() if (of, by) == (data, network)}
+                    lines.append(
+                        Line(f"the talk: {network}, {name}", list(theirs), list(theirs.values()), markers=True)
+                    )
         return plot_lines(panels, x="training pairs n", y=heading, log_x=True, log_y=True)
 
     def _plot_curves(self, rows: Sequence[Row], arrays: Callable[[Row], dict[str, Tensor]]) -> Figure | None:

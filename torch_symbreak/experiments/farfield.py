@@ -16,19 +16,18 @@ from torch import Tensor, nn
 
 from torch_symbreak import (
     BraggCrystals,
+    CenterContent,
     ComplexImages,
-    ConjugateFlip,
     FarField,
-    GlobalPhase,
+    FixConjugateFlip,
+    FixGlobalPhase,
     OrbitMinLoss,
     ScrambledDataset,
-    Symmetry,
-    Translation,
     check_finite,
     sa_mse,
 )
 from torch_symbreak.baselines import LiteralAlgorithm2
-from torch_symbreak.experiments.base import CONSTANT, Experiment, Predict, Row, Split, largest
+from torch_symbreak.experiments.base import CONSTANT, MSE, Experiment, Predict, Row, Split, largest
 from torch_symbreak.models import SiSPRNet, UNet
 from torch_symbreak.plots import plot_objects
 from torch_symbreak.training import Change, Feature
@@ -41,13 +40,17 @@ MODEL = FarField(2, centered=True)
 TRAIN_DIGITS = 1297  # of scikit-learn's 1,797; the other 500 are for testing
 SHOWN = 5
 
-#: Ways to break the symmetry in part: canonical targets, scrambled again by one symmetry alone.
-ONLY: dict[str, Symmetry] = {
-    "translation-only": Translation(2),
-    "flip-only": ConjugateFlip(2),
-    "phase-only": GlobalPhase(2),
+#: What makes targets of scrambled objects, and again of those that augmentation has turned; "...-only" leaves that one
+#: symmetry of the three unbroken.
+BREAK: dict[str, nn.Module] = {
+    "none": nn.Identity(),
+    "literal": LiteralAlgorithm2(),
+    "exact": MODEL.canonicalizer(),
+    "orbit-loss": nn.Identity(),
+    "translation-only": nn.Sequential(FixConjugateFlip(), FixGlobalPhase()),
+    "flip-only": nn.Sequential(CenterContent(), FixGlobalPhase()),
+    "phase-only": nn.Sequential(CenterContent(), FixConjugateFlip()),
 }
-BREAKING = ("none", "literal", "exact", "orbit-loss", *ONLY)
 
 
 # ------------------------------------------------------------------------------------------------------- the data
@@ -111,10 +114,6 @@ DATA: dict[str, Objects] = {"crystals": _crystals, "photographs": _photographs, 
 NETWORKS: dict[str, MakeNetwork] = {"unet": UNet, "sisprnet": SiSPRNet}
 
 
-def _scrambled(x: Tensor, symmetries: Sequence[Symmetry], seed: int) -> Tensor:
-    return torch.stack(ScrambledDataset(x, symmetries, seed).__getitems__(range(len(x))))
-
-
 def turned(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Mirror and transpose the items of a batch at random, measurements and objects alike.
 
@@ -150,7 +149,7 @@ class FarFieldPhaseRetrieval(Experiment):
 
     - "none": the scrambled objects; "exact": their canonical points; "literal": our literal reading of Algorithm 2;
     - "orbit-loss": the scrambled objects, with ``OrbitMinLoss`` as training and validation loss;
-    - "translation-only", "flip-only", "phase-only": canonical points, scrambled again by that symmetry alone.
+    - "translation-only", "flip-only", "phase-only": scrambled by that symmetry alone, the other two are broken.
 
     The measurements are the same for all. Errors are per complex entry. Every training pair is mirrored and transposed
     at random, anew in each epoch, before its symmetry is broken.
@@ -176,12 +175,7 @@ class FarFieldPhaseRetrieval(Experiment):
     """
 
     name: ClassVar[str] = "farfield"
-    metrics: ClassVar[Mapping[str, str]] = {
-        "test_mse": "test MSE",
-        "test_sa_mse": "test SA-MSE",
-        "train_mse": "train MSE",
-        "train_sa_mse": "train SA-MSE",
-    }
+    metrics: ClassVar[Mapping[str, str]] = MSE
     talk: ClassVar[Mapping[tuple[str, str, int], tuple[float, float]]] = {
         ("crystals", "unet", 500): (0.1210, 0.0448),
         ("crystals", "unet", 1000): (0.1057, 0.0460),
@@ -202,23 +196,14 @@ class FarFieldPhaseRetrieval(Experiment):
 
     @property
     def axes(self) -> dict[str, Sequence[str]]:
-        return {"data": tuple(self.objects), "networks": tuple(self.networks), "breaking": BREAKING}
+        return {"data": tuple(self.objects), "networks": tuple(self.networks), "breaking": tuple(BREAK)}
 
     def pairs(self, data: str, breaking: str, count: int, seed: int, *, train: bool) -> tuple[Tensor, Tensor]:
         objects = self.objects[data](self.frame, count, seed, train)
-        x = _scrambled(objects, MODEL.symmetries, seed)
+        scrambled = ScrambledDataset(objects, MODEL.symmetries, seed)
+        x = torch.stack(scrambled.__getitems__(range(count)))
         y = check_finite(torch.cat([MODEL(part) for part in x.split(500)]), name="the measurements")
-        return y, self._targets(breaking, x, seed)
-
-    def _targets(self, breaking: str, x: Tensor, seed: int) -> Tensor:
-        if breaking in ("none", "orbit-loss"):
-            return x
-        if breaking == "literal":
-            return torch.cat([LiteralAlgorithm2()(part) for part in x.split(500)])
-        x = torch.cat([MODEL.canonicalizer()(part) for part in x.split(500)])
-        if breaking == "exact":
-            return x
-        return _scrambled(x, [ONLY[breaking]], seed)
+        return y, torch.cat([BREAK[breaking](part) for part in x.split(500)])
 
     def network(self, name: str, y: Tensor, x: Tensor) -> nn.Module:
         make: Any = self.networks[name]
@@ -232,11 +217,10 @@ class FarFieldPhaseRetrieval(Experiment):
     def augment(self, breaking: str) -> Change | None:
         if not self.augmented:
             return None
-        break_again = {"literal": LiteralAlgorithm2(), "exact": MODEL.canonicalizer()}.get(breaking)
 
         def changed(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
             y, x = turned(y, x)
-            return y, x if break_again is None else break_again(x)
+            return y, BREAK[breaking](x)
 
         return changed
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from torch_symbreak import FixSign, SquareRoots, sa_mse
-from torch_symbreak.experiments.base import Experiment, Predict, Row, Split, largest
+from torch_symbreak.experiments.base import MSE, Experiment, Predict, Row, Split, largest
 from torch_symbreak.models import MLP
 from torch_symbreak.plots import Line, plot_lines
 from torch_symbreak.symmetries import Sign
@@ -28,12 +28,7 @@ class SquareRoot(Experiment):
     """
 
     name: ClassVar[str] = "square"
-    metrics: ClassVar[Mapping[str, str]] = {
-        "test_mse": "test MSE",
-        "test_sa_mse": "test SA-MSE",
-        "train_mse": "train MSE",
-        "train_sa_mse": "train SA-MSE",
-    }
+    metrics: ClassVar[Mapping[str, str]] = MSE
     feature: ClassVar[Feature] = "intensity"
 
     test_samples: int = 5000
