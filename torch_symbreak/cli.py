@@ -105,8 +105,8 @@ def build() -> "typer.Typer":
         data: Annotated[
             str | None, typer.Option(help="farfield: crystals, photographs, digits; comma-separated, as all axes.")
         ] = None,
-        dims: Annotated[str | None, typer.Option(help="gaussian: dimensions of x.  [default: 5]")] = None,
-        fields: Annotated[str | None, typer.Option(help="gaussian: real, complex or both.  [default: real]")] = None,
+        dims: Annotated[str | None, typer.Option(help="gaussian: dimensions of x (default: 5).")] = None,
+        fields: Annotated[str | None, typer.Option(help="gaussian: real, complex or both (default: real).")] = None,
         networks: Annotated[
             str | None,
             typer.Option(help="dnn, knn; farfield: unet, sisprnet. The constant predictor is always there."),
@@ -129,7 +129,7 @@ def build() -> "typer.Typer":
             int | None, typer.Option(help="Epochs without gain after which the learning rate is halved.")
         ] = None,
         out: Annotated[
-            Path | None, typer.Option(help="Directory for the results.  [default: symbreak-out/EXPERIMENT]")
+            Path | None, typer.Option(help="Directory for the results (default: symbreak-out/EXPERIMENT).")
         ] = None,
         resume: Annotated[bool, typer.Option("--resume", help="Go on with what is in the directory.")] = False,
         overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove what is in the directory first.")] = False,
