@@ -15,7 +15,9 @@ from torch_symbreak._checks import check_finite
 from torch_symbreak._version import __version__
 from torch_symbreak.datasets import (
     BraggCrystals,
+    CollateTransform,
     ComplexImages,
+    DeviceLoader,
     GaussianPairs,
     ScrambledDataset,
     SquareRoots,
@@ -65,9 +67,11 @@ __all__ = [
     "BraggCrystals",
     "Canonicalizer",
     "CenterContent",
+    "CollateTransform",
     "ComplexImages",
     "ConjugateFlip",
     "Curve",
+    "DeviceLoader",
     "Element",
     "ElementwiseSquare",
     "FarField",

@@ -2,12 +2,15 @@
 
 from torch_symbreak.datasets.crystals import BraggCrystals
 from torch_symbreak.datasets.images import ComplexImages
+from torch_symbreak.datasets.loading import CollateTransform, DeviceLoader
 from torch_symbreak.datasets.synthetic import GaussianPairs, SquareRoots
 from torch_symbreak.datasets.wrappers import ScrambledDataset, SymmetryBrokenDataset
 
 __all__ = [
     "BraggCrystals",
+    "CollateTransform",
     "ComplexImages",
+    "DeviceLoader",
     "GaussianPairs",
     "ScrambledDataset",
     "SquareRoots",

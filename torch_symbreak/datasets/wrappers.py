@@ -23,6 +23,20 @@ def fetch(dataset: Any, indices: Sequence[int]) -> list[Any]:
     return list(batched(list(indices))) if callable(batched) else [dataset[i] for i in indices]
 
 
+def target_keys(owner: str, sample: Any, keys: Hashable | Sequence[Hashable] | None) -> tuple[Any, ...] | None:
+    """Where the targets are in a sample or batch; None: it is the target."""
+    if keys is not None:
+        return tuple(keys) if isinstance(keys, (list, tuple)) else (keys,)
+    if isinstance(sample, (tuple, list)) and len(sample) == 2:
+        return (1,)
+    if isinstance(sample, (tuple, list, dict)):
+        raise TypeError(
+            f"{owner} got a {type(sample).__name__} of {len(sample)}, neither x nor (y, x). Say where the targets are: "
+            "keys=0, keys='x', keys=('x', 'support')."
+        )
+    return None
+
+
 class _OnTargets(Dataset[Any]):
     """A data set whose samples have their targets replaced, a batch at a time where the shapes agree."""
 
@@ -45,19 +59,6 @@ class _OnTargets(Dataset[Any]):
         """Change targets (B, ...), which are the items ``indices``."""
         raise NotImplementedError
 
-    def _keys(self, sample: Any) -> tuple[Any, ...] | None:
-        """Where the targets are in a sample; None: the sample is the target."""
-        if self.keys is not None:
-            return tuple(self.keys) if isinstance(self.keys, (list, tuple)) else (self.keys,)
-        if isinstance(sample, (tuple, list)) and len(sample) == 2:
-            return (1,)
-        if isinstance(sample, (tuple, list, dict)):
-            raise TypeError(
-                f"{type(self).__name__} got a sample that is a {type(sample).__name__} of {len(sample)}, neither x nor "
-                "(y, x). Say where its targets are: keys=0, keys='x', keys=('x', 'support')."
-            )
-        return None
-
     def _changed(self, targets: list[Any], indices: Sequence[int]) -> list[Tensor]:
         name = type(self).__name__
         for i, x in zip(indices, targets, strict=True):
@@ -75,7 +76,7 @@ class _OnTargets(Dataset[Any]):
         samples = fetch(self.dataset, indices)
         if not samples:
             return []
-        keys = self._keys(samples[0])
+        keys = target_keys(type(self).__name__, samples[0], self.keys)
         if keys is None:
             return self._changed(samples, indices)
         whole = OnKeys(lambda part: part, keys)  # its errors say which keys there are

@@ -1,0 +1,113 @@
+"""Break the symmetries of whole batches on their way into a training loop: in the collate step, or on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+from torch.utils.data import default_collate
+
+from torch_symbreak._checks import check_finite
+from torch_symbreak.datasets.wrappers import target_keys
+from torch_symbreak.transforms import OnKeys
+
+Keys = Hashable | Sequence[Hashable] | None
+
+
+def _on_targets(owner: str, transform: Callable[[Tensor], Any], keys: Keys, batch: Any) -> Any:
+    chosen = target_keys(owner, batch, keys)
+    return transform(batch) if chosen is None else OnKeys(transform, chosen)(batch)
+
+
+class CollateTransform:
+    """Collate samples to a batch and run a transform on its targets, all of them at once.
+
+    A ``collate_fn`` for any ``DataLoader``; with workers the transform runs in them.
+
+    Args:
+        transform: Takes and returns targets (B, ...), e.g. ``FarField().canonicalizer()``.
+        keys: Where the targets are in a batch: ints for tuples and lists, any for dicts, or a sequence of such.
+            Default: the batch itself, or its second part if it is a pair (y, x).
+        collate: Makes a batch of a list of samples. Default ``torch.utils.data.default_collate``.
+
+    Raises:
+        TypeError: If ``keys`` is needed: the batch is a dict, or a tuple of another length than 2.
+        ValueError: If a target is not finite.
+
+    Example: as the data set that breaks item by item.
+        >>> import torch
+        >>> from torch.utils.data import DataLoader, TensorDataset
+        >>> from torch_symbreak import FarField, SymmetryBrokenDataset
+        >>> model, x = FarField(2), torch.randn(6, 8, 8, dtype=torch.complex64)
+        >>> pairs, fix = TensorDataset(model(x), x), model.canonicalizer()
+        >>> y, broken = next(iter(DataLoader(pairs, batch_size=6, collate_fn=CollateTransform(fix))))
+        >>> torch.equal(y, model(x)), torch.allclose(broken[2], SymmetryBrokenDataset(pairs, fix)[2][1], atol=1e-6)
+        (True, True)
+    """
+
+    def __init__(
+        self,
+        transform: Callable[[Tensor], Any],
+        *,
+        keys: Keys = None,
+        collate: Callable[[list[Any]], Any] = default_collate,
+    ) -> None:
+        self.transform = transform
+        self.keys = keys
+        self.collate = collate
+
+    def __call__(self, samples: list[Any]) -> Any:
+        return _on_targets("CollateTransform", self._checked, self.keys, self.collate(samples))
+
+    def _checked(self, x: Tensor) -> Any:
+        return self.transform(check_finite(x, name="the batch of targets"))
+
+    def __repr__(self) -> str:
+        return f"CollateTransform({self.transform!r}, keys={self.keys!r})"
+
+
+class DeviceLoader:
+    """Move every batch of a loader to a device and run a transform on its targets there, all of them at once.
+
+    Nothing waits for the device: give the ``DataLoader`` ``pin_memory=True``, and copies overlap with what the device
+    does. Values are not looked at; a NaN stays in its item.
+
+    Args:
+        loader: Yields batches: tensors, or tuples, lists and dicts of them; e.g. a ``DataLoader``.
+        transform: Takes and returns targets (B, ...) on the device, e.g. ``FarField().canonicalizer()``.
+        device: Where to. Default "cuda".
+        keys: Where the targets are in a batch, as for :class:`CollateTransform`.
+
+    Example:
+        >>> import torch
+        >>> from torch.utils.data import DataLoader, TensorDataset
+        >>> from torch_symbreak import FixSign
+        >>> loader = DataLoader(TensorDataset(torch.ones(4, 2), -torch.ones(4, 2)), batch_size=2)
+        >>> loader = DeviceLoader(loader, FixSign(1), "cpu")
+        >>> len(loader), [x.sum().item() for y, x in loader]
+        (2, [4.0, 4.0])
+    """
+
+    def __init__(
+        self,
+        loader: Iterable[Any],
+        transform: Callable[[Tensor], Any],
+        device: torch.device | str = "cuda",
+        *,
+        keys: Keys = None,
+    ) -> None:
+        self.loader = loader
+        self.transform = transform
+        self.device = torch.device(device)
+        self.keys = keys
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.loader:
+            moved = tree_map_only(Tensor, lambda x: x.to(self.device, non_blocking=True), batch)
+            yield _on_targets("DeviceLoader", self.transform, self.keys, moved)
+
+    def __len__(self) -> int:
+        return len(self.loader)  # type: ignore[arg-type]
