@@ -390,7 +390,8 @@ class Tiff(Staged):
 
     def finish(self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region]) -> None:
         (values,) = self._staged(work, keys).values()
-        importlib.import_module("tifffile").imwrite(work / "part", values, photometric="minisblack")
+        options = {"photometric": "minisblack", "byteorder": self._file.byteorder}
+        importlib.import_module("tifffile").imwrite(work / "part", values, **options)
 
 
 class Hdf5(Format):

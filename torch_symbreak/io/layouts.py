@@ -301,7 +301,7 @@ def _only(
 def _named(file: Format, arrays: dict[str, Array], key: str) -> tuple[tuple[str, ...], Kind | None]:
     """What a key names: an array, two arrays, or a group with one pair."""
     names = tuple(file.resolve(part.strip()) for part in key.split(","))
-    missing = [name for name in names if name not in arrays]
+    missing = not set(names) <= set(arrays)
     pairs = _pairs(arrays)
     if not missing and len(names) == 1:
         return names, "plain"
@@ -310,7 +310,7 @@ def _named(file: Format, arrays: dict[str, Array], key: str) -> tuple[tuple[str,
     inside = [(pair, kind) for pair, kind in pairs if pair[0].rpartition("/")[0] == names[0]]
     if len(names) == 1 and len(inside) == 1:
         return inside[0]
-    raise KeyError(f"{file.path} has no array {', '.join(missing) or key!r}. It holds {_inventory(arrays)}.")
+    raise KeyError(f"{file.path} has no array {key!r}. It holds {_inventory(arrays)}.")
 
 
 def _inventory(arrays: dict[str, Array]) -> str:
