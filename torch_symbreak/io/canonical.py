@@ -50,7 +50,7 @@ Command = Literal["break", "scramble", "unbreak"]
 Progress = Callable[[int, int], None]
 
 #: Bytes of targets that are read, changed and written at once.
-BLOCK = 8 << 20
+BLOCK = 4 << 20
 _PROGRESS = "progress.json"
 
 
@@ -151,9 +151,11 @@ class _Work:
         file = _opened(self.src, self.stamp)
         with _reading:
             x = self.layout.read(file, block)
-        finite = torch.isfinite(x)
         first = _item(self.layout, block)
-        if not finite.all():
+        parts = torch.view_as_real(x) if x.is_complex() else x
+        # The extremes tell, NaN being one if there is any, in a twentieth of the time that isfinite takes.
+        if x.numel() and not all(extreme.isfinite() for extreme in parts.aminmax()):
+            finite = torch.isfinite(x)
             target, *place = (~finite).nonzero()[0].tolist()
             nans = int(x.isnan().sum())
             return Bad(nans, int((~finite).sum()) - nans, first + target, tuple(place))
