@@ -9,7 +9,6 @@ be written in place is assembled from such files at the end.
 from __future__ import annotations
 
 import importlib
-import os
 import shutil
 import struct
 import zipfile
@@ -613,10 +612,3 @@ def _is_hdf5(path: Path) -> bool:
     """Whether the HDF5 signature stands at 0 or 512, where MATLAB puts it."""
     with path.open("rb") as file:
         return any(file.seek(at) == at and file.read(8) == b"\x89HDF\r\n\x1a\n" for at in (0, 512))
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    if path.is_dir():
-        return sum(os.path.getsize(Path(folder) / name) for folder, _, names in os.walk(path) for name in names)
-    return path.stat().st_size
