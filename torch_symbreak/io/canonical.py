@@ -161,20 +161,27 @@ class _Work:
             return Bad(nans, int((~finite).sum()) - nans, first + target, tuple(place))
         fix = self.targets.fix(x.dtype)
         group = Product(fix.symmetry)
-        if self.command == "break":
-            g = fix.element(x)
-            g = g if isinstance(g, Element) else group.identity(x)._replace(scalar=g)
-        elif self.command == "scramble":
-            g = _drawn(group, x, self.seed, first)
+        if self.command == "break" and not self.elements:
+            moved = fix(x)  # which need not make the elements' moves one after the other
         else:
-            g = group.inverse(self._stored(group.identity(x), first))
-        for sink, array in zip(self.sinks, self.layout.arrays(group.act(g, x), block), strict=True):
+            g = self._element(fix, group, x, first)
+            moved = group.act(g, x)
+        for sink, array in zip(self.sinks, self.layout.arrays(moved, block), strict=True):
             sink.write(self.layout.index(block), array)
         rows = (slice(first, first + len(x)),)
         for name, region in self.elements.items():
             part = getattr(g, name.removeprefix(f"{OURS}_"))
             region.write((*rows, *(slice(0, size) for size in region.shape[1:])), part.numpy())
         return None
+
+    def _element(self, fix: Canonicalizer[Any], group: Product, x: Tensor, first: int) -> Element:
+        """What is done to each target."""
+        if self.command == "break":
+            g = fix.element(x)
+            return g if isinstance(g, Element) else group.identity(x)._replace(scalar=g)
+        if self.command == "scramble":
+            return _drawn(group, x, self.seed, first)
+        return group.inverse(self._stored(group.identity(x), first))
 
     def _stored(self, like: Element, first: int) -> Element:
         """The elements in the file, of as many targets as ``like`` has."""
