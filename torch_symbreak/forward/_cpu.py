@@ -25,6 +25,8 @@ CHUNK = 2**20
 _LEAST_BYTES, _MOST_OF_ITEM = 2**14, 0.5
 #: More than all rounding errors of the reference's magnitudes, relative.
 _SLACK = 1e-5
+#: What the reference will find to be no tie: it rounds items to single precision, which moves scores by 1.2e-7 at most.
+_CLEAR = 1.25 * TIE
 #: With ``threshold=0`` the reference's squares may underflow below this share of the largest.
 _UNDERFLOW = 1e-12
 
@@ -39,7 +41,7 @@ class Decisions(NamedTuple):
     lo: Array  # (B, d) int64
     target: Array  # (B, d) int64
     length: Array  # (B, d) int64
-    bare: Array  # (B,) bool: whether there is nothing but zeros outside the box
+    bare: Array  # (B,) bool: whether the box is certain, and there is nothing but zeros outside
 
 
 def items_at_once(x: Tensor) -> int:
@@ -91,7 +93,7 @@ def _extent(content: Array) -> tuple[Array, Array]:
 
 def decide(x: Tensor, threshold: float) -> Decisions:
     """Decide where the content of x, (B, N_1, ..., N_d), lies, how it is oriented, and what to multiply it by."""
-    count, *event = x.shape
+    event = x.shape[1:]
     d, size = len(event), event[-1]
     lines, columns, sums, total = _read(x)
     with np.errstate(all="ignore"):
@@ -99,7 +101,8 @@ def decide(x: Tensor, threshold: float) -> Decisions:
         # The largest magnitude of a line whose largest part is m is in [m, ratio m], and so is the item's.
         ratio = (math.sqrt(2) if x.is_complex() else 1) * (1 + _SLACK)
         surely, perhaps = max(threshold * ratio, _UNDERFLOW) * peak, threshold / ratio * peak
-        certain, bare = np.isfinite(sums).all(-1) & (ratio * threshold < 1), np.ones(count, bool)
+        certain = np.isfinite(sums).all(-1) & (ratio * threshold < 1)
+        bare = certain.copy()
         ends = []
         for axis in range(d):
             others = tuple(1 + other for other in range(d - 1) if other != axis)
@@ -119,9 +122,9 @@ def decide(x: Tensor, threshold: float) -> Decisions:
         turned = sums * dc.conj()
         terms = turned.imag * np.cos(angle) + turned.real * np.sin(angle)
         score = np.where(twice == -size, 0, terms).sum(-1)
-        # Ties are told by the sum of magnitudes, which is at most the sum of parts; the 2 is for rounding there.
+        # Ties are told by the sum of magnitudes, which is at most the sum of parts.
         dc = dc[:, 0]
-        certain &= (np.abs(dc) > 2 * TIE * total) & (np.abs(score) > 2 * TIE * total**2)
+        certain &= (np.abs(dc) > _CLEAR * total) & (np.abs(score) > _CLEAR * total**2)
         unit = dc / np.abs(dc)
     flipped = score < 0
     target = (np.array(event) - length) // 2
@@ -132,7 +135,7 @@ def decide(x: Tensor, threshold: float) -> Decisions:
 
 def boxes_alone(x: Tensor, found: Decisions) -> bool:
     """Whether moving boxes is all that is to be done to x, (B, *event), and less work than moving everything."""
-    if not bool((found.certain & found.bare).all()):
+    if not bool(found.bare.all()):
         return False
     size = math.prod(x.shape[1:])
     share = found.length.prod(-1).mean() / size

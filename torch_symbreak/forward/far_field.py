@@ -147,7 +147,7 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         return items.device.type == "cpu" and items.dtype.itemsize >= 4 and not channel_dims and not periodic
 
     def _decided(self, items: Tensor) -> tuple[Element, Decisions]:
-        """The element of every item, (B, *event), the doubtful ones' by the reference."""
+        """The element of every item, (B, *event), which the decisions share; the doubtful ones' is the reference's."""
         found = decide(items, self._translation.threshold)
         element = [torch.from_numpy(one) for one in (found.flipped, found.shift, found.scalar)]
         doubtful = torch.from_numpy(~found.certain).nonzero().squeeze(-1)
