@@ -101,7 +101,7 @@ def decide(x: Tensor, threshold: float) -> Decisions:
         # The largest magnitude of a line whose largest part is m is in [m, ratio m], and so is the item's.
         ratio = (math.sqrt(2) if x.is_complex() else 1) * (1 + _SLACK)
         surely, perhaps = max(threshold * ratio, _UNDERFLOW) * peak, threshold / ratio * peak
-        certain = np.isfinite(sums).all(-1) & (ratio * threshold < 1)
+        certain = np.asarray(np.isfinite(sums).all(-1) & (ratio * threshold < 1))
         bare = certain.copy()
         ends = []
         for axis in range(d):
