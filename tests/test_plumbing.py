@@ -252,9 +252,19 @@ def test_random_symmetry_draws_per_item_and_by_the_generator() -> None:
 
 
 def test_import_is_light() -> None:
-    heavy = ["torchvision", "kornia", "matplotlib", "lightning", "sklearn", "typer", "rich", "torchmetrics"]
+    heavy = ["torchvision", "kornia", "matplotlib", "lightning", "sklearn", "typer", "rich", "torchmetrics", "deepinv"]
     code = f"import sys, torch_symbreak, torch_symbreak.testing; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"), [("deepinv", "deepinv"), ("lightning", "lightning"), ("torchmetrics", "metrics")]
+)
+def test_a_missing_package_says_what_to_install(name: str, extra: str) -> None:
+    code = f"import sys; sys.modules[{name!r}] = None; import torch_symbreak.interop.{name}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f'pip install "torch_symbreak[{extra}]"' in done.stderr.splitlines()[-1]
 
 
 def test_inventory_of_public_names() -> None:

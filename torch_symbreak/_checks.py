@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from typing import Any, Literal
 
 import torch
@@ -232,6 +233,14 @@ def wide(x: Tensor) -> torch.dtype:
 def resolved(x: Tensor) -> Tensor:
     """Resolve lazy conj/neg bits: with ``DataLoader`` workers an unresolved one is lost silently."""
     return x.resolve_conj().resolve_neg()
+
+
+def typed_like(y: Tensor, x: Tensor) -> Tensor:
+    """``y`` as the torchvision type of ``x`` (Image, Mask, ...), if it has one: transforms keep it."""
+    if type(x) in (Tensor, torch.nn.Parameter):  # nearly always, and torch.compile follows
+        return y
+    tv_tensors = sys.modules.get("torchvision.tv_tensors")  # x can be none of its types if nobody imported it
+    return tv_tensors.wrap(y, like=x) if tv_tensors and isinstance(x, tv_tensors.TVTensor) else y
 
 
 def uniform(shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
-from torch_symbreak._checks import check_complex, check_target, check_tensor, describe
+from torch_symbreak._checks import check_complex, check_target, check_tensor, describe, typed_like
 from torch_symbreak.symmetries import (
     CenterContent,
     FixConjugateFlip,
@@ -81,7 +81,7 @@ class RandomSymmetry(nn.Module):
                 "the same numbers. Leave generator=None there, or wrap the data set: "
                 "ScrambledDataset(dataset, symmetries, seed)."
             )
-        return self.symmetry.act(self.symmetry.sample(x, generator=self.generator), x)
+        return typed_like(self.symmetry.act(self.symmetry.sample(x, generator=self.generator), x), x)
 
     def extra_repr(self) -> str:
         generator = "" if self.generator is None else ", generator=..."
@@ -91,7 +91,8 @@ class RandomSymmetry(nn.Module):
 class OnKeys(nn.Module):
     """Run a transform on parts of a sample: tuple positions, dict keys.
 
-    The other parts, and the sample's type, stay as they are; the input is not changed.
+    The other parts, and the sample's type, stay as they are; the input is not changed. Several arguments are one tuple,
+    as for torchvision's v2 transforms: ``OnKeys(transform, 1)(y, x)``.
 
     Args:
         transform: Takes and returns one tensor.
@@ -115,7 +116,8 @@ class OnKeys(nn.Module):
         self.keys = keys
         self._keys = tuple(keys) if isinstance(keys, (list, tuple)) else (keys,)
 
-    def forward(self, sample: Any) -> Any:
+    def forward(self, *samples: Any) -> Any:
+        sample = samples[0] if len(samples) == 1 else samples
         if isinstance(sample, Mapping):
             there: list[Any] = list(sample)
             missing = [key for key in self._keys if key not in sample]
@@ -173,7 +175,7 @@ class ToChannels(nn.Module):
         check_target("ToChannels", x, self.event_dims)
         if not x.is_complex():
             raise TypeError(f"ToChannels needs a complex tensor, but got {describe(x)}. Real ones need no channels.")
-        return torch.stack([x.real, x.imag], -self.event_dims - 1)
+        return typed_like(torch.stack([x.real, x.imag], -self.event_dims - 1), x)
 
     def extra_repr(self) -> str:
         return f"event_dims={self.event_dims}"
@@ -211,7 +213,7 @@ class FromChannels(nn.Module):
         re, im = x.unbind(-self.event_dims - 1)
         if x.dtype not in (torch.float32, torch.float64):
             re, im = re.float(), im.float()  # no complex type has half-precision parts in autocast regions
-        return torch.complex(re, im)
+        return typed_like(torch.complex(re, im), x)
 
     def extra_repr(self) -> str:
         return f"event_dims={self.event_dims}"

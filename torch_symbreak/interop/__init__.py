@@ -1,1 +1,4 @@
-"""Bridges to other libraries, each imported in its own module only: ``torch_symbreak.interop.torchmetrics``."""
+"""Bridges to other libraries, each imported in its own module only: kornia, deepinv, lightning, torchmetrics.
+
+torchvision needs none: the transforms are its transforms.
+"""
