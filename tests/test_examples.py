@@ -30,3 +30,16 @@ def test_own_experiment(tmp_path: Path) -> None:
     error = {(row["network"], row["breaking"]): row["test_sa_mse"] for row in read_rows(tmp_path)}
     assert error["mlp", "exact"] < 0.7 * error["constant", "exact"]
     assert error["mlp", "exact"] < 0.5 * error["mlp", "none"]
+
+
+def test_deepinv_trainer() -> None:
+    pytest.importorskip("deepinv")
+    error = example("deepinv_trainer").main(size=400, epochs=4)
+    assert error["after", "network"] < 0.8 * error["before", "network"]
+
+
+def test_deepinv_reconstruction() -> None:
+    pytest.importorskip("deepinv")
+    errors = example("deepinv_reconstruction").main(count=1, size=64, steps=5, epochs=1)
+    assert len(errors) == 5
+    assert all(0 < error < 10 for error in errors.values())
