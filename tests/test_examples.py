@@ -43,3 +43,9 @@ def test_deepinv_reconstruction() -> None:
     errors = example("deepinv_reconstruction").main(count=1, size=64, steps=5, epochs=1)
     assert len(errors) == 5
     assert all(0 < error < 10 for error in errors.values())
+
+
+def test_matrices() -> None:
+    pytest.importorskip("sklearn")
+    before, after = example("matrices").main(samples=(2000,), matrices=2, tests=100)
+    assert after < 0.5 * before
