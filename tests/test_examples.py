@@ -30,3 +30,17 @@ def test_own_experiment(tmp_path: Path) -> None:
     error = {(row["network"], row["breaking"]): row["test_sa_mse"] for row in read_rows(tmp_path)}
     assert error["mlp", "exact"] < 0.7 * error["constant", "exact"]
     assert error["mlp", "exact"] < 0.5 * error["mlp", "none"]
+
+
+def test_deepinv_trainer() -> None:
+    pytest.importorskip("deepinv")
+    error = example("deepinv_trainer").main(size=320, epochs=5)
+    assert error["after", "network"] < error["after", "constant"]
+    assert error["after", "network"] < 0.7 * error["before", "network"]
+
+
+def test_deepinv_reconstruction() -> None:
+    pytest.importorskip("deepinv")
+    error = example("deepinv_reconstruction").main(count=2, size=64, steps=100, epochs=4)
+    assert set(error) == {"error reduction", "plug-and-play", "unrolled", "deep image prior", "diffusion"}
+    assert max(error.values()) < 1  # what zero scores
