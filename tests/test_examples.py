@@ -34,13 +34,12 @@ def test_own_experiment(tmp_path: Path) -> None:
 
 def test_deepinv_trainer() -> None:
     pytest.importorskip("deepinv")
-    error = example("deepinv_trainer").main(size=320, epochs=5)
-    assert error["after", "network"] < error["after", "constant"]
-    assert error["after", "network"] < 0.7 * error["before", "network"]
+    error = example("deepinv_trainer").main(size=400, epochs=4)
+    assert error["after", "network"] < 0.8 * error["before", "network"]
 
 
 def test_deepinv_reconstruction() -> None:
     pytest.importorskip("deepinv")
-    error = example("deepinv_reconstruction").main(count=2, size=64, steps=100, epochs=4)
-    assert set(error) == {"error reduction", "plug-and-play", "unrolled", "deep image prior", "diffusion"}
-    assert max(error.values()) < 1  # what zero scores
+    errors = example("deepinv_reconstruction").main(count=1, size=64, steps=5, epochs=1)
+    assert len(errors) == 5
+    assert all(0 < error < 10 for error in errors.values())

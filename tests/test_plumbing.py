@@ -93,7 +93,7 @@ def test_odd_tensors(fix: Any) -> None:
         assert torch.equal(fix(x), expected)
     with torch.inference_mode():
         assert torch.equal(fix(x), expected)
-    assert torch.equal(fix(torch.nn.Parameter(x)).detach(), expected)
+    assert torch.allclose(fix(torch.nn.Parameter(x)).detach(), expected, atol=1e-6)  # by other operations
 
 
 @pytest.mark.parametrize("fix", EVERY)

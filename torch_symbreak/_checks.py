@@ -14,11 +14,29 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 Field = Literal["real", "complex"]
 
 #: Below this share of the largest value possible, a sum is rounding noise and decides nothing.
 TIE = 1e-6
+
+
+def eager(x: Tensor) -> bool:
+    """Whether ``x`` is a plain tensor that is neither compiled, traced, fake nor differentiated."""
+    return (
+        type(x) is Tensor
+        and not torch.compiler.is_compiling()
+        and torch._C._get_tracing_state() is None
+        and torch._C._functorch.maybe_current_level() is None
+        and not (x.requires_grad and torch.is_grad_enabled())
+        and forward_ad.unpack_dual(x).tangent is None
+    )
+
+
+def tangible(x: Tensor) -> bool:
+    """Whether the values of ``x`` can be looked at without waiting for a device."""
+    return x.device.type == "cpu" and eager(x)
 
 
 def describe(x: Any) -> str:

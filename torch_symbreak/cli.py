@@ -15,7 +15,11 @@ from torch_symbreak._version import __version__
 if TYPE_CHECKING:
     import typer
 
-_EXTRAS = ("lightning", "matplotlib", "PIL", "rich", "sklearn", "typer")
+_EXTRAS = {
+    "experiments": ("lightning", "matplotlib", "PIL", "rich", "sklearn", "typer"),
+    "io": ("h5py", "hdf5plugin", "scipy", "tifffile", "zarr"),
+    "dask": ("dask", "distributed"),
+}
 
 
 @contextmanager
@@ -74,12 +78,13 @@ def build() -> "typer.Typer":
         from rich.console import Console
         from rich.table import Table
 
-        from torch_symbreak import diagnostics, plots
-        from torch_symbreak.io import read_array, write_file
+        from torch_symbreak import Product, diagnostics, plots
+        from torch_symbreak.io import fix_of, read_array, write_file
 
         with _failing(2, debug=debug):
             x, reference = read_array(a, key_a), read_array(b, key_b)
-            symmetries = diagnostics.symmetries_of(forward, x, event_dims=event_dims, oversampling=oversampling)
+            fix = fix_of(forward, x.dtype, event_dims=event_dims, oversampling=oversampling)
+            symmetries = Product(fix.symmetry).symmetries
             found = diagnostics.compare(x, reference, symmetries, subpixel=subpixel)
         with _failing(1, debug=debug):
             dims = max(symmetries[0].event_dims, 1)
@@ -95,6 +100,106 @@ def build() -> "typer.Typer":
         if count > 5:
             print(f"... and {count - 5} items more")
         print(picture)
+
+    source = typer.Argument(help="HDF5, CXI, .npy, .npz, .mat, .tif, .zarr or .pt.", show_default=False)
+    output = typer.Argument(help="The same with other targets, in the same format.", show_default=False)
+    model = typer.Option(help="Whose symmetries: farfield, gaussian or square.")
+    which = typer.Option(help="Array, group with a pair, or A,B (default: the only choice).", show_default=False)
+    how = typer.Option(
+        help="plain, channels, parts or polar (default: what names and shapes tell).", show_default=False
+    )
+    dims = typer.Option(help="Dimensions of one far-field object; others are batch.")
+    axis = typer.Option(help="Which axis counts the targets; -1 for MATLAB's x(:,:,i).")
+    factor = typer.Option(help="Of the far field; 1 is the periodic model.")
+    content = typer.Option(help="Content exceeds this, relative to the target's largest magnitude.")
+    stored = typer.Option("--elements", help="Store what was done to each target, for unbreak.")
+    replaced = typer.Option("--overwrite", help="Replace OUT if it exists.")
+    jobs = typer.Option("-j", "--processes", help="How many processes compute.")
+    cluster = typer.Option(help="Compute on this dask cluster, whose workers see the same files.", show_default=False)
+    traced = typer.Option("--debug", help="Show tracebacks.")
+
+    @app.command("break")
+    def break_(
+        src: Annotated[Path, source],
+        dst: Annotated[Path, output],
+        forward: Annotated[str, model] = "farfield",
+        key: Annotated[str | None, which] = None,
+        layout: Annotated[str | None, how] = None,
+        event_dims: Annotated[int, dims] = 2,
+        batch_axis: Annotated[int, axis] = 0,
+        oversampling: Annotated[float, factor] = 2.0,
+        threshold: Annotated[float, content] = 1e-4,
+        elements: Annotated[bool, stored] = False,
+        overwrite: Annotated[bool, replaced] = False,
+        processes: Annotated[int, jobs] = 1,
+        scheduler: Annotated[str | None, cluster] = None,
+        debug: Annotated[bool, traced] = False,
+    ) -> None:
+        """Replace every target in a file by the canonical point of its orbit.
+
+        Any size, in constant memory. A killed run goes on when it is called again.
+        """
+        what = (forward, event_dims, oversampling, threshold, key, layout, batch_axis)
+        rest = {"elements": elements, "overwrite": overwrite}
+        _change_file("break", src, dst, what, rest, processes=processes, scheduler=scheduler, debug=debug)
+
+    @app.command()
+    def scramble(
+        src: Annotated[Path, source],
+        dst: Annotated[Path, output],
+        forward: Annotated[str, model] = "farfield",
+        key: Annotated[str | None, which] = None,
+        layout: Annotated[str | None, how] = None,
+        event_dims: Annotated[int, dims] = 2,
+        batch_axis: Annotated[int, axis] = 0,
+        oversampling: Annotated[float, factor] = 2.0,
+        threshold: Annotated[float, content] = 1e-4,
+        seed: Annotated[int, typer.Option(help="Target i is moved by a function of (seed, i).")] = 0,
+        elements: Annotated[bool, stored] = False,
+        overwrite: Annotated[bool, replaced] = False,
+        processes: Annotated[int, jobs] = 1,
+        scheduler: Annotated[str | None, cluster] = None,
+        debug: Annotated[bool, traced] = False,
+    ) -> None:
+        """Move every target in a file to a random point of its orbit: the opposite of break."""
+        what = (forward, event_dims, oversampling, threshold, key, layout, batch_axis)
+        rest = {"elements": elements, "overwrite": overwrite, "seed": seed}
+        _change_file("scramble", src, dst, what, rest, processes=processes, scheduler=scheduler, debug=debug)
+
+    @app.command()
+    def unbreak(
+        src: Annotated[Path, source],
+        dst: Annotated[Path, output],
+        overwrite: Annotated[bool, replaced] = False,
+        processes: Annotated[int, jobs] = 1,
+        scheduler: Annotated[str | None, cluster] = None,
+        debug: Annotated[bool, traced] = False,
+    ) -> None:
+        """Undo break or scramble by the elements that they stored with --elements."""
+        rest = {"overwrite": overwrite}
+        _change_file("unbreak", src, dst, (), rest, processes=processes, scheduler=scheduler, debug=debug)
+
+    @app.command()
+    def info(
+        src: Annotated[Path, source],
+        forward: Annotated[str, model] = "farfield",
+        key: Annotated[str | None, which] = None,
+        layout: Annotated[str | None, how] = None,
+        event_dims: Annotated[int, dims] = 2,
+        batch_axis: Annotated[int, axis] = 0,
+        debug: Annotated[bool, traced] = False,
+    ) -> None:
+        """Say what is in a file, and which key, dtype and layout would be taken, and why."""
+        from torch_symbreak.io import Targets, inspect
+
+        with _failing(2, debug=debug):
+            targets = Targets(forward, event_dims, key=key, layout=layout, batch_axis=batch_axis)
+            found = inspect(src, targets)
+        for name, array in found.arrays.items():
+            print(f"{name}: {array.dtype}, {array.shape}")
+        print(f"targets: {found.choice}")
+        for name, value in (found.note or {}).items():
+            print(f"made with {name}: {value}")
 
     @app.command()
     def reproduce(
@@ -205,6 +310,37 @@ def build() -> "typer.Typer":
     return app
 
 
+def _change_file(
+    command: Any,
+    src: Path,
+    dst: Path,
+    what: tuple[Any, ...],
+    how: dict[str, Any],
+    *,
+    processes: int,
+    scheduler: str | None,
+    debug: bool,
+) -> None:
+    """Plan, where a failure is that of the call, then run with a progress bar."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from torch_symbreak.io import Targets, plan
+
+    with _failing(2, debug=debug):
+        if processes < 1:
+            raise ValueError(f"-j needs at least one process, but got {processes}.")
+        planned = plan(command, src, dst, Targets(*what), **how)
+    with _failing(1, debug=debug), Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(command, total=None)
+        planned.run(
+            processes=processes,
+            scheduler=scheduler,
+            progress=lambda done, of: bar.update(task, completed=done, total=of),
+        )
+    print(dst)
+
+
 def _given(**values: float | None) -> dict[str, Any]:
     """What is not None."""
     return {name: value for name, value in values.items() if value is not None}
@@ -230,10 +366,12 @@ def main() -> None:
     try:
         build()()
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _EXTRAS:
+        package = (error.name or "").partition(".")[0]
+        extra = next((extra for extra, packages in _EXTRAS.items() if package in packages), None)
+        if extra is None:
             raise
         print(
-            f'symbreak needs the package {error.name}. Install it with: pip install "torch_symbreak[experiments]"',
+            f'symbreak needs the package {package}. Install it with: pip install "torch_symbreak[{extra}]"',
             file=sys.stderr,
         )
         raise SystemExit(1) from None

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import check_same_shape, flat_items, power, wide
-from torch_symbreak.forward import ElementwiseSquare, FarField
 from torch_symbreak.metrics import Alignment, align
 from torch_symbreak.metrics.errors import ssim_as_is
-from torch_symbreak.symmetries import Element, GlobalPhase, Product, Sign, Symmetry
+from torch_symbreak.symmetries import Element, Product, Symmetry
 
 
 @dataclass(frozen=True)
@@ -22,32 +21,6 @@ class Comparison:
     raw: dict[str, float]  # by metric, mean over the items
     aligned: dict[str, float]
     alignment: Alignment
-
-
-def symmetries_of(forward: str, x: Tensor, *, event_dims: int = 2, oversampling: float = 2.0) -> tuple[Symmetry, ...]:
-    """Return the symmetries of a model by its name, for objects of the dtype of x.
-
-    Args:
-        forward: "farfield", "gaussian" or "square".
-        x: The objects.
-        event_dims: Of the far field. Default 2.
-        oversampling: Of the far field; 1.0 is the periodic model. Default 2.
-
-    Raises:
-        ValueError: If the name is another one.
-
-    Example:
-        >>> import torch
-        >>> symmetries_of("gaussian", torch.zeros(3))
-        (Sign(event_dims=1, channel_dims=0),)
-    """
-    if forward == "farfield":
-        return FarField(event_dims, oversampling=oversampling, field="complex" if x.is_complex() else "real").symmetries
-    if forward == "gaussian":
-        return (GlobalPhase(1) if x.is_complex() else Sign(1),)
-    if forward == "square":
-        return ElementwiseSquare().symmetries
-    raise ValueError(f"forward needs to be farfield, gaussian or square, but got {forward!r}.")
 
 
 def compare(

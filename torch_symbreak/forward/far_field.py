@@ -16,10 +16,18 @@ from torch_symbreak._checks import (
     check_dims,
     check_field,
     check_target,
+    eager,
     resolved,
 )
-from torch_symbreak._content import Wrap, box_margin, content_box
+from torch_symbreak._content import Wrap, box_margin, content_box, wrapped_axes
 from torch_symbreak._fourier import detector_shape, diffraction
+from torch_symbreak.forward._cpu import (
+    Decisions,
+    boxes_alone,
+    decide,
+    items_at_once,
+    move_boxes,
+)
 from torch_symbreak.forward.base import ForwardModel
 from torch_symbreak.symmetries import (
     Canonicalizer,
@@ -34,6 +42,9 @@ from torch_symbreak.symmetries import (
 )
 from torch_symbreak.symmetries.conjugate_flip import flip_decision, flip_scores
 from torch_symbreak.symmetries.translation import centering_target
+
+#: Bytes of spectra that ``measure_and_break`` has at once: about what a core's caches hold.
+_SPECTRA = 2**23
 
 
 class FarFieldCanonicalizer(Canonicalizer[Product]):
@@ -102,6 +113,55 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
 
     def element(self, x: Tensor) -> Element:
         self.check(x)
+        batch, items = self._items(x)
+        if items is None or not self._quick(items):
+            return self._element(x)
+        flipped, shift, scalar, _ = self._decided(items)[0]
+        return Element(flipped.reshape(batch), shift.reshape(*batch, -1), scalar.reshape(batch))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.check(x)
+        _, items = self._items(x)
+        if items is None:
+            return self.symmetry.act(self._element(x), x)
+        if not self._quick(items):
+            parts = [self.symmetry.act(self._element(part), part) for part in items.split(items_at_once(items))]
+            return (parts[0] if len(parts) == 1 else torch.cat(parts)).reshape(x.shape)
+        element, found = self._decided(items)
+        if boxes_alone(items, found):
+            return move_boxes(items, found).reshape(x.shape)
+        moved = torch.empty_like(items)
+        split = [one.split(items_at_once(items)) for one in (moved, items, *element[:3])]
+        for goal, part, *g in zip(*split, strict=True):
+            goal.copy_(self.symmetry.act(Element(*g), part))
+        return moved.reshape(x.shape)
+
+    def _items(self, x: Tensor) -> tuple[torch.Size, Tensor | None]:
+        """The batch shape, and (B, *item) where a batch may go through in chunks."""
+        batch = batch_shape(x, self.symmetry.item_dims)
+        if not eager(x) or x.numel() == 0:
+            return batch, None
+        return batch, resolved(x.detach()).reshape(-1, *x.shape[len(batch) :]).contiguous()
+
+    def _quick(self, items: Tensor) -> bool:
+        """Whether the CPU's way of deciding is there for such items."""
+        event_dims, channel_dims, _, wrap = self._box_options()
+        periodic = any(wrapped_axes(wrap, items.shape[items.dim() - event_dims :]))
+        return items.device.type == "cpu" and items.dtype.itemsize >= 4 and not channel_dims and not periodic
+
+    def _decided(self, items: Tensor) -> tuple[Element, Decisions]:
+        """The element of every item, (B, *event), which the decisions share; the doubtful ones' is the reference's."""
+        found = decide(items, self._translation.threshold)
+        element = [torch.from_numpy(one) for one in (found.flipped, found.shift, found.scalar)]
+        doubtful = torch.from_numpy(~found.certain).nonzero().squeeze(-1)
+        for some in doubtful.split(items_at_once(items)) if len(doubtful) else ():
+            for one, exact in zip(element, self._element(items[some])[:3], strict=True):
+                one[some] = exact
+        flipped, shift, scalar = element
+        return Element(flipped, shift, scalar), found
+
+    def _element(self, x: Tensor) -> Element:
+        """The reference: the element on any device, by tensor operations alone."""
         event_dims, channel_dims = self.symmetry.event_dims, self.symmetry.channel_dims
         box = content_box(x, *self._box_options())
         flipped = flip_decision(flip_scores(x, box, event_dims, channel_dims))
@@ -262,6 +322,36 @@ class FarField(ForwardModel):
         chunks = items.split(self.chunk_size or len(items))
         measured = [diffraction(chunk, shape, self.norm, self.centered) for chunk in chunks]
         return (measured[0] if len(measured) == 1 else torch.cat(measured)).reshape(*batch, *shape)
+
+    def measure_and_break(self, x: Tensor, *, threshold: float = 1e-4) -> tuple[Tensor, Tensor]:
+        """Return a training pair of every object: its measurement and its canonical point, ``(f(x), C(x))``.
+
+        As ``(model(x), model.canonicalizer()(x))``, but a chunk at a time: x is read from memory once, and what is
+        needed in between is bounded. A chunk has ``chunk_size`` objects, or as many as have some megabytes of spectra.
+
+        Shape: (*batch, *event) to (*batch, M_1, ..., M_d), real, and (*batch, *event).
+
+        Args:
+            x: The objects.
+            threshold: Content exceeds this, relative to the object's largest magnitude. Default 1e-4.
+
+        Example: objects of one orbit have one pair.
+            >>> import torch
+            >>> model, x = FarField(2), torch.randn(3, 6, 6, dtype=torch.complex64)
+            >>> pairs = zip(model.measure_and_break(x), model.measure_and_break(-1j * x), strict=True)
+            >>> [torch.allclose(one, other, atol=1e-3) for one, other in pairs]
+            [True, True]
+        """
+        fix = self.canonicalizer(threshold=threshold)
+        fix.check(x)
+        batch = batch_shape(x, self.event_dims)
+        frame = x.shape[len(batch) :]
+        items = x.reshape(math.prod(batch), *frame)
+        shape = self.detector_shape(frame)
+        step = self.chunk_size or max(1, _SPECTRA // (math.prod(shape) * x.element_size()))
+        pairs = [(self(part), fix(part)) for part in items.split(step)]
+        y, broken = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*pairs, strict=True))
+        return y.reshape(*batch, *shape), broken.reshape(x.shape)
 
     def extra_repr(self) -> str:
         return (

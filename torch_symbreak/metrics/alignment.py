@@ -20,6 +20,7 @@ from torch_symbreak._checks import (
     per_item,
     power,
     resolved,
+    tangible,
     unit_scale,
     wide,
 )
@@ -220,11 +221,8 @@ def _rounding(x: Tensor, reference: Tensor, group: Product) -> Tensor:
 def _certified(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> _Choice:
     """The choice of double precision, found in single precision for the items in which rounding cannot change it."""
     double = wide(x)
-    # Rarely is anything left for double precision, but one must look: not where that would stop the device, or where
-    # there is no value to look at: compiled, traced, fake, under torch.func. Fractions and others need double anyway.
-    blind = type(x) is not Tensor or torch.compiler.is_compiling()
-    blind = blind or torch._C._get_tracing_state() is not None or torch._C._functorch.maybe_current_level() is not None
-    if blind or x.device.type != "cpu" or not group.shifts or subpixel > 1 or group.others:
+    # Rarely is anything left for double precision, but one must look. Fractions and others need double anyway.
+    if not (tangible(x) and tangible(reference)) or not group.shifts or subpixel > 1 or group.others:
         return _chosen(x.to(double), reference.to(double), group, subpixel)
     # Each in its own unit: the product of two small ones would leave the range of single precision.
     single = torch.complex64 if x.is_complex() else torch.float32

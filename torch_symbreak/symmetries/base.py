@@ -10,6 +10,7 @@ Two kinds of symmetry share their algebra: a :class:`Rearrangement` moves entrie
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
@@ -161,7 +162,7 @@ def source_indices(motion: Motion, event: Sequence[int]) -> list[Tensor]:
 
 
 def move(motion: Motion, x: Tensor, event_dims: int, channel_dims: int) -> Tensor:
-    """Apply a motion, indices modulo the frame: with one gather, or by Fourier transform if the shift has fractions."""
+    """Apply a motion, indices modulo the frame; by Fourier transform if the shift has fractions."""
     event = x.shape[x.dim() - event_dims :]
     batch = batch_shape(x, event_dims + channel_dims)
     check_batch("act", batch, motion.flipped.shape)
@@ -172,14 +173,23 @@ def move(motion: Motion, x: Tensor, event_dims: int, channel_dims: int) -> Tenso
     if motion.shift.is_floating_point():
         spread = (*batch, *[1] * channel_dims)
         return fourier_move(x, motion.flipped.reshape(spread), motion.shift.reshape((*spread, event_dims)), event)
-    index = motion.shift.new_zeros(*batch, 1)
-    for size, source in zip(event, source_indices(motion, event), strict=True):
-        index = (index[..., :, None] * size + (source % size)[..., None, :]).flatten(-2)
-    index = index.reshape(*batch, *[1] * channel_dims, index.shape[-1])
-    index = index.expand(*x.shape[: x.dim() - event_dims], index.shape[-1])
-    moved = flat_items(x, event_dims).gather(-1, index).reshape(x.shape)
+    *lead, last = (source % size for size, source in zip(event, source_indices(motion, event), strict=True))
+    items, lines = math.prod(batch), math.prod(event[:-1])
+    channels = math.prod(x.shape[len(batch) : x.dim() - event_dims])
+    moved = x.reshape(items * channels * lines, event[-1])
+    # Whole lines first, then the entries of each: on a CPU twice as fast as one gather by an index of every entry.
+    if lead:
+        line = motion.shift.new_zeros(*batch, 1)
+        for size, source in zip(event, lead, strict=False):
+            line = (line[..., :, None] * size + source[..., None, :]).flatten(-2)
+        first = lines * torch.arange(items * channels, device=x.device)
+        line = line.reshape(items, 1, lines) + first.reshape(items, channels, 1)
+        moved = moved.index_select(0, line.flatten())
+    entry = last.reshape(items, 1, event[-1]).expand(items, channels * lines, event[-1])
+    moved = moved.reshape(entry.shape).gather(-1, entry).reshape(x.shape)
     if moved.is_complex():
-        moved = torch.where(per_item(motion.flipped, event_dims + channel_dims), moved.conj(), moved)
+        sign = torch.where(motion.flipped, -1, 1).to(moved.real.dtype)
+        moved.imag.mul_(per_item(sign, event_dims + channel_dims))
     return resolved(moved)
 
 

@@ -1,0 +1,106 @@
+"""The canonicalizer's fast way on a CPU decides as its reference does, and gives it what it cannot decide."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.draws import Case, cases
+from torch_symbreak import FarField, FarFieldCanonicalizer
+from torch_symbreak.forward import _cpu
+
+
+def fixer(case: Case, threshold: float) -> FarFieldCanonicalizer:
+    return FarField(case.event_dims, field=case.field).canonicalizer(threshold=threshold)
+
+
+@given(cases(), st.sampled_from([0.0, 1e-4, 0.3, 0.8]), st.sampled_from([0.0, 1e-9, 1e-4, 0.2]), st.integers(-30, 30))
+def test_decides_as_the_reference(case: Case, threshold: float, background: float, exponent: int) -> None:
+    fix, x = fixer(case, threshold), case.make()
+    x = (
+        x + background * x.abs().max() * torch.randn(x.shape, dtype=x.dtype, generator=case.generator)
+    ) * 10.0**exponent
+    found, reference = fix.element(x), fix._element(x)
+    assert torch.equal(found.flipped, reference.flipped)
+    assert torch.equal(found.shift, reference.shift)
+    assert (found.scalar.shape, found.scalar.dtype) == (reference.scalar.shape, reference.scalar.dtype)
+    steep = torch.finfo(x.dtype).eps / fix.margins(x)[["sign", "global_phase"][x.is_complex()]].clamp(min=1e-6)
+    assert ((found.scalar - reference.scalar).abs() <= 1e2 * steep).all()
+    wanted = fix.symmetry.act(found, x)
+    assert torch.allclose(fix(x), wanted, rtol=1e-5, atol=1e-5 * float(x.abs().max()))
+
+
+@given(cases(dims=(2,)))
+def test_symmetric_items_are_left_to_the_reference(case: Case) -> None:
+    x = case.make().reshape(-1, *case.frame)
+    content = x[:, *(slice(p, p + n) for p, n in zip(case.position, case.content, strict=True))]
+    twins = case.place(content + content.flip((-1, -2)).conj())
+    found = _cpu.decide(twins, 1e-4)
+    assert not found.certain.any()
+    fix = fixer(case, 1e-4)
+    assert torch.equal(fix.element(twins).flipped, fix._element(twins).flipped)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.float64])
+@pytest.mark.parametrize("size", [20, 70, 127])
+@pytest.mark.parametrize("alone", [True, False])
+def test_large_items_are_moved_as_by_act(dtype: torch.dtype, size: int, alone: bool) -> None:
+    # Boxes alone are copied if they are small and there is nothing else; all of 128 x 128 entries otherwise.
+    generator = torch.Generator().manual_seed(size)
+    x = torch.zeros(90, 128, 128, dtype=dtype)
+    x[:, 1 : 1 + size, 1 : 1 + size] = torch.rand(90, size, size, dtype=dtype, generator=generator)
+    x[3, 1 : 1 + size, 1 : 1 + size] = 1  # its own twin: the reference decides
+    if not alone:
+        x[:, 0, 0] = 1e-9
+    fix = FarField(2, field="complex" if dtype.is_complex else "real").canonicalizer()
+    found = _cpu.decide(x, 1e-4)
+    assert _cpu.boxes_alone(x, found) == (alone and size <= 90)
+    assert not found.certain[3]
+    assert found.certain.mean() > 0.9
+    assert found.flipped.any()
+    assert not found.flipped.all()
+    assert torch.allclose(fix(x), fix.symmetry.act(fix._element(x), x), rtol=1e-5, atol=1e-6)
+
+
+def test_bad_values_stay_in_their_items() -> None:
+    x = torch.rand(6, 64, 64, dtype=torch.complex64)
+    x[1, 2, 3], x[2, 3, 4], x[3] = torch.nan, torch.inf, 0
+    fix = FarField(2).canonicalizer()
+    assert _cpu.decide(x, 1e-4).certain.tolist() == [True, False, False, False, True, True]
+    assert torch.allclose(fix(x)[[0, 3, 4, 5]], fix(x[[0, 3, 4, 5]]))
+    assert torch.equal(fix(x)[3], x[3])
+
+
+def test_the_input_is_not_changed() -> None:
+    x = torch.rand(6, 64, 64, dtype=torch.complex64)
+    before = x.clone()
+    FarField(2).canonicalizer()(x)
+    assert torch.equal(x, before)
+
+
+@given(cases(), st.sampled_from([None, 1, 2]))
+def test_measure_and_break_is_both(case: Case, chunk: int | None) -> None:
+    model = FarField(case.event_dims, oversampling=case.oversampling, field=case.field, chunk_size=chunk)
+    x = case.make()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the torus
+        y, broken = model.measure_and_break(x)
+        wanted = model(x)
+    assert torch.allclose(y, wanted, rtol=1e-5, atol=1e-5 * float(wanted.max()))
+    assert torch.allclose(broken, model.canonicalizer()(x), rtol=1e-5, atol=1e-5)
+
+
+def test_measure_and_break_takes_what_models_take() -> None:
+    model = FarField(2)
+    y, broken = model.measure_and_break(torch.zeros(0, 2, 8, 6, dtype=torch.complex64))
+    assert (y.shape, broken.shape) == ((0, 2, 16, 12), (0, 2, 8, 6))
+    with pytest.raises(TypeError, match="field"):
+        model.measure_and_break(torch.zeros(2, 8, 6))
+    x = torch.rand(3, 8, 6, dtype=torch.complex64, requires_grad=True)
+    sum(part.abs().sum() for part in model.measure_and_break(x)).backward()
+    assert x.grad is not None
+    assert torch.isfinite(torch.view_as_real(x.grad)).all()

@@ -1,0 +1,604 @@
+"""Files of targets of any size: broken, scrambled, and back, block by block.
+
+A run keeps what it makes in a hidden folder beside the output and notes there how far it is, after what it made was
+handed to the operating system: killed at any time, the same command goes on from there, to the same bytes. The output
+gets its name when it is whole. Nothing is synchronized to the disk: that protects from a killed process, not from a
+power cut.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import shutil
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_symbreak._random import item_seed
+from torch_symbreak._version import __version__
+from torch_symbreak.forward import ElementwiseSquare, FarField
+from torch_symbreak.io.arrays import write_file
+from torch_symbreak.io.formats import (
+    OURS,
+    Array,
+    Format,
+    Index,
+    Region,
+    Sink,
+    new_npy,
+    npy_region,
+    open_file,
+    write_npz,
+)
+from torch_symbreak.io.layouts import Layout, blocks, find
+from torch_symbreak.symmetries import Canonicalizer, Element, FixGlobalPhase, FixSign, Product
+
+Command = Literal["break", "scramble", "unbreak"]
+Progress = Callable[[int, int], None]
+
+#: Bytes of targets that are read, changed and written at once.
+BLOCK = 4 << 20
+_PROGRESS = "progress.json"
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Which targets of a file, and of which model they are.
+
+    Args:
+        forward: "farfield" (default), "gaussian" or "square".
+        event_dims: Dimensions of one far-field object. Default 2. (gaussian has 1, square 0.)
+        oversampling: Of the far field; 1.0 is the periodic model. Default 2.
+        threshold: Of the far field: content exceeds this, relative to the target's largest magnitude. Default 1e-4.
+        key: As for :func:`torch_symbreak.io.find`. Default: what is found.
+        layout: Likewise.
+        batch_axis: Which axis counts the targets. Default 0.
+
+    Raises:
+        ValueError: If ``forward`` is another one.
+    """
+
+    forward: str = "farfield"
+    event_dims: int = 2
+    oversampling: float = 2.0
+    threshold: float = 1e-4
+    key: str | None = None
+    layout: str | None = None
+    batch_axis: int = 0
+
+    def __post_init__(self) -> None:
+        fix_of(self.forward, torch.float32, event_dims=self.event_dims, threshold=self.threshold)
+
+    def find(self, file: Format) -> tuple[Layout, str]:
+        """Find the targets in an open file, and say why these."""
+        dims = {"gaussian": 1, "square": 0}.get(self.forward, self.event_dims)
+        options: dict[str, Any] = {"key": self.key, "layout": self.layout, "batch_axis": self.batch_axis}
+        return find(file, event_dims=dims, real=self.forward == "square", **options)
+
+    def fix(self, dtype: torch.dtype) -> Canonicalizer[Any]:
+        """The canonicalizer for targets of a dtype."""
+        options: dict[str, Any] = {"oversampling": self.oversampling, "threshold": self.threshold}
+        return fix_of(self.forward, dtype, event_dims=self.event_dims, **options)
+
+
+def fix_of(
+    forward: str, dtype: torch.dtype, *, event_dims: int = 2, oversampling: float = 2.0, threshold: float = 1e-4
+) -> Canonicalizer[Any]:
+    """Return the canonicalizer of a model by its name, for targets of a dtype; its ``symmetry`` is the model's.
+
+    Args:
+        forward: "farfield", "gaussian" or "square".
+        dtype: Of the targets.
+        event_dims: Of the far field. Default 2.
+        oversampling: Of the far field; 1.0 is the periodic model. Default 2.
+        threshold: Of the far field. Default 1e-4.
+
+    Raises:
+        ValueError: If the name is another one.
+
+    Example:
+        >>> fix_of("gaussian", torch.float32).symmetry
+        Sign(event_dims=1, channel_dims=0)
+    """
+    if forward == "farfield":
+        model = FarField(event_dims, oversampling=oversampling, field="complex" if dtype.is_complex else "real")
+        return model.canonicalizer(threshold=threshold)
+    if forward == "gaussian":
+        return FixGlobalPhase(1, anchor=-1) if dtype.is_complex else FixSign(1, anchor=-1)
+    if forward == "square":
+        return ElementwiseSquare().canonicalizer()
+    raise ValueError(f"forward needs to be farfield, gaussian or square, but got {forward!r}.")
+
+
+class Bad(NamedTuple):
+    """Entries that are not finite."""
+
+    nans: int
+    infinite: int
+    target: int
+    place: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker needs to do any block."""
+
+    command: Command
+    src: Path
+    stamp: tuple[int, int]
+    beside: Path | None  # the file that has the elements, if not src itself
+    targets: Targets
+    layout: Layout
+    seed: int
+    sinks: tuple[Sink, ...]
+    elements: dict[str, Region]
+
+    def __call__(self, block: Index) -> Bad | None:
+        """Do one block: read, check, change, write."""
+        file = _opened(self.src, self.stamp)
+        with _reading:
+            x = self.layout.read(file, block)
+        first = _item(self.layout, block)
+        parts = torch.view_as_real(x) if x.is_complex() else x
+        # The extremes tell, NaN being one if there is any, in a twentieth of the time that isfinite takes.
+        if x.numel() and not all(extreme.isfinite() for extreme in parts.aminmax()):
+            finite = torch.isfinite(x)
+            target, *place = (~finite).nonzero()[0].tolist()
+            nans = int(x.isnan().sum())
+            return Bad(nans, int((~finite).sum()) - nans, first + target, tuple(place))
+        fix = self.targets.fix(x.dtype)
+        group = Product(fix.symmetry)
+        if self.command == "break" and not self.elements:
+            moved = fix(x)  # which need not make the elements' moves one after the other
+        else:
+            g = self._element(fix, group, x, first)
+            moved = group.act(g, x)
+        for sink, array in zip(self.sinks, self.layout.arrays(moved, block), strict=True):
+            sink.write(self.layout.index(block), array)
+        rows = (slice(first, first + len(x)),)
+        for name, region in self.elements.items():
+            part = getattr(g, name.removeprefix(f"{OURS}_"))
+            region.write((*rows, *(slice(0, size) for size in region.shape[1:])), part.numpy())
+        return None
+
+    def _element(self, fix: Canonicalizer[Any], group: Product, x: Tensor, first: int) -> Element:
+        """What is done to each target."""
+        if self.command == "break":
+            g = fix.element(x)
+            return g if isinstance(g, Element) else group.identity(x)._replace(scalar=g)
+        if self.command == "scramble":
+            return _drawn(group, x, self.seed, first)
+        return group.inverse(self._stored(group.identity(x), first))
+
+    def _stored(self, like: Element, first: int) -> Element:
+        """The elements in the file, of as many targets as ``like`` has."""
+        file = _opened(self.beside or self.src, self.stamp)
+        found: dict[str, Any] = {}
+        for name in element_arrays(self.layout, self.targets):
+            shape = file.arrays[name].shape
+            with _reading:
+                part = file.read(name, (slice(first, first + len(like.flipped)), *(slice(0, n) for n in shape[1:])))
+            field = name.removeprefix(f"{OURS}_")
+            plain = getattr(like, field)
+            if part.dtype.names:  # MATLAB's complex numbers
+                part = part["real"] + 1j * part["imag"]
+            found[field] = torch.from_numpy(np.array(part)).to(plain.dtype).reshape(plain.shape)
+        return like._replace(**found)
+
+
+_reading = threading.Lock()  # not every library that reads a file lets two threads do it
+
+
+@functools.lru_cache(maxsize=2)
+def _opened(path: Path, stamp: tuple[int, int]) -> Format:
+    """A file, opened once per process."""
+    return open_file(path)
+
+
+def _item(layout: Layout, block: Index) -> int:
+    """The number of a block's first target, counted over the flattened batch."""
+    batch = layout.batch
+    return sum(part.start * math.prod(batch[axis + 1 :]) for axis, part in enumerate(block))
+
+
+def _drawn(group: Product, x: Tensor, seed: int, first: int) -> Element:
+    """An element per target, that of target i a function of (seed, i) alone, as ``ScrambledDataset`` draws it."""
+    drawn = [
+        group.sample(item, generator=torch.Generator().manual_seed(item_seed(seed, first + i)))
+        for i, item in enumerate(x)
+    ]
+    flipped, shift, scalar = (torch.stack(parts) for parts in zip(*((g[0], g[1], g[2]) for g in drawn), strict=True))
+    return Element(flipped, shift, scalar)
+
+
+def element_arrays(layout: Layout, targets: Targets) -> dict[str, Array]:
+    """The arrays that hold the elements of all targets, by name."""
+    group = Product(targets.fix(layout.dtype).symmetry)
+    n = math.prod(layout.batch)
+    arrays = {f"{OURS}_scalar": Array((n,), np.dtype(str(layout.dtype)[6:]), (1,))}
+    if group.rearrangement is not None:
+        arrays[f"{OURS}_flipped"] = Array((n,), np.dtype(bool), (1,))
+        arrays[f"{OURS}_shift"] = Array((n, group.event_dims), np.dtype(np.int64), (1, 1))
+    return arrays
+
+
+def companion(path: Path) -> Path:
+    """Where the provenance and the elements are if a file of one array has no place for them."""
+    return path.with_name(f"{path.name}.{OURS}.npz")
+
+
+def note_of(file: Format) -> dict[str, Any] | None:
+    """The provenance that an earlier run left in a file or beside it."""
+    note = file.note
+    if file.bare and companion(file.path).exists():
+        note = open_file(companion(file.path)).note
+    return None if note is None else json.loads(note)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A call that can be carried out: see :func:`plan`."""
+
+    command: Command
+    src: Path
+    dst: Path
+    targets: Targets
+    elements: bool
+    seed: int
+    layout: Layout
+
+    @property
+    def _stamp(self) -> tuple[int, int]:
+        stat = self.src.stat()
+        return stat.st_size, stat.st_mtime_ns
+
+    @property
+    def work(self) -> Path:
+        """The hidden folder: another call or another input has another one."""
+        call = repr((__version__, self.command, self.src, self._stamp, self.targets, self.elements, self.seed))
+        return self.dst.with_name(f".{self.dst.name}.{OURS}-{hashlib.sha256(call.encode()).hexdigest()[:12]}")
+
+    def run(
+        self, *, processes: int = 1, scheduler: str | None = None, progress: Progress = lambda done, of: None
+    ) -> None:
+        """Carry it out, from where a killed run of the same call was.
+
+        Args:
+            processes: How many compute. Default 1, with two threads that read and compute in turn.
+            scheduler: Address of a dask scheduler, whose workers see the same files, to compute instead.
+            progress: Called with the number of targets done, and of all.
+
+        Raises:
+            ValueError: If a target is not finite: how many entries, where the first is.
+            OSError: If the output cannot be written. What is done is kept, and the same call goes on.
+        """
+        work, file = self.work, open_file(self.src)
+        keys = self.layout.keys
+        stages = {name: work / f"{name}.npy" for name in element_arrays(self.layout, self.targets) if self.elements}
+        todo = blocks(self.layout, BLOCK)
+        count = math.prod(self.layout.batch)
+        done = 0
+        try:
+            before = _read_progress(work)
+            if before is None:
+                shutil.rmtree(work, ignore_errors=True)
+                work.mkdir(parents=True)
+                file.prepare(work, keys)
+                for name, path in stages.items():
+                    new_npy(path, element_arrays(self.layout, self.targets)[name])
+                _write_progress(work, 0)
+            done = before or 0
+            extra = {name: npy_region(path) for name, path in stages.items()}
+            beside = companion(self.src) if self.command == "unbreak" and file.bare else None
+            job = _Work(
+                self.command, self.src, self._stamp, beside, self.targets, self.layout, self.seed,
+                tuple(file.sinks(work, keys)), extra,
+            )  # fmt: skip
+            hashing = _Hash(self.src)
+            bad: list[Bad] = []
+            try:
+                with _executor(processes, scheduler) as (executor, workers):
+                    for result in _in_order(executor, job, todo[done:], 2 * workers):
+                        done += 1
+                        bad += [result] if result is not None else []
+                        if not bad:
+                            _write_progress(work, done)
+                        progress(count if done == len(todo) else _item(self.layout, todo[done]), count)
+                digest = hashing.result()
+            finally:
+                hashing.stop()
+                _opened.cache_clear()
+            if bad:
+                done = 0
+                raise ValueError(_describe(bad, self.src, keys))
+            self._finish(file, work, self._note(file, digest), extra)
+        except OSError as error:
+            if done:
+                message = f"{done} of {len(todo)} blocks are done and kept: the same command goes on from there."
+                raise OSError(error.errno, f"{error}. {self.dst} is not written. {message}") from error
+            raise OSError(error.errno, f"{error}. {self.dst} is not written.") from error
+        finally:
+            if not done:
+                shutil.rmtree(work, ignore_errors=True)
+
+    def _note(self, file: Format, digest: str) -> str:
+        before = note_of(file)
+        return json.dumps(
+            {
+                "torch_symbreak": __version__,
+                "command": self.command,
+                "forward": self.targets.forward,
+                "event_dims": self.targets.event_dims,
+                "oversampling": self.targets.oversampling,
+                "threshold": self.targets.threshold,
+                "keys": self.layout.keys,
+                "layout": self.layout.kind,
+                "batch_axis": self.layout.batch_axis,
+                "seed": self.seed if self.command == "scramble" else None,
+                "elements": self.elements,
+                "input": self.src.name,
+                "input_sha256": digest,
+                "before": before,
+            }
+        )
+
+    def _finish(self, file: Format, work: Path, note: str, extra: dict[str, Region]) -> None:
+        """Give the output its name."""
+        if not file.repeatable:
+            (work / _PROGRESS).unlink()
+        file.finish(work, self.layout.keys, note, {} if file.bare else extra)
+        if file.bare:
+            write_npz(work / "beside", note, extra)
+            os.replace(work / "beside", companion(self.dst))
+        (work / _PROGRESS).unlink(missing_ok=True)
+        if self.dst.is_dir():
+            os.rename(self.dst, work / "old")
+        os.replace(work / "part", self.dst)
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def plan(
+    command: Command,
+    src: str | Path,
+    dst: str | Path,
+    targets: Targets | None = None,
+    *,
+    elements: bool = False,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Plan:
+    """Look at a call without doing anything: what would be done, or why it cannot be.
+
+    Args:
+        command: "break": every target becomes the canonical point of its orbit. "scramble": a random point of it.
+            "unbreak": what it was, by the elements that were stored; options are those of that run.
+        src: The input; it is only read.
+        dst: The output: the input with other targets, in the same format.
+        targets: Which, and of which model. Default: those of a two-dimensional far field.
+        elements: Store what was done to each target. Default False.
+        seed: Of scramble. Default 0.
+        overwrite: Replace ``dst`` if there is one. Default False.
+
+    Raises:
+        FileExistsError: If the output exists.
+        FileNotFoundError: If the input does not.
+        ModuleNotFoundError: If the package for the format is missing.
+        ValueError, KeyError, TypeError: As from :func:`torch_symbreak.io.find`, or for an output that would touch the
+            input.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.save(f"{folder}/x.npy", np.array([[-1.0, -2.0], [1.0, 3.0], [5.0, -4.0]]))
+        ...     plan("break", f"{folder}/x.npy", f"{folder}/fixed.npy", Targets("gaussian"), elements=True).run()
+        ...     plan("unbreak", f"{folder}/fixed.npy", f"{folder}/again.npy").run()
+        ...     np.load(f"{folder}/fixed.npy").tolist(), np.load(f"{folder}/again.npy").tolist()
+        ([[1.0, 2.0], [1.0, 3.0], [-5.0, 4.0]], [[-1.0, -2.0], [1.0, 3.0], [5.0, -4.0]])
+    """
+    src, dst = Path(src).absolute(), Path(dst).absolute()
+    targets = targets or Targets()
+    if not src.exists():
+        raise FileNotFoundError(f"There is no file {src}.")
+    if dst.exists() and src.samefile(dst):
+        raise ValueError(f"The output {dst} is the input, which is never changed. Name another file.")
+    inside = {src.resolve(), *src.resolve().parents} & {dst.resolve()}
+    if inside or src.resolve() in dst.resolve().parents:
+        raise ValueError(f"The output {dst} and the input {src} lie in one another. Name another place.")
+    if not dst.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {dst.parent}.")
+    if os.path.lexists(dst) and not overwrite:
+        raise FileExistsError(f"{dst} exists. To replace it: --overwrite.")
+    file = open_file(src)
+    if dst.suffix != src.suffix and not {src.suffix, dst.suffix} <= set(file.suffixes):
+        raise ValueError(f"The output is the input with other targets, of the same format {src.suffix}, but got {dst}.")
+    if dst.is_dir() != src.is_dir() and dst.exists():
+        raise ValueError(f"{dst} is {'a folder' if dst.is_dir() else 'no folder'}, and is not replaced.")
+    if dst.is_dir():
+        open_file(dst)  # nothing but a zarr store is replaced
+    if command == "unbreak":
+        targets = _as_noted(file)
+    layout, _ = targets.find(file)
+    return Plan(command, src, dst, targets, elements, seed, layout)
+
+
+def _as_noted(file: Format) -> Targets:
+    """The options of the run that made a file, if it stored its elements."""
+    note = note_of(file)
+    if note is None or not note["elements"]:
+        raise ValueError(f"{file.path} has no group elements to undo. Make it with: symbreak break IN OUT --elements.")
+    names = ("forward", "event_dims", "oversampling", "threshold", "layout", "batch_axis")
+    targets = Targets(**{name: note[name] for name in names}, key=",".join(note["keys"]))
+    layout, _ = targets.find(file)
+    source = open_file(companion(file.path)) if file.bare else file
+    for name, array in element_arrays(layout, targets).items():
+        there = source.arrays.get(name)
+        if there is None or math.prod(there.shape) != math.prod(array.shape):
+            raise ValueError(f"{source.path} has {there and there.shape} as {name}, but {array.shape} is needed.")
+    return targets
+
+
+class Found(NamedTuple):
+    """What :func:`inspect` found."""
+
+    arrays: dict[str, Array]
+    choice: str
+    note: dict[str, Any] | None
+
+
+def inspect(path: str | Path, targets: Targets | None = None) -> Found:
+    """Look into a file: its arrays, which of them would be taken as the targets, how and why, and its provenance.
+
+    Args:
+        path: The file.
+        targets: What is asked for. Default: targets of a two-dimensional far field.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.savez(f"{folder}/x.npz", objects=np.zeros((5, 8, 8), np.complex64), labels=np.arange(5))
+        ...     inspect(f"{folder}/x.npz").choice
+        '5 targets of 8 x 8, complex64, from one array: objects (the only complex target of at least 2 dimensions)'
+    """
+    file = open_file(Path(path))
+    try:
+        layout, reason = (targets or Targets()).find(file)
+        choice = f"{layout.describe()} ({reason})"
+    except (KeyError, TypeError, ValueError) as error:
+        choice = f"none: {error.args[0]}"
+    return Found(file.arrays, choice, note_of(file))
+
+
+# ------------------------------------------------------------------------------------------------ the machinery
+
+
+def _read_progress(work: Path) -> int | None:
+    """How many blocks are done; None if there is nothing to go on from."""
+    try:
+        return int(json.loads((work / _PROGRESS).read_text())["done"])
+    except FileNotFoundError:
+        return None
+
+
+def _write_progress(work: Path, done: int) -> int:
+    write_file(work / _PROGRESS, json.dumps({"done": done}).encode())
+    return done
+
+
+def _in_order(executor: Executor, job: _Work, todo: Sequence[Index], ahead: int) -> Any:
+    """The results in the order of the blocks, a few blocks ahead of the one that is waited for."""
+    waiting: deque[Future[Bad | None]] = deque()
+    for block in todo:
+        waiting.append(executor.submit(job, block))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+class _executor:
+    """What computes, and how many at once: threads, processes, or the workers of a dask cluster."""
+
+    def __init__(self, processes: int, scheduler: str | None) -> None:
+        if processes < 1:
+            raise ValueError(f"-j needs at least one process, but got {processes}.")
+        self.client: Any = None
+        self.threads = torch.get_num_threads()
+        if scheduler is not None:
+            try:
+                from distributed import Client
+            except ModuleNotFoundError as error:
+                raise ModuleNotFoundError(
+                    'A dask scheduler needs dask: pip install "torch_symbreak[dask]"', name=error.name
+                ) from None
+            client: Any = Client
+            self.client = client(scheduler, timeout=10, set_as_default=False)
+            self.executor: Any = self.client.get_executor(pure=False)
+            self.workers = max(1, sum(self.client.nthreads().values()))
+        elif processes > 1:
+            context = multiprocessing.get_context("spawn")
+            self.executor = ProcessPoolExecutor(processes, context, _follow_parent)
+            self.workers = processes
+        else:
+            self.workers = 2
+            self.executor = ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(1,))
+
+    def __enter__(self) -> tuple[Executor, int]:
+        return self.executor, self.workers
+
+    def __exit__(self, *error: object) -> None:
+        if self.client is not None:
+            self.client.close()
+        else:
+            self.executor.shutdown(cancel_futures=True)
+        torch.set_num_threads(self.threads)
+
+
+def _follow_parent() -> None:
+    """Compute with one thread, and end when the parent was killed."""
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        parent.join()  # type: ignore[union-attr]
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+class _Hash:
+    """SHA-256 of a file, in a thread; of a folder, that of the lines that ``sha256sum`` prints for its sorted files."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stop = threading.Event()
+        self._result: str | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        if not self._path.is_dir():
+            self._result = self._file(self._path)
+            return
+        lines = hashlib.sha256()
+        for path in sorted(path for path in self._path.rglob("*") if path.is_file()):
+            lines.update(f"{self._file(path)}  ./{path.relative_to(self._path).as_posix()}\n".encode())
+        self._result = lines.hexdigest()
+
+    def _file(self, path: Path) -> str:
+        digest = hashlib.sha256()
+        with path.open("rb", buffering=0) as file:
+            while not self._stop.is_set() and (part := file.read(1 << 20)):
+                digest.update(part)
+        return digest.hexdigest()
+
+    def result(self) -> str:
+        self._thread.join()
+        if self._result is None:
+            raise OSError(f"{self._path} could not be read to its end.")
+        return self._result
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def _describe(bad: list[Bad], src: Path, keys: tuple[str, ...]) -> str:
+    nans, infinite = sum(one.nans for one in bad), sum(one.infinite for one in bad)
+    where = f"target {bad[0].target}" + (f" at {bad[0].place}" if bad[0].place else "")
+    return (
+        f"{', '.join(keys)} of {src} has {nans} NaN and {infinite} infinite entries, the first in {where}. "
+        "Mend or drop them."
+    )
