@@ -90,7 +90,7 @@ def diffusion(y: Tensor, physics: FarFieldPhysics, denoiser: SmallDenoiser) -> T
     return method(y, physics, x_init=(len(y), 2, *FRAME)).float()
 
 
-def main(count: int = 8, size: int = 500, steps: int = 500, epochs: int = 8) -> dict[str, float]:
+def main(count: int = 8, size: int = 500, steps: int = 500, epochs: int = 4) -> dict[str, float]:
     torch.manual_seed(0)
     physics = FarFieldPhysics(MODEL, FRAME)
     crystals = BraggCrystals(size, frame=FRAME, forward=MODEL, target_transform=MODEL.canonicalizer())

@@ -38,7 +38,7 @@ class Constant(deepinv.models.Reconstructor):
         return self.x.expand(len(y), *self.x.shape)
 
 
-def main(size: int = 2000, epochs: int = 15) -> dict[tuple[str, str], float]:
+def main(size: int = 1000, epochs: int = 10) -> dict[tuple[str, str], float]:
     model = FarField(2)
     physics = FarFieldPhysics(model, FRAME)
     metrics = [deepinv.metric.MSE(), SymmetryAdjustedMSE(model.symmetries)]

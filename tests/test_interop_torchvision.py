@@ -20,6 +20,7 @@ from torch_symbreak import (
     FarField,
     FixConjugateFlip,
     FixGlobalPhase,
+    FixSign,
     FromChannels,
     OnKeys,
     OnRealImag,
@@ -90,7 +91,13 @@ class MyImage(tv_tensors.Image):
     pass
 
 
-KEEP = [RandomSymmetry(FarField(field="real").symmetries)]
+KEEP = [
+    RandomSymmetry(FarField(field="real").symmetries),
+    FarField(field="real").canonicalizer(),
+    CenterContent(),
+    FixConjugateFlip(),
+    FixSign(2),
+]
 
 
 @pytest.mark.parametrize("transform", KEEP, ids=lambda one: type(one).__name__)

@@ -18,6 +18,7 @@ from torch_symbreak._checks import (
     check_target,
     eager,
     resolved,
+    typed_like,
 )
 from torch_symbreak._content import Wrap, box_margin, content_box, wrapped_axes
 from torch_symbreak._fourier import detector_shape, diffraction
@@ -123,7 +124,7 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         self.check(x)
         _, items = self._items(x)
         if items is None:
-            return self.symmetry.act(self._element(x), x)
+            return typed_like(self.symmetry.act(self._element(x), x), x)
         if not self._quick(items):
             parts = [self.symmetry.act(self._element(part), part) for part in items.split(items_at_once(items))]
             return (parts[0] if len(parts) == 1 else torch.cat(parts)).reshape(x.shape)

@@ -30,6 +30,7 @@ from torch_symbreak._checks import (
     per_item,
     power,
     resolved,
+    typed_like,
     uniform,
     wide,
 )
@@ -124,7 +125,7 @@ class Canonicalizer(nn.Module, Generic[S]):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the canonical point of every item's orbit: ``symmetry.act(element(x), x)``."""
-        return self.symmetry.act(self.element(x), x)
+        return typed_like(self.symmetry.act(self.element(x), x), x)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{f.name}={getattr(self.symmetry, f.name)!r}" for f in fields(self.symmetry))
