@@ -16,6 +16,7 @@ from torch_symbreak import (
     ConjugateFlip,
     ElementwiseSquare,
     FarField,
+    FarFieldCanonicalizer,
     FixConjugateFlip,
     FixGlobalPhase,
     FixSign,
@@ -41,7 +42,15 @@ from torch_symbreak.testing import (
 
 pytestmark = pytest.mark.filterwarnings("ignore:FarField measures")
 
-KINDS = ["center", "flip", "phase", "phase at an index", "sign", "sign at an index", "sign per entry", "far field"]
+KINDS = ["center", "flip", "phase", "phase at an index", "sign", "sign at an index", "sign per entry"]
+KINDS += ["far field", "far field by the reference"]
+
+
+class Reference(FarFieldCanonicalizer):
+    """As on other devices: without the CPU's own way."""
+
+    def _quick(self, items: torch.Tensor) -> bool:
+        return False
 
 
 def build(kind: str, case: Case) -> Canonicalizer:
@@ -61,7 +70,10 @@ def build(kind: str, case: Case) -> Canonicalizer:
             return FixSign(d, channel_dims=k, anchor=(0,) * k + case.position)
         case "sign per entry":
             return FixSign(0)
-    return FarField(d, field=case.field, oversampling=case.oversampling).canonicalizer(channel_dims=k)
+    model = FarField(d, field=case.field, oversampling=case.oversampling)
+    if kind == "far field by the reference":
+        return Reference(d, channel_dims=k, wrap=model.wrap, field=model.field)
+    return model.canonicalizer(channel_dims=k)
 
 
 def dtypes(kind: str) -> tuple[torch.dtype, ...]:

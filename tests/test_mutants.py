@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from torch_symbreak import (
     Product,
 )
 from torch_symbreak.baselines import LiteralAlgorithm2
+from torch_symbreak.forward import _cpu, far_field
 from torch_symbreak.forward.far_field import FarFieldCanonicalizer
 from torch_symbreak.symmetries import conjugate_flip
 from torch_symbreak.testing import (
@@ -97,6 +99,13 @@ def test_flip_without_conjugation() -> None:
         assert_idempotent(fix, objects())
 
 
+@pytest.fixture
+def reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The canonicalizer of other devices, without the CPU's own way."""
+    monkeypatch.setattr(FarFieldCanonicalizer, "_quick", lambda self, items: False)
+
+
+@pytest.mark.usefixtures("reference")
 def test_off_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = conjugate_flip.box_ends
     monkeypatch.setattr(conjugate_flip, "box_ends", lambda box: exact(box) + 1)
@@ -128,6 +137,7 @@ def test_sgn_of_zero() -> None:
         assert_representative(SgnOfZero(), x)
 
 
+@pytest.mark.usefixtures("reference")
 def test_squares_without_normalizing(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (torch_symbreak._content, conjugate_flip):
         monkeypatch.setattr(module, "unit_scale", lambda x, item_dims: x)
@@ -137,11 +147,10 @@ def test_squares_without_normalizing(monkeypatch: pytest.MonkeyPatch) -> None:
         assert_invariant(fix, objects() * 1e-30, generator=generator())
 
 
+@pytest.mark.usefixtures("reference")
 def test_score_about_the_origin(monkeypatch: pytest.MonkeyPatch) -> None:
     """A decision that looks at where the content lies."""
     exact = conjugate_flip.flip_scores
-    from torch_symbreak.forward import far_field
-
     monkeypatch.setattr(
         far_field, "flip_scores", lambda x, box, d, k: exact(x, box._replace(lo=torch.zeros_like(box.lo)), d, k)
     )
@@ -179,3 +188,38 @@ def test_wrapping_shifts_with_padding() -> None:
     assert torch.allclose(periodic(moved), periodic(objects()), rtol=1e-3, atol=1e-3)
     change = (padded(moved) - padded(objects())).norm() / padded(objects()).norm()
     assert change > 0.1
+
+
+def _cpu_mutants() -> dict[str, Any]:
+    extent, decide, read = _cpu._extent, _cpu.decide, _cpu._read
+
+    def last_line_lost(content: Any) -> Any:
+        lo, hi = extent(content)
+        return lo, hi - 1
+
+    def phase_not_conjugated(x: Tensor, threshold: float) -> _cpu.Decisions:
+        found = decide(x, threshold)
+        return found._replace(scalar=np.where(found.flipped, found.scalar.conj(), found.scalar))
+
+    def sums_over_the_batch(x: Tensor) -> Any:
+        lines, columns, sums, total = read(x)
+        return lines, columns, np.broadcast_to(sums.sum(0), sums.shape), total
+
+    return {
+        "_extent": last_line_lost,
+        "decide": phase_not_conjugated,
+        "_read": sums_over_the_batch,
+        "move_boxes": lambda x, found: torch.zeros_like(x),
+    }
+
+
+@pytest.mark.parametrize("name", _cpu_mutants())
+def test_mutants_of_the_way_on_a_cpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fix, x = FarField().canonicalizer(), torch.nn.functional.pad(objects(), (0, 40, 0, 40))  # large enough for boxes
+    laws_hold(fix, off_ties(fix, x))
+    mutant = _cpu_mutants()[name]
+    for module in (_cpu, far_field):
+        if hasattr(module, name):
+            monkeypatch.setattr(module, name, mutant)
+    with pytest.raises(AssertionError):
+        laws_hold(fix, x)
