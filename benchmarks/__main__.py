@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import time
 from pathlib import Path
 
@@ -32,18 +33,19 @@ def main() -> None:
         parser.error(f"--only takes {', '.join(SUITES)}, but got {', '.join(sorted(unknown))}.")
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda needs a GPU, and torch finds none here.")
-    device, budget = torch.device(options.device), 0.2 if options.quick else 3.0
+    device, rounds = torch.device(options.device), 3 if options.quick else 25
     for name in names:
-        suite, start, rows = SUITES[name], time.perf_counter(), []
+        suite, start, load, rows = SUITES[name], time.perf_counter(), os.getloadavg()[0], []
         with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as progress:
             for case in progress.track(list(suite.cases(options.quick, device)), description=name):
-                rows.append(row(case, measure(case.operations(), budget=budget, device=device)))
+                rows.append(row(case, measure(case.operations(), rounds=rounds, budget=3.0, device=device)))
                 gc.collect()  # a loader's workers end with it
         result = {
             "suite": name,
             "device": options.device,
             "quick": options.quick,
             "machine": machine(device),
+            "load": load,
             "versions": versions(*_PACKAGES),
             "notes": suite.notes(rows, options.quick, device),
             "rows": rows,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -60,31 +61,31 @@ def _epoch(loader: Any) -> Callable[[], object]:
     return run
 
 
-def _broken(count: int, size: int, device: torch.device) -> Operations:
+def _broken(count: int, size: int, workers: int, device: torch.device) -> Operations:
     """Epochs of one loader each; workers stay alive between them. Measurements are left out: all carry them alike."""
     fix, pairs = FarField(2).canonicalizer(), TensorDataset(torch.arange(count), objects((count, size, size)))
 
-    def loader(data: Any, workers: int = 0, **how: Any) -> DataLoader[Any]:
+    def loader(data: Any, **how: Any) -> DataLoader[Any]:
         return DataLoader(data, batch_size=64, num_workers=workers, persistent_workers=workers > 0, **how)
 
-    pinned = device.type == "cuda"
-    found = {"DeviceLoader": _epoch(DeviceLoader(loader(pairs, pin_memory=pinned), fix, device))}
-    for workers in (0, 1, 2):
-        found[f"CollateTransform, {workers} workers"] = _epoch(loader(pairs, workers, collate_fn=CollateTransform(fix)))
-    for workers in (0, 1, 2):
-        found[f"SymmetryBrokenDataset, {workers} workers"] = _epoch(loader(SymmetryBrokenDataset(pairs, fix), workers))
-    for workers in (0, 1, 2):
-        found[f"each target by itself, {workers} workers"] = _epoch(loader(_PerItem(pairs, fix), workers))
-    return found | {"nothing broken, 0 workers": _epoch(loader(pairs))}
+    return {
+        "CollateTransform": _epoch(loader(pairs, collate_fn=CollateTransform(fix))),
+        "DeviceLoader": _epoch(DeviceLoader(loader(pairs, pin_memory=device.type == "cuda"), fix, device)),
+        "SymmetryBrokenDataset": _epoch(loader(SymmetryBrokenDataset(pairs, fix))),
+        "each target by itself": _epoch(loader(_PerItem(pairs, fix))),
+        "nothing broken": _epoch(loader(pairs)),
+    }
 
 
 def cases(quick: bool, device: torch.device) -> Iterator[Case]:
     count = 128 if quick else 1024
     for name, make in _sets(count, device).items():
         yield Case("generation", {"data set": name, "batch": count}, count, lambda make=make: _made(make))
-    for size in (32,) if quick else (32, 64):
-        parameters = {"objects": f"{count} of {size} x {size}", "batch": 64}
-        yield Case("breaking", parameters, count, lambda size=size: _broken(count, size, device))
+    for size, workers in itertools.product((32,) if quick else (32, 64), (0, 1, 2)):
+        parameters = {"N": f"{size} x {size}", "objects": count, "batch": 64, "workers": workers}
+        yield Case(
+            "breaking", parameters, count, lambda size=size, workers=workers: _broken(count, size, workers, device)
+        )
 
 
 def notes(rows: list[dict[str, Any]], quick: bool, device: torch.device) -> dict[str, Any]:

@@ -22,7 +22,7 @@ Operations = Mapping[str, Callable[[], object]]
 
 #: A sample lasts at least this long: shorter operations are repeated in it.
 _LEAST_SAMPLE = 2e-3
-_LEAST_ROUNDS, _MOST_ROUNDS = 5, 25
+_LEAST_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,12 @@ def _seconds(operation: Callable[[], object], repeats: int, device: torch.device
 
 
 def measure(
-    operations: Operations, *, budget: float = math.inf, rounds: int = _MOST_ROUNDS, device: torch.device | str = "cpu"
+    operations: Operations, *, rounds: int, budget: float = math.inf, device: torch.device | str = "cpu"
 ) -> dict[str, list[float]]:
-    """Return seconds per call of every operation, interleaved: at least 5 rounds (or ``rounds``), then while there is
-    ``budget``, in seconds. Two rounds before them warm up and say how often to repeat a short operation."""
+    """Return seconds per call of every operation in interleaved rounds: as many, or what the budget (seconds) allows.
+
+    At least 5 are made, or ``rounds`` if fewer. Two before them warm up and say how often to repeat a short operation.
+    """
     device = torch.device(device)
     for operation in operations.values():
         _seconds(operation, 1, device)

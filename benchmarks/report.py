@@ -53,9 +53,9 @@ def markdown(result: dict[str, Any]) -> str:
     lines += [] if result["device"] == "cuda" else ["Nothing here was measured on a GPU."]
     lines += ["Tried quickly, with few rounds and small sizes."] if result["quick"] else []
     lines += [
-        "Milliseconds per call, median ± half the interquartile range; in parentheses how many times ours, in the "
+        f"Load when it began: {result['load']:.1f}. Milliseconds per call, median ± half the interquartile range. The",
+        "first operation is ours; in parentheses how many times as long another one takes, the median over the rounds.",
     ]
-    lines[-1] += "first column of times, the median over the rounds of one run."
     for family, rows in _families(result["rows"]).items():
         names = list(dict.fromkeys(name for row in rows for name in row["seconds"]))
         parameters = list(dict.fromkeys(name for row in rows for name in _parameters(row)))
