@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import skimage
 import torch
 from skimage.registration import phase_cross_correlation
 
+from benchmarks.measure import Case, Operations, machine, measure, versions
 from torch_symbreak import FarField, Product, RandomSymmetry, align
 
 PAIRS, SIZE, ROUNDS = 64, 128, 7
@@ -35,16 +32,28 @@ def scikit_image(x: np.ndarray, reference: np.ndarray) -> list[bool]:
     return flipped
 
 
-def measure(operations: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Seconds per call of every operation, interleaved, after one round to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in operations}
-    for attempt in range(ROUNDS + 1):
-        for name, operation in operations.items():
-            start = time.perf_counter()
-            operation()
-            if attempt:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
+def operations(count: int, dtype: torch.dtype, padded: bool) -> Operations:
+    """Both, after they were found to agree."""
+    generator = torch.Generator().manual_seed(0)
+    model = FarField(2, oversampling=2.0 if padded else 1.0)
+    reference = torch.zeros(count, SIZE, SIZE, dtype=dtype)
+    reference[:, 20:90, 30:100] = torch.randn(count, 70, 70, dtype=dtype, generator=generator)
+    x = RandomSymmetry(model.symmetries, generator=generator)(reference)
+    pad = (0, SIZE, 0, SIZE) if padded else (0, 0, 0, 0)
+    arrays = [torch.nn.functional.pad(z, pad).numpy() for z in (x, reference)]
+    group = Product(model.symmetries)
+    assert align(x, reference, group).element.flipped.tolist() == scikit_image(*arrays), "the two disagree"
+    return {"torch_symbreak": lambda: align(x, reference, group), "scikit-image": lambda: scikit_image(*arrays)}
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    count = 4 if quick else PAIRS
+    for dtype in (torch.complex64, torch.complex128):
+        for padded in (False, True):
+            parameters = {"dtype": str(dtype)[6:], "torus": 2 * SIZE if padded else SIZE, "batch": count}
+            yield Case(
+                "registration", parameters, count, lambda dtype=dtype, padded=padded: operations(count, dtype, padded)
+            )
 
 
 def main() -> None:
@@ -52,37 +61,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     out = parser.parse_args().out
     rows = []
-    for dtype in (torch.complex64, torch.complex128):
-        for padded in (False, True):
-            generator = torch.Generator().manual_seed(0)
-            model = FarField(2, oversampling=2.0 if padded else 1.0)
-            reference = torch.zeros(PAIRS, SIZE, SIZE, dtype=dtype)
-            reference[:, 20:90, 30:100] = torch.randn(PAIRS, 70, 70, dtype=dtype, generator=generator)
-            x = RandomSymmetry(model.symmetries, generator=generator)(reference)
-            pad = (0, SIZE, 0, SIZE) if padded else (0, 0, 0, 0)
-            arrays = [torch.nn.functional.pad(z, pad).numpy() for z in (x, reference)]
-            group = Product(model.symmetries)
-            found = align(x, reference, group)
-            assert found.element.flipped.tolist() == scikit_image(*arrays), "the two disagree"
-            seconds = measure(
-                {
-                    "torch_symbreak": lambda x=x, r=reference, g=group: align(x, r, g),
-                    "scikit-image": lambda a=arrays: scikit_image(*a),
-                }
-            )
-            ratios = [b / a for a, b in zip(*seconds.values(), strict=True)]
-            row = {"dtype": str(dtype)[6:], "torus": 2 * SIZE if padded else SIZE}
-            row |= {f"{name}, median s": round(statistics.median(values), 4) for name, values in seconds.items()}
-            row |= {"ratio": round(statistics.median(ratios), 2), "ratios": [round(r, 2) for r in sorted(ratios)]}
-            rows.append(row)
-            print(row)
+    for case in cases(quick=False):
+        seconds = measure(case.operations(), rounds=ROUNDS)
+        ratios = [b / a for a, b in zip(*seconds.values(), strict=True)]
+        row = {"dtype": case.parameters["dtype"], "torus": case.parameters["torus"]}
+        row |= {f"{name}, median s": round(statistics.median(values), 4) for name, values in seconds.items()}
+        row |= {"ratio": round(statistics.median(ratios), 2), "ratios": [round(r, 2) for r in sorted(ratios)]}
+        rows.append(row)
+        print(row)
     if out is not None:
-        machine = f"{os.cpu_count()} CPUs, {torch.get_num_threads()} threads, {platform.system()} {platform.machine()}"
-        versions = {"torch": torch.__version__, "scikit-image": skimage.__version__}
-        out.write_text(
-            json.dumps({"pairs": PAIRS, "size": SIZE, "machine": machine, "versions": versions, "rows": rows}, indent=2)
-            + "\n"
-        )
+        result = {"pairs": PAIRS, "size": SIZE, "machine": machine(), "versions": versions("scikit-image")}
+        out.write_text(json.dumps(result | {"rows": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
