@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from tests.draws import Case, cases
 from torch_symbreak import FarField, FarFieldCanonicalizer
@@ -73,6 +75,32 @@ def test_bad_values_stay_in_their_items() -> None:
     assert _cpu.decide(x, 1e-4).certain.tolist() == [True, False, False, False, True, True]
     assert torch.allclose(fix(x)[[0, 3, 4, 5]], fix(x[[0, 3, 4, 5]]))
     assert torch.equal(fix(x)[3], x[3])
+
+
+def test_another_default_device_and_traces() -> None:
+    x, fix = torch.rand(3, 8, 8, dtype=torch.complex64), FarField(2).canonicalizer()
+    with torch.device("meta"):
+        assert torch.equal(fix(x), fix(x.cpu()))
+    graph = make_fx(fix, tracing_mode="real")(x)
+    assert torch.allclose(graph(1j * x.flip(1)), fix(1j * x.flip(1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("exponent", [-320, -161, -130, 130, 150])
+def test_double_precision_where_products_leave_its_range(exponent: int) -> None:
+    fix, x = FarField(1).canonicalizer(), torch.randn(500, 16, dtype=torch.complex128)
+    scaled = x * 10.0**exponent
+    assert torch.equal(fix.element(scaled).flipped, fix._element(scaled).flipped)
+
+
+@pytest.mark.parametrize(("shape", "event_dims"), [((2**15, 128), 1), ((2**20, 4), 1), ((2**18, 4, 4), 2)])
+def test_memory_of_many_small_items(shape: tuple[int, ...], event_dims: int) -> None:
+    # Peak memory of what NumPy makes: whole batches of double precision sums would be several times the input.
+    fix, x = FarField(event_dims).canonicalizer(), torch.rand(shape, dtype=torch.complex64)
+    tracemalloc.start()
+    fix.element(x)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 12 * 2**23 + 0.5 * x.numel() * x.element_size()
 
 
 def test_the_input_is_not_changed() -> None:

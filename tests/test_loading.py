@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import UserDict
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -51,7 +54,18 @@ def test_device_loader_moves_everything_and_breaks_targets() -> None:
         batches = list(loader)
         assert len(batches) == len(loader) == 2
         assert torch.equal(torch.cat([broken for _, broken, _ in batches]), FIX(x))
-    meta = DeviceLoader([{"x": x, "more": [x]}], lambda z: z, "meta", keys="x")
-    (batch,) = meta
+    (batch,) = DeviceLoader([UserDict(x=x, more=[(x, "name")])], lambda z: z, "meta", keys="x")
+    assert isinstance(batch, UserDict)
     assert batch["x"].is_meta
-    assert batch["more"][0].is_meta
+    assert batch["more"][0][0].is_meta
+
+
+@pytest.mark.parametrize("make", [CollateTransform, lambda fix, keys: DeviceLoader([], fix, "cpu", keys=keys)])
+def test_no_keys_break_nothing_and_are_refused(make: Any) -> None:
+    with pytest.raises(ValueError, match="at least one key"):
+        make(FIX, keys=[])
+
+
+def test_whole_numbers_are_no_targets() -> None:
+    with pytest.raises(TypeError, match="CollateTransform needs a floating-point or complex batch of targets"):
+        CollateTransform(FIX)([(torch.ones(2, 2), torch.ones(2, 2, dtype=torch.int64))])

@@ -28,6 +28,7 @@ def eager(x: Tensor) -> bool:
         type(x) is Tensor
         and not torch.compiler.is_compiling()
         and torch._C._get_tracing_state() is None
+        and torch._C._len_torch_dispatch_stack() == 0  # fake tensors, make_fx
         and torch._C._functorch.maybe_current_level() is None
         and not (x.requires_grad and torch.is_grad_enabled())
         and forward_ad.unpack_dual(x).tangent is None

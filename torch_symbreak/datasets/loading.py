@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 from torch.utils.data import default_collate
 
-from torch_symbreak._checks import check_finite
-from torch_symbreak.datasets.wrappers import target_keys
-from torch_symbreak.transforms import OnKeys
+from torch_symbreak._checks import check_finite, check_tensor
+from torch_symbreak.datasets.wrappers import check_keys, target_keys
+from torch_symbreak.transforms import OnKeys, replace_keys
 
 Keys = Hashable | Sequence[Hashable] | None
 
@@ -35,7 +34,7 @@ class CollateTransform:
 
     Raises:
         TypeError: If ``keys`` is needed: the batch is a dict, or a tuple of another length than 2.
-        ValueError: If a target is not finite.
+        ValueError: If a target is not finite, or ``keys`` is empty.
 
     Example: as the data set that breaks item by item.
         >>> import torch
@@ -55,6 +54,7 @@ class CollateTransform:
         keys: Keys = None,
         collate: Callable[[list[Any]], Any] = default_collate,
     ) -> None:
+        check_keys("CollateTransform", keys)
         self.transform = transform
         self.keys = keys
         self.collate = collate
@@ -63,6 +63,7 @@ class CollateTransform:
         return _on_targets("CollateTransform", self._checked, self.keys, self.collate(samples))
 
     def _checked(self, x: Tensor) -> Any:
+        check_tensor("CollateTransform", x, what="batch of targets")
         return self.transform(check_finite(x, name="the batch of targets"))
 
     def __repr__(self) -> str:
@@ -76,7 +77,7 @@ class DeviceLoader:
     does. Values are not looked at; a NaN stays in its item.
 
     Args:
-        loader: Yields batches: tensors, or tuples, lists and dicts of them; e.g. a ``DataLoader``.
+        loader: Yields batches: tensors, or tuples, lists and mappings of them; e.g. a ``DataLoader``.
         transform: Takes and returns targets (B, ...) on the device, e.g. ``FarField().canonicalizer()``.
         device: Where to. Default "cuda".
         keys: Where the targets are in a batch, as for :class:`CollateTransform`.
@@ -99,6 +100,7 @@ class DeviceLoader:
         *,
         keys: Keys = None,
     ) -> None:
+        check_keys("DeviceLoader", keys)
         self.loader = loader
         self.transform = transform
         self.device = torch.device(device)
@@ -106,8 +108,16 @@ class DeviceLoader:
 
     def __iter__(self) -> Iterator[Any]:
         for batch in self.loader:
-            moved = tree_map_only(Tensor, lambda x: x.to(self.device, non_blocking=True), batch)
-            yield _on_targets("DeviceLoader", self.transform, self.keys, moved)
+            yield _on_targets("DeviceLoader", self.transform, self.keys, self._moved(batch))
+
+    def _moved(self, batch: Any) -> Any:
+        if isinstance(batch, Tensor):
+            return batch.to(self.device, non_blocking=True)
+        if isinstance(batch, Mapping):
+            return replace_keys(batch, {key: self._moved(part) for key, part in batch.items()})
+        if isinstance(batch, (tuple, list)):
+            return replace_keys(batch, {i: self._moved(part) for i, part in enumerate(batch)})
+        return batch
 
     def __len__(self) -> int:
         return len(self.loader)  # type: ignore[arg-type]

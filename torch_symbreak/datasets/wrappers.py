@@ -23,6 +23,12 @@ def fetch(dataset: Any, indices: Sequence[int]) -> list[Any]:
     return list(batched(list(indices))) if callable(batched) else [dataset[i] for i in indices]
 
 
+def check_keys(owner: str, keys: Hashable | Sequence[Hashable] | None) -> None:
+    """Raise ``ValueError`` if there is no key in a sequence of keys."""
+    if isinstance(keys, (list, tuple)) and not keys:
+        raise ValueError(f"{owner} needs at least one key, but got keys={keys!r}.")
+
+
 def target_keys(owner: str, sample: Any, keys: Hashable | Sequence[Hashable] | None) -> tuple[Any, ...] | None:
     """Where the targets are in a sample or batch; None: it is the target."""
     if keys is not None:
@@ -47,8 +53,7 @@ class _OnTargets(Dataset[Any]):
                 f"{type(self).__name__} needs a map-style data set (with a length and an index), but got "
                 f"{describe(dataset)}. In an iterable one, apply the transform to each sample: OnKeys(transform, keys)."
             )
-        if isinstance(keys, (list, tuple)) and not keys:
-            raise ValueError(f"{type(self).__name__} needs at least one key, but got keys={keys!r}.")
+        check_keys(type(self).__name__, keys)
         self.dataset = dataset
         self.keys = keys
 

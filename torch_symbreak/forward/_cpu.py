@@ -27,6 +27,8 @@ _LEAST_BYTES, _MOST_OF_ITEM = 2**14, 0.5
 _SLACK = 1e-5
 #: What the reference will find to be no tie: it rounds items to single precision, which moves scores by 1.2e-7 at most.
 _CLEAR = 1.25 * TIE
+#: Products of sums below this underflow, and over its reciprocal overflow: in double precision only.
+_SMALLEST = 1e-100
 #: With ``threshold=0`` the reference's squares may underflow below this share of the largest.
 _UNDERFLOW = 1e-12
 
@@ -64,10 +66,10 @@ def _read(x: Tensor) -> tuple[Array, Array, Array, Array]:
     parts = torch.view_as_real(x) if x.is_complex() else x
     parts = parts.reshape(count, math.prod(lead), -1)
     lines, columns = parts.new_empty(parts.shape[:2]), parts.new_empty(count, parts.shape[2])
-    sums, totals = torch.empty(columns.shape, dtype=torch.float64), torch.empty_like(lines)
+    sums, totals = columns.new_empty(columns.shape, dtype=torch.float64), torch.empty_like(lines)
     step = items_within(CHUNK, x)
     # One piece of memory for all chunks: fresh memory costs more than what is done in it.
-    scratch = torch.empty(parts[:step].shape, dtype=torch.float64)
+    scratch = parts.new_empty(parts[:step].shape, dtype=torch.float64)
     magnitudes = scratch.view(parts.dtype).flatten()[: scratch.numel()].view(scratch.shape)
     for part, line, column, total in zip(*(z.split(step) for z in (parts, lines, columns, totals)), strict=True):
         here = torch.abs(part, out=magnitudes[: len(part)])
@@ -124,6 +126,7 @@ def decide(x: Tensor, threshold: float) -> Decisions:
         score = np.where(twice == -size, 0, terms).sum(-1)
         # Ties are told by the sum of magnitudes, which is at most the sum of parts.
         dc = dc[:, 0]
+        certain &= (total > _SMALLEST) & (total < 1 / _SMALLEST)
         certain &= (np.abs(dc) > _CLEAR * total) & (np.abs(score) > _CLEAR * total**2)
         unit = dc / np.abs(dc)
     flipped = score < 0
@@ -142,17 +145,17 @@ def boxes_alone(x: Tensor, found: Decisions) -> bool:
     return size * x.element_size() >= _LEAST_BYTES and bool(share <= _MOST_OF_ITEM)
 
 
-def move_boxes(x: Tensor, found: Decisions) -> Tensor:
-    """Move the boxes of x, (B, *event), as decided, into zeros."""
-    moved = torch.zeros_like(x)
+def move_boxes(x: Tensor, found: Decisions, moved: Tensor) -> None:
+    """Move the boxes of x, (B, *event), as decided, into ``moved``, which becomes zero elsewhere."""
+    moved.zero_()
     reverse = (slice(None, None, -1),) * found.lo.shape[1]
     sources, goals = x.numpy(), moved.numpy()
     ends = [one.tolist() for one in (found.lo, found.lo + found.length, found.target, found.target + found.length)]
-    for source, goal, flipped, scalar, *(lo, hi, to, end) in zip(
-        sources, goals, found.flipped.tolist(), found.scalar, *ends, strict=True
-    ):
-        box, place = source[tuple(map(slice, lo, hi))], goal[tuple(map(slice, to, end))]
-        if flipped:
-            box = np.conjugate(box[reverse], out=place)
-        np.multiply(box, scalar, out=place)
-    return moved
+    with np.errstate(all="ignore"):
+        for source, goal, flipped, scalar, *(lo, hi, to, end) in zip(
+            sources, goals, found.flipped.tolist(), found.scalar, *ends, strict=True
+        ):
+            box, place = source[tuple(map(slice, lo, hi))], goal[tuple(map(slice, to, end))]
+            if flipped:
+                box = np.conjugate(box[reverse], out=place)
+            np.multiply(box, scalar, out=place)

@@ -117,7 +117,8 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         batch, items = self._items(x)
         if items is None or not self._quick(items):
             return self._element(x)
-        flipped, shift, scalar, _ = self._decided(items)[0]
+        found = [self._decided(part)[0] for part in items.split(items_at_once(items))]
+        flipped, shift, scalar = (torch.cat(parts) for parts in zip(*(g[:3] for g in found), strict=True))
         return Element(flipped.reshape(batch), shift.reshape(*batch, -1), scalar.reshape(batch))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,16 +126,16 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         _, items = self._items(x)
         if items is None:
             return typed_like(self.symmetry.act(self._element(x), x), x)
-        if not self._quick(items):
-            parts = [self.symmetry.act(self._element(part), part) for part in items.split(items_at_once(items))]
-            return (parts[0] if len(parts) == 1 else torch.cat(parts)).reshape(x.shape)
-        element, found = self._decided(items)
-        if boxes_alone(items, found):
-            return move_boxes(items, found).reshape(x.shape)
-        moved = torch.empty_like(items)
-        split = [one.split(items_at_once(items)) for one in (moved, items, *element[:3])]
-        for goal, part, *g in zip(*split, strict=True):
-            goal.copy_(self.symmetry.act(Element(*g), part))
+        moved, quick = torch.empty_like(items), self._quick(items)
+        for part, goal in zip(*(one.split(items_at_once(items)) for one in (items, moved)), strict=True):
+            if not quick:
+                goal.copy_(self.symmetry.act(self._element(part), part))
+                continue
+            g, found = self._decided(part)
+            if boxes_alone(part, found):
+                move_boxes(part, found, goal)
+            else:
+                goal.copy_(self.symmetry.act(g, part))
         return moved.reshape(x.shape)
 
     def _items(self, x: Tensor) -> tuple[torch.Size, Tensor | None]:
@@ -155,9 +156,9 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         found = decide(items, self._translation.threshold)
         element = [torch.from_numpy(one) for one in (found.flipped, found.shift, found.scalar)]
         doubtful = torch.from_numpy(~found.certain).nonzero().squeeze(-1)
-        for some in doubtful.split(items_at_once(items)) if len(doubtful) else ():
-            for one, exact in zip(element, self._element(items[some])[:3], strict=True):
-                one[some] = exact
+        if len(doubtful):
+            for one, exact in zip(element, self._element(items[doubtful])[:3], strict=True):
+                one[doubtful] = exact
         flipped, shift, scalar = element
         return Element(flipped, shift, scalar), found
 
@@ -312,17 +313,19 @@ class FarField(ForwardModel):
     def forward(self, x: Tensor) -> Tensor:
         check_target("FarField", x, self.event_dims)
         check_field("FarField", x, self.field)
-        if x.dtype in (torch.float16, torch.bfloat16):
-            x = x.float()  # half-precision transforms fail on CPU and for sizes that are no powers of two
         frame = x.shape[x.dim() - self.event_dims :]
         shape = self.detector_shape(frame)
         batch = batch_shape(x, self.event_dims)
         items = x.reshape(math.prod(batch), *frame)
         if len(items) == 0:
             return x.real.new_zeros(*batch, *shape)
-        chunks = items.split(self.chunk_size or len(items))
-        measured = [diffraction(chunk, shape, self.norm, self.centered) for chunk in chunks]
+        measured = [self._intensity(chunk, shape) for chunk in items.split(self.chunk_size or len(items))]
         return (measured[0] if len(measured) == 1 else torch.cat(measured)).reshape(*batch, *shape)
+
+    def _intensity(self, items: Tensor, shape: Sequence[int]) -> Tensor:
+        if items.dtype in (torch.float16, torch.bfloat16):
+            items = items.float()  # half-precision transforms fail on CPU and for sizes that are no powers of two
+        return diffraction(items, shape, self.norm, self.centered)
 
     def measure_and_break(self, x: Tensor, *, threshold: float = 1e-4) -> tuple[Tensor, Tensor]:
         """Return a training pair of every object: its measurement and its canonical point, ``(f(x), C(x))``.
@@ -347,10 +350,12 @@ class FarField(ForwardModel):
         fix.check(x)
         batch = batch_shape(x, self.event_dims)
         frame = x.shape[len(batch) :]
+        if x.numel() == 0:
+            return self(x), fix(x)
         items = x.reshape(math.prod(batch), *frame)
         shape = self.detector_shape(frame)
         step = self.chunk_size or max(1, _SPECTRA // (math.prod(shape) * x.element_size()))
-        pairs = [(self(part), fix(part)) for part in items.split(step)]
+        pairs = [(self._intensity(part, shape), fix(part)) for part in items.split(step)]
         y, broken = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*pairs, strict=True))
         return y.reshape(*batch, *shape), broken.reshape(x.shape)
 
