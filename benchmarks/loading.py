@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from benchmarks.canonicalize import objects
 from benchmarks.measure import Case, Operations
-from benchmarks.report import bars as figure
+from benchmarks.report import rates as figure
 from torch_symbreak import CollateTransform, DeviceLoader, FarField, GaussianIntensity, SymmetryBrokenDataset
 from torch_symbreak.datasets import BraggCrystals, ComplexImages, GaussianPairs, SquareRoots
 from torch_symbreak.datasets.base import Pairs

@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks import align as registration
 from benchmarks.canonicalize import model_of, objects
 from benchmarks.measure import Case, Operations
-from benchmarks.report import bars as figure
+from benchmarks.report import rates as figure
 from torch_symbreak import OrbitMinLoss, RandomSymmetry, align, sa_mse
 
 __all__ = ["cases", "figure", "notes"]

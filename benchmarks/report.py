@@ -71,7 +71,7 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def bars(rows: Sequence[dict[str, Any]]) -> Figure:
+def rates(rows: Sequence[dict[str, Any]]) -> Figure:
     """Items per second of every operation, one panel for each family, with the interquartile range."""
     families = _families(rows)
     count = {family: sum(len(row["seconds"]) + 1 for row in some) for family, some in families.items()}
@@ -84,8 +84,8 @@ def bars(rows: Sequence[dict[str, Any]]) -> Figure:
             case = ", ".join(f"{name} {value}" for name, value in _parameters(row).items())
             for name, seconds in row["seconds"].items():
                 low, rate, high = (row["items"] / seconds[key] for key in ("high", "median", "low"))
-                axes.barh(place, rate, color=colors[name])
-                axes.errorbar(rate, place, xerr=np.array([[rate - low], [high - rate]]), color="black", capsize=2)
+                ends = np.array([[rate - low], [high - rate]])
+                axes.errorbar(rate, place, xerr=ends, marker="o", color=colors[name], capsize=2)
                 places.append(place)
                 labels.append(f"{case}: {name}")
                 place += 1

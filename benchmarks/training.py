@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.canonicalize import OURS, objects
 from benchmarks.measure import Case, Operations
-from benchmarks.report import bars as figure
+from benchmarks.report import rates as figure
 from torch_symbreak import FarField
 from torch_symbreak.models import UNet
 
