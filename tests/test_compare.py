@@ -99,3 +99,15 @@ def test_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
         read_array(tmp_path / "two.npz", "r")
     np.save(tmp_path / "big-endian.npy", np.ones(3, ">f8"))
     assert read_array(tmp_path / "big-endian.npy").dtype == torch.float64
+
+
+def test_the_picture_never_replaces_an_array(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "a.npy"
+    np.save(path, np.ones((8, 8), np.complex64))
+    before = path.read_bytes()
+    monkeypatch.setattr(sys, "argv", ["symbreak", "compare", str(path), str(path), "--out", str(path)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "would replace an array" in capsys.readouterr().err
+    assert path.read_bytes() == before

@@ -32,6 +32,7 @@ from torch_symbreak import (
 )
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.experiments import PRESETS, Case, FarFieldPhaseRetrieval, Gaussian, Grid, SquareRoot, read_rows
+from torch_symbreak.experiments.base import _alone
 from torch_symbreak.experiments.farfield import BREAK, MODEL, digit_images, photograph_patches, turned
 from torch_symbreak.models import MLP
 from torch_symbreak.training import Hardware, Regression, Training, fit
@@ -87,7 +88,8 @@ def test_command_writes_what_it_measured(name, tmp_path, monkeypatch, capsys):
         "farfield": {"objects_crystals_unet.png", "objects_digits_unet.png"},
     }
     assert (
-        names - {"arrays", "checkpoints"} == {"results.jsonl", "table.md", "errors.png", "curves.png"} | figures[name]
+        names - {"arrays", "checkpoints", ".lock"}
+        == {"results.jsonl", "table.md", "errors.png", "curves.png"} | figures[name]
     )
     assert not list((tmp_path / "checkpoints").iterdir())
     assert all((tmp_path / one).read_bytes().startswith(b"\x89PNG") for one in names if one.endswith(".png"))
@@ -385,6 +387,9 @@ def test_two_processes_make_one_table(tmp_path):
         (["--epochs", "0"], "max_epochs needs to be at least 1"),
         (["--learning-rate", "nan"], "learning_rate needs to be positive"),
         (["--device", "tpu"], "auto, cpu or cuda"),
+        (["--precision", "half"], "precision needs to be one of 32-true, bf16-mixed"),
+        (["--data", "constant"], "data of farfield needs to be among crystals"),
+        (["--breaking", "constant"], "breaking of farfield needs to be among none"),
         (["--devices", "0"], "devices needs to be at least 1"),
         (["--resume", "--overwrite"], "contradict one another"),
         (["--dims", "5"], "of gaussian, and of it alone"),
@@ -479,3 +484,51 @@ def test_version(monkeypatch, capsys):
 
     assert symbreak(monkeypatch, "--version") in (0, None)
     assert capsys.readouterr().out == f"symbreak {torch_symbreak.__version__}\n"
+
+
+def test_overwrite_removes_nothing_of_others(tmp_path, monkeypatch, capsys):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "arrays").mkdir()
+    foreign = [tmp_path / "checkpoints" / "mine.pt", tmp_path / "arrays" / "mine.npy", tmp_path / "mine.png"]
+    for path in foreign:
+        path.write_text("precious")
+    options = ("reproduce", "square", "--samples", 40, "--networks", "knn", "--device", "cpu", "--out", tmp_path)
+    for _ in range(2):
+        assert symbreak(monkeypatch, *options, "--overwrite") in (0, None)
+        assert all(path.read_text() == "precious" for path in foreign)
+    (tmp_path / "results.jsonl").write_text('{"id": 1}\n')
+    assert symbreak(monkeypatch, *options, "--overwrite") == 2
+    assert "no row of an experiment" in capsys.readouterr().err
+    assert (tmp_path / "results.jsonl").read_text() == '{"id": 1}\n'
+
+
+def test_a_second_run_is_kept_out(tmp_path):
+    grid = Grid(data=("uniform",), networks=("knn",), breaking=("exact",), samples=(40,))
+    with _alone(tmp_path), pytest.raises(FileExistsError, match="Another run is at work"):
+        SquareRoot().run(grid, tmp_path)
+    assert len(SquareRoot().run(grid, tmp_path)) == 2
+
+
+def test_checkpoints_of_other_parameters_are_not_gone_on_with(tmp_path, monkeypatch):
+    grid = Grid(data=("uniform",), networks=("dnn",), breaking=("exact",), samples=(40,))
+
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Regression, "predict", killed)  # after the training, before its row
+        with pytest.raises(KeyboardInterrupt):
+            SquareRoot().run(grid, tmp_path / "one", training=Training(max_epochs=3))
+    (tmp_path / "one" / "results.jsonl").unlink()
+    other = Training(max_epochs=2, learning_rate=1e-4)
+    rows = [SquareRoot().run(grid, tmp_path / name, training=other)[-1] for name in ("one", "two")]
+    assert rows[0]["test_mse"] == rows[1]["test_mse"]
+
+
+@pytest.mark.parametrize(
+    "line", [b"\xff\xfe", b'{"experiment": "square", "data": "uniform", "network": "knn", "breaking": "none", "n": 40}']
+)
+def test_damaged_rows_name_their_file(line, tmp_path):
+    (tmp_path / "results.jsonl").write_bytes(line + b"\n")
+    with pytest.raises(ValueError, match=r"Line 1 of .*results.jsonl is no row of an experiment"):
+        read_rows(tmp_path)

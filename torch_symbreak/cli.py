@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import typer
 
 _EXTRAS = {
-    "experiments": ("lightning", "matplotlib", "PIL", "rich", "sklearn", "typer"),
+    "experiments": ("filelock", "lightning", "matplotlib", "PIL", "rich", "sklearn", "typer"),
     "io": ("h5py", "hdf5plugin", "scipy", "tifffile", "zarr"),
     "dask": ("dask", "distributed"),
 }
@@ -82,6 +82,8 @@ def build() -> "typer.Typer":
         from torch_symbreak.io import fix_of, read_array, write_file
 
         with _failing(2, debug=debug):
+            if out.exists() and any(path.exists() and out.samefile(path) for path in (a, b)):
+                raise ValueError(f"The picture {out} would replace an array. Give another --out.")
             x, reference = read_array(a, key_a), read_array(b, key_b)
             fix = fix_of(forward, x.dtype, event_dims=event_dims, oversampling=oversampling)
             symmetries = Product(fix.symmetry).symmetries

@@ -26,6 +26,8 @@ _LEAST_STD = 1e-3
 #: Below this improvement of the validation loss, relative to the best so far, an epoch has brought nothing.
 _LEAST_GAIN = 1e-3
 
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
+
 Feature = Literal["intensity", "magnitude", "log-magnitude"]
 Change = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -84,7 +86,7 @@ class Hardware:
         device: "auto" (CUDA where there is one), "cpu" or "cuda". Default "auto".
         devices: Processes per machine, one per GPU: Lightning's distributed data parallel. Default 1.
         num_nodes: Machines. Default 1.
-        precision: "32-true" (default), "bf16-mixed", "16-mixed", ...
+        precision: "32-true" (default), "bf16-mixed", "16-mixed" or "64-true".
 
     Raises:
         ValueError: If there is no such device, or fewer than one is wanted.
@@ -104,6 +106,8 @@ class Hardware:
             raise ValueError(f"device needs to be auto, cpu or cuda, but got {self.device!r}.")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device is cuda, but torch finds no CUDA device here. Use auto or cpu.")
+        if self.precision not in _PRECISIONS:
+            raise ValueError(f"precision needs to be one of {', '.join(_PRECISIONS)}, but got {self.precision!r}.")
         for name in ("devices", "num_nodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} needs to be at least 1, but got {getattr(self, name)}.")

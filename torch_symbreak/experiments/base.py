@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import json
@@ -12,6 +13,7 @@ import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -20,6 +22,7 @@ import lightning
 import numpy as np
 import sklearn
 import torch
+from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor, nn
@@ -198,7 +201,7 @@ class Experiment(ABC):
         """Raise ``ValueError`` if an axis has a value that this experiment does not know."""
         for grid, (axis, known) in itertools.product(grids, self.axes.items()):
             for value in getattr(grid, axis):
-                if value not in known and value != CONSTANT:
+                if value not in known and (axis, value) != ("networks", CONSTANT):
                     names = ", ".join(known[:9]) + (", ..." if len(known) > 9 else "")
                     raise ValueError(f"{axis} of {self.name} needs to be among {names}, but got {value!r}.")
 
@@ -282,47 +285,51 @@ class Experiment(ABC):
 
         Raises:
             ValueError: If an axis has an unknown value, or the rows in ``out`` were made with other parameters.
-            FileExistsError: If there are rows in ``out`` and ``resume`` is False.
+            FileExistsError: If there are rows in ``out`` and ``resume`` is False, or another run is at work there.
         """
         grids = [grids] if isinstance(grids, Grid) else list(grids)
         self.check(grids)
         training = training or Training()
         parameters = self.parameters(training)
         cases = list(dict.fromkeys(itertools.chain.from_iterable(grid.cases() for grid in grids)))
-        rows = self.resumable(out, training, resume=resume)
-        done = {case_of(row) for row in rows}
-        of, split = None, None
-        for number, case in enumerate(cases, 1):
-            if case in done:
-                continue
-            if (case.data, case.breaking, case.n, case.seed) != of or split is None:
-                of = (case.data, case.breaking, case.n, case.seed)
-                split = self.split(*of)
-            if case.network != CONSTANT and main_process():
-                report(f"[{number}/{len(cases)}] {case}")
-            folder = out / CHECKPOINTS / case.slug
-            numbers, arrays = self._measure(case, split, training, folder, hardware)
-            rows.append(
-                {
-                    "experiment": self.name,
-                    **asdict(case),
-                    **numbers,
-                    "parameters": parameters,
-                    "versions": _versions(),
-                    "machine": _machine(hardware or Hardware()),
-                }
-            )
-            if main_process():
-                if arrays:
-                    (out / ARRAYS).mkdir(parents=True, exist_ok=True)
-                    write_file(out / ARRAYS / f"{case.slug}.npz", _npz(arrays))
-                out.mkdir(parents=True, exist_ok=True)
-                write_file(out / RESULTS, "".join(f"{json.dumps(row)}\n" for row in rows).encode())
-                shutil.rmtree(folder, ignore_errors=True)
+        with _alone(out):
+            rows = self.resumable(out, training, resume=resume)
+            done = {case_of(row) for row in rows}
+            # Checkpoints of other parameters are other checkpoints.
+            digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:8]
+            of, split = None, None
+            for number, case in enumerate(cases, 1):
+                if case in done:
+                    continue
+                if (case.data, case.breaking, case.n, case.seed) != of or split is None:
+                    of = (case.data, case.breaking, case.n, case.seed)
+                    split = self.split(*of)
+                if case.network != CONSTANT and main_process():
+                    report(f"[{number}/{len(cases)}] {case}")
+                folder = out / CHECKPOINTS / f"{case.slug}-{digest}"
+                numbers, arrays = self._measure(case, split, training, folder, hardware)
+                rows.append(
+                    {
+                        "experiment": self.name,
+                        **asdict(case),
+                        **numbers,
+                        "parameters": parameters,
+                        "versions": _versions(),
+                        "machine": _machine(hardware or Hardware()),
+                    }
+                )
+                if main_process():
+                    if arrays:
+                        (out / ARRAYS).mkdir(parents=True, exist_ok=True)
+                        write_file(out / ARRAYS / f"{case.slug}.npz", _npz(arrays))
+                    write_file(out / RESULTS, "".join(f"{json.dumps(row)}\n" for row in rows).encode())
+                    shutil.rmtree(folder, ignore_errors=True)
         return rows
 
     def resumable(self, out: Path, training: Training, *, resume: bool) -> list[Row]:
         """Read the rows in ``out`` that a run would go on with; raise as :meth:`run` does if it must not."""
+        if out.exists() and not out.is_dir():
+            raise NotADirectoryError(f"{out} is a file. The results need a directory: choose another --out.")
         rows, parameters = read_rows(out), self.parameters(training)
         # The processes that Lightning starts beside the first one find rows that this has written before.
         if rows and not resume and main_process():
@@ -426,6 +433,25 @@ class Experiment(ABC):
         return plot_lines(panels, x="epoch", y="loss", log_y=True) if panels else None
 
 
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep other runs out of a directory: each would write its own rows over the others'."""
+    if not main_process():  # which the first process lets in
+        yield
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise FileExistsError(f"Another run is at work in {out}. Wait for it, or choose another --out.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
 def case_of(row: Row) -> Case:
     """The case of a row."""
     return Case(*(row[one.name] for one in fields(Case)))
@@ -439,10 +465,18 @@ def read_rows(out: Path) -> list[Row]:
     """
     path = out / RESULTS
     rows: list[Row] = []
-    for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), 1):
+    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), 1):
         try:
             row = json.loads(line)
-            case_of(row)
+            case = case_of(row)
+            numbers = [value for name, value in row.items() if name.startswith(("test_", "train_"))]
+            if not isinstance(row["parameters"], dict) or not numbers:
+                raise KeyError("parameters, or errors")
+            for value, kind in ((row["experiment"], str), (case.slug, str), (case.n, int), (case.seed, int)):
+                if not isinstance(value, kind):
+                    raise TypeError(f"{value!r} is no {kind.__name__}")
+            if not all(isinstance(value, (int, float)) for value in numbers):
+                raise TypeError("an error is no number")
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"Line {number} of {path} is no row of an experiment: {error!r}. Mend or delete it."
@@ -452,10 +486,19 @@ def read_rows(out: Path) -> list[Row]:
 
 
 def remove_results(out: Path) -> None:
-    """Remove the rows of a directory and what belongs to them, and nothing else."""
-    (out / RESULTS).unlink(missing_ok=True)
-    for name in (ARRAYS, CHECKPOINTS):
-        shutil.rmtree(out / name, ignore_errors=True)
+    """Remove the rows of a directory and the files that were made of them, and nothing else.
+
+    Raises:
+        ValueError: If there is a file called as that of the rows which has none.
+    """
+    rows = read_rows(out)
+    mine = [out / RESULTS] if rows else []
+    for row in rows:
+        slug = case_of(row).slug
+        mine += [out / ARRAYS / f"{slug}.npz", out / f"objects_{row['data']}_{row['network']}.png"]
+    mine += [out / name for name in ("table.md", "errors.png", "curves.png", "functions.png") if rows]
+    for path in mine:
+        path.unlink(missing_ok=True)
 
 
 def largest(rows: Sequence[Row]) -> list[Row]:

@@ -48,7 +48,7 @@ class Decisions(NamedTuple):
 
 def items_at_once(x: Tensor) -> int:
     """How many items of ``x`` whole operations treat at once: enough to be long, few enough to bound memory."""
-    return items_within(2**23 if x.device.type == "cpu" else 2**26, x)
+    return items_within(2**23 if x.device.type == "cpu" else 2**28, x)
 
 
 def items_within(limit: int, x: Tensor) -> int:
