@@ -229,8 +229,8 @@ def test_killed_and_resumed_is_the_same_to_the_bit(
     counting = Deadline(0)
     counting.run(plan("break", src, undisturbed, elements=True))
     draw = random.Random(suffix)
-    planned, marks = plan("break", src, out, elements=True), []
-    for _ in range(5):
+    planned, marks = plan("break", src, out, elements=True), []  # how far it was when it was killed
+    while len(marks) < 3 or (not any(marks) and len(marks) < 20):
         number = draw.randrange(1, -counting.left // 2)  # a run that goes on makes fewer calls
         if in_child(lambda number=number: Deadline(number).run(planned)) == 0:
             out.unlink() if out.is_file() else shutil.rmtree(out)
@@ -336,6 +336,23 @@ def test_not_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> 
     assert run(monkeypatch, "break", tmp_path / "x.npy", tmp_path / "out.npy") == 1
     assert "has 1 NaN and 12 infinite entries, the first in target 20 at (3, 4)" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".zarr"])
+def test_an_input_that_changes_meanwhile(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    src = tmp_path / f"x{suffix}"
+    x = objects(60)
+    save_zarr(src, {"x": x}) if suffix == ".zarr" else np.save(src, x)
+    monkeypatch.setattr(canonical, "BLOCK", 4000)
+
+    def change(done: int, of: int) -> None:
+        if done > of // 2:
+            file = src / "x" / "c" / "0" / "0" / "0" if src.is_dir() else src
+            file.write_bytes(file.read_bytes())
+
+    with pytest.raises(ValueError, match=f"x{suffix} changed while it was read"):
+        plan("break", src, tmp_path / f"out{suffix}").run(progress=change)
+    assert [*tmp_path.iterdir()] == [src]
 
 
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,16 +259,12 @@ class Plan:
     elements: bool
     seed: int
     layout: Layout
-
-    @property
-    def _stamp(self) -> tuple[int, int]:
-        stat = self.src.stat()
-        return stat.st_size, stat.st_mtime_ns
+    stamp: tuple[int, int]
 
     @property
     def work(self) -> Path:
         """The hidden folder: another call or another input has another one."""
-        call = repr((__version__, self.command, self.src, self._stamp, self.targets, self.elements, self.seed))
+        call = repr((__version__, self.command, self.src, self.stamp, self.targets, self.elements, self.seed))
         return self.dst.with_name(f".{self.dst.name}.{OURS}-{hashlib.sha256(call.encode()).hexdigest()[:12]}")
 
     def run(
@@ -282,7 +278,7 @@ class Plan:
             progress: Called with the number of targets done, and of all.
 
         Raises:
-            ValueError: If a target is not finite: how many entries, where the first is.
+            ValueError: If a target is not finite: how many entries, where the first is. If the input changed meanwhile.
             OSError: If the output cannot be written. What is done is kept, and the same call goes on.
         """
         work, file = self.work, open_file(self.src)
@@ -304,7 +300,7 @@ class Plan:
             extra = {name: npy_region(path) for name, path in stages.items()}
             beside = companion(self.src) if self.command == "unbreak" and file.bare else None
             job = _Work(
-                self.command, self.src, self._stamp, beside, self.targets, self.layout, self.seed,
+                self.command, self.src, self.stamp, beside, self.targets, self.layout, self.seed,
                 tuple(file.sinks(work, keys)), extra,
             )  # fmt: skip
             hashing = _Hash(self.src)
@@ -321,8 +317,9 @@ class Plan:
             finally:
                 hashing.stop()
                 _opened.cache_clear()
+            if _stamp(self.src) != self.stamp:
+                raise ValueError(f"{self.src} changed while it was read. Nothing is written: do it again.")
             if bad:
-                done = 0
                 raise ValueError(_describe(bad, self.src, keys))
             self._finish(file, work, self._note(file, digest), extra)
         except OSError as error:
@@ -330,6 +327,9 @@ class Plan:
                 message = f"{done} of {len(todo)} blocks are done and kept: the same command goes on from there."
                 raise OSError(error.errno, f"{error}. {self.dst} is not written. {message}") from error
             raise OSError(error.errno, f"{error}. {self.dst} is not written.") from error
+        except (ValueError, TypeError, LookupError, EOFError):  # which the same call would meet again
+            done = 0
+            raise
         finally:
             if not done:
                 shutil.rmtree(work, ignore_errors=True)
@@ -421,6 +421,7 @@ def plan(
         raise FileNotFoundError(f"There is no folder {dst.parent}.")
     if os.path.lexists(dst) and not overwrite:
         raise FileExistsError(f"{dst} exists. To replace it: --overwrite.")
+    stamp = _stamp(src)
     file = open_file(src)
     if dst.suffix != src.suffix and not {src.suffix, dst.suffix} <= set(file.suffixes):
         raise ValueError(f"The output is the input with other targets, of the same format {src.suffix}, but got {dst}.")
@@ -431,7 +432,7 @@ def plan(
     if command == "unbreak":
         targets = _as_noted(file)
     layout, _ = targets.find(file)
-    return Plan(command, src, dst, targets, elements, seed, layout)
+    return Plan(command, src, dst, targets, elements, seed, layout, stamp)
 
 
 def _as_noted(file: Format) -> Targets:
@@ -448,6 +449,12 @@ def _as_noted(file: Format) -> Targets:
         if there is None or math.prod(there.shape) != math.prod(array.shape):
             raise ValueError(f"{source.path} has {there and there.shape} as {name}, but {array.shape} is needed.")
     return targets
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes with a file: its size and time of change; of a folder, of all that is in it."""
+    stats = [each.stat() for each in (path, *(path.rglob("*") if path.is_dir() else ()))]
+    return sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
 
 
 class Found(NamedTuple):
