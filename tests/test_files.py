@@ -177,6 +177,18 @@ def test_the_rest_of_an_hdf5_file_is_carried_over(tmp_path: Path) -> None:
     assert (note["command"], note["forward"], note["keys"], note["input"]) == ("break", "farfield", ["x"], "a.h5")
 
 
+def test_a_target_of_two_names(tmp_path: Path) -> None:
+    """Whichever of them is met first."""
+    with h5py.File(tmp_path / "a.h5", "w", track_order=True, userblock_size=4096) as file:
+        file.create_dataset("z", data=X, chunks=(1, 8, 12))
+        file["a"] = file["z"]
+    plan("break", tmp_path / "a.h5", tmp_path / "b.h5").run()
+    assert (tmp_path / "b.h5").read_bytes()[:4096] == (tmp_path / "a.h5").read_bytes()[:4096]
+    with h5py.File(tmp_path / "b.h5") as file:
+        assert file["a"] == file["z"]
+        assert np.allclose(file["z"], FIX(torch.from_numpy(X)), atol=1e-5)
+
+
 def content(path: Path) -> dict[str, bytes]:
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     return {str(file.relative_to(path)): file.read_bytes() for file in files}

@@ -434,13 +434,17 @@ class Hdf5(Format):
 
     def prepare(self, work: Path, keys: Sequence[str]) -> None:
         block = self._file.userblock_size
+        targets = {self._address(self._file[key]) for key in keys}  # each may have several names
         with self._h5.File(work / "part", "w", userblock_size=block) as out:
-            self._copy(self._file, out, keys, {})
+            self._copy(self._file, out, targets, {})
         with self.path.open("rb") as old, (work / "part").open("r+b") as new:
             new.write(old.read(block))
 
-    def _copy(self, old: Any, new: Any, keys: Sequence[str], seen: dict[Any, str]) -> None:
-        """Copy a group with all but our own, and make room for ``keys``; what has two names keeps both."""
+    def _address(self, found: Any) -> Any:
+        return self._h5.h5o.get_info(found.id).addr
+
+    def _copy(self, old: Any, new: Any, targets: set[Any], seen: dict[Any, str]) -> None:
+        """Copy a group with all but our own, and make room for the targets; what has two names keeps both."""
         h5 = self._h5
         self._copy_attributes(old, new)
         for name in old:
@@ -451,15 +455,14 @@ class Hdf5(Format):
                 new[name] = link
                 continue
             found = old[name]
-            path = found.name
-            address = h5.h5o.get_info(found.id).addr
+            address = self._address(found)
             if address in seen:
                 new[name] = new.file[seen[address]]
                 continue
-            seen[address] = path
+            seen[address] = found.name
             if isinstance(found, h5.Group):
-                self._copy(found, new.create_group(name), keys, seen)
-            elif path.strip("/") in keys:
+                self._copy(found, new.create_group(name), targets, seen)
+            elif address in targets:
                 how = h5.h5p.create(h5.h5p.DATASET_CREATE)
                 how.set_alloc_time(h5.h5d.ALLOC_TIME_EARLY)
                 how.set_fill_time(h5.h5d.FILL_TIME_NEVER)
@@ -481,7 +484,11 @@ class Hdf5(Format):
         with self._h5.File(work / "part", "r") as out:
             return [
                 Region(
-                    work / "part", out[key].id.get_offset() or 0, self.arrays[key].shape, out[key].dtype, self._turned
+                    work / "part",
+                    out[key].id.get_offset() if out[key].size else 0,
+                    self.arrays[key].shape,
+                    out[key].dtype,
+                    self._turned,
                 )
                 for key in keys
             ]
