@@ -282,7 +282,10 @@ def test_bad_calls_and_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     np.save("object.npy", np.array([{}]), allow_pickle=True)
     torch.save({"x": Path()}, "pickled.pt")
     Path("noise.tif").write_bytes(b"nothing")
+    tifffile.imwrite("whole.tif", X, photometric="minisblack", compression="zlib")
+    Path("cut.tif").write_bytes(Path("whole.tif").read_bytes()[:-300])
     Path("noise.mat").write_bytes(b"nothing" * 100)
+    scipy_io.savemat("4.mat", {"x": X[0]}, format="4")
     Path("folder.h5").mkdir()
     Path("empty.zarr").mkdir()
     Path("taken.h5").write_text("mine")
@@ -311,7 +314,9 @@ def test_bad_calls_and_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["object.npy", "out.npy"], "Python objects"),
         (["pickled.pt", "out.pt"], "cannot be read"),
         (["noise.tif", "out.tif"], "cannot be read"),
+        (["cut.tif", "out.tif"], "cut off"),
         (["noise.mat", "out.mat"], "cannot be read"),
+        (["4.mat", "out.mat"], "MATLAB 4. Save it with -v7"),
         (["folder.h5", "out.h5"], "is a folder"),
         (["empty.zarr", "out.zarr"], "cannot be read"),
         (["none.h5", "out.h5"], "There is no file"),
@@ -337,6 +342,24 @@ def test_bad_calls_and_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert run(monkeypatch, "scramble", "store.zarr", "store2.zarr", "--overwrite", "--seed", 1) == 0
     assert run(monkeypatch, "break", "cut.h5", "out2.h5", "--debug") == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [{"compression": "zlib"}, {"metadata": None}, {"imagej": True}, {}])
+def test_a_tiff_that_is_cut_off_is_refused_or_all_there(options: dict[str, object], tmp_path: Path) -> None:
+    """Wherever it is cut."""
+    whole, cut = tmp_path / "whole.tif", tmp_path / "cut.tif"
+    x = X.real.copy()
+    tifffile.imwrite(whole, x, photometric="minisblack", **options)
+    refused = 0
+    for end in range(300, whole.stat().st_size, 97):
+        cut.write_bytes(whole.read_bytes()[:end])
+        try:
+            assert np.array_equal(everything(cut)["array"], x)
+        except AssertionError:
+            raise
+        except Exception:
+            refused += 1
+    assert refused
 
 
 def test_not_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -8,7 +8,9 @@ be written in place is assembled from such files at the end.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import logging
 import shutil
 import struct
 import zipfile
@@ -336,7 +338,10 @@ class Mat(Staged):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        content = importlib.import_module("scipy.io").loadmat(path)
+        io = importlib.import_module("scipy.io")
+        if io.matlab.matfile_version(path)[0] == 0:
+            raise ValueError("it is of MATLAB 4. Save it with -v7 or -v7.3")
+        content = io.loadmat(path)
         self._content = {key: value for key, value in content.items() if not key.startswith("__")}
         if OURS in self._content:
             self.note = str(self._content[OURS].squeeze())
@@ -366,8 +371,9 @@ class Tiff(Staged):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._file = importlib.import_module("tifffile").TiffFile(path)
-        series = self._file.series
+        with _strict():
+            self._file = importlib.import_module("tifffile").TiffFile(path)
+            series = self._file.series
         if len(series) != 1 or series[0].is_pyramidal:
             raise ValueError(f"it holds {len(series)} series of pages of different shapes, and not one stack")
         self._series = series[0]
@@ -375,11 +381,19 @@ class Tiff(Staged):
         self._region = None
         if self._series.dataoffset is not None:
             self._region = Region(path, self._series.dataoffset, shape, dtype).check()
+        elif last := self._series.pages[-1]:
+            ends = [at + count for at, count in zip(last.dataoffsets, last.databytecounts, strict=False)]
+            if max(ends, default=0) > path.stat().st_size:
+                raise EOFError("it is cut off within its last page")
         self.arrays = {"array": Array(shape, dtype.newbyteorder("="), (1,) * len(shape))}
 
     def read(self, key: str, index: Index) -> np.ndarray:
         if self._region is not None:
             return self._region.read(index)
+        with _strict():
+            return self._decoded(index)
+
+    def _decoded(self, index: Index) -> np.ndarray:
         shape, pages = self._series.shape, len(self._series.pages)
         if not shape or pages % shape[0]:
             return self._file.asarray(series=0)[index]
@@ -391,6 +405,25 @@ class Tiff(Staged):
         (values,) = self._staged(work, keys).values()
         options = {"photometric": "minisblack", "byteorder": self._file.byteorder}
         importlib.import_module("tifffile").imwrite(work / "part", values, **options)
+
+
+@contextlib.contextmanager
+def _strict() -> Iterator[None]:
+    """Raise the first error that tifffile only logs: of a file that is cut off it returns what is left."""
+    logger, errors = logging.getLogger("tifffile"), []
+
+    def collect(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            errors.append(record.getMessage())
+        return record.levelno < logging.ERROR
+
+    logger.addFilter(collect)
+    try:
+        yield
+    finally:
+        logger.removeFilter(collect)
+    if errors:
+        raise ValueError(errors[0])
 
 
 class Hdf5(Format):
