@@ -256,6 +256,24 @@ def test_killed_and_resumed_is_the_same_to_the_bit(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def test_ended_between_the_companion_and_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "in.npy", X)
+    out, move = tmp_path / "out.npy", os.replace
+
+    def ended(source: Path, destination: Path) -> None:
+        if destination == out:
+            raise KeyboardInterrupt
+        move(source, destination)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", ended)
+        plan("break", tmp_path / "in.npy", out, elements=True).run()
+    assert not out.exists()
+    plan("break", tmp_path / "in.npy", out, elements=True).run()
+    plan("unbreak", out, tmp_path / "back.npy").run()
+    assert np.allclose(np.load(tmp_path / "back.npy"), X, atol=1e-5)
+
+
 def test_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canonical, "BLOCK", 4000)
     save_h5(tmp_path / "in.h5", {"x": objects(60)})
@@ -290,6 +308,12 @@ def test_bad_calls_and_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     Path("empty.zarr").mkdir()
     Path("taken.h5").write_text("mine")
     Path("folder.zarr").mkdir()
+    Path("taken.npy.symbreak.npz").write_text("mine")
+    for name, note in (("text", "made by hand"), ("others", '{"command": "break"}'), ("number", 3)):
+        shutil.copy("good.h5", f"{name}.h5")
+        with h5py.File(f"{name}.h5", "a") as file:
+            file.attrs["symbreak"] = note
+    np.savez("noted.npz", x=X, symbreak=np.array("[]"))
     Path("link.h5").symlink_to("good.h5")
     os.link("good.h5", "hard.h5")
     save_zarr(Path("store.zarr"), {"x": X})
@@ -323,6 +347,14 @@ def test_bad_calls_and_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["good.h5", "none/out.h5"], "There is no folder"),
         (["good.h5", "out.npy"], "the same format"),
         (["good.h5", "taken.h5"], "--overwrite"),
+        (["good.npy", "taken.npy"], "taken.npy.symbreak.npz exists. To replace it: --overwrite"),
+        (["good.npy", "x" * 250 + ".npy"], "File name too long"),
+        (["good.npy", "out.npy", "--oversampling", "0.5"], "oversampling >= 1"),
+        (["good.npy", "out.npy", "--oversampling", "nan"], "oversampling >= 1"),
+        (["text.h5", "out.h5"], "text.h5 has an entry 'symbreak' that is not of this package"),
+        (["others.h5", "out.h5"], "not of this package"),
+        (["number.h5", "out.h5"], "not of this package"),
+        (["noted.npz", "out.npz"], "not of this package"),
         (["store.zarr", "folder.zarr", "--overwrite"], "cannot be read"),
         (["store.zarr", "store.zarr/x.zarr"], "lie in one another"),
         (["good.h5", "good.h5", "--overwrite"], "is the input"),
@@ -338,6 +370,8 @@ def test_bad_calls_and_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert {path: content(path) for path in tmp_path.iterdir()} == before
     assert run(monkeypatch, "break", "good.h5", "taken.h5", "--overwrite", "--elements") == 0
     assert run(monkeypatch, "unbreak", "taken.h5", "out.h5") == 0
+    assert run(monkeypatch, "break", "good.h5", "x" * 250 + ".h5") == 0
+    assert run(monkeypatch, "break", "good.npy", "taken.npy", "--overwrite") == 0
     assert run(monkeypatch, "break", "store.zarr", "store2.zarr") == 0
     assert run(monkeypatch, "scramble", "store.zarr", "store2.zarr", "--overwrite", "--seed", 1) == 0
     assert run(monkeypatch, "break", "cut.h5", "out2.h5", "--debug") == 2
@@ -425,6 +459,7 @@ def test_disk_full_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
         assert run(patch, "break", tmp_path / "x.npy", tmp_path / "out.npy") == 1
     error = capsys.readouterr().err
     assert "No space left on device" in error
+    assert error.count("Errno") == 1
     assert "kept: the same command goes on" in error
     assert not (tmp_path / "out.npy").exists()
     written = []
