@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,60 @@ def test_a_target_of_two_names(tmp_path: Path) -> None:
         assert np.allclose(file["z"], FIX(torch.from_numpy(X)), atol=1e-5)
 
 
+def test_one_number(tmp_path: Path) -> None:
+    src, out, back = (tmp_path / f"{stem}.npy" for stem in ("in", "out", "back"))
+    np.save(src, np.array(-3.0))
+    plan("break", src, out, Targets("square"), elements=True).run()
+    plan("unbreak", out, back).run()
+    assert (np.load(out).tolist(), np.load(back).tolist()) == (3.0, -3.0)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".zarr", ".npz", ".mat", ".pt"])
+def test_names_that_only_begin_like_ours(suffix: str, tmp_path: Path) -> None:
+    arrays = {"symbreak_targets": X, "symbreaking": np.arange(12).reshape(3, 4)}
+    save = {
+        ".h5": lambda p: save_h5(p, arrays),
+        ".zarr": lambda p: save_zarr(p, arrays),
+        ".npz": lambda p: np.savez(p, **arrays),
+        ".mat": lambda p: scipy_io.savemat(p, arrays),
+        ".pt": lambda p: torch.save({key: torch.from_numpy(value) for key, value in arrays.items()}, p),
+    }
+    src, out, back = (tmp_path / f"{stem}{suffix}" for stem in ("in", "out", "back"))
+    save[suffix](src)
+    plan("break", src, out, elements=True).run()
+    plan("unbreak", out, back).run()
+    before, after = everything(src), everything(back)
+    assert before.keys() == after.keys()
+    assert np.array_equal(after["symbreaking"], arrays["symbreaking"])
+    assert np.allclose(after["symbreak_targets"], X, atol=1e-5)
+
+
+def test_what_is_no_array_of_numbers_is_carried_over(tmp_path: Path) -> None:
+    beside = {
+        "conjugate": torch.from_numpy(X[:, 3, 1]).conj(),
+        "eighth": torch.ones(3).to(torch.float8_e4m3fn),
+        "brain": torch.ones(3, dtype=torch.bfloat16),
+    }
+    torch.save({"x": torch.from_numpy(X), **beside}, tmp_path / "in.pt")
+    np.savez_compressed(tmp_path / "in.npz", x=X, found=np.array([{"at": 3}]))
+    with zipfile.ZipFile(tmp_path / "in.npz", "a") as archive:
+        archive.writestr("x", "of whom this is")
+    scipy_io.savemat(tmp_path / "in.mat", {"x": X, "good": X.real > 0, "how": {"n" * 50: 3}}, long_field_names=True)
+    for suffix in (".pt", ".npz", ".mat"):
+        plan("break", tmp_path / f"in{suffix}", tmp_path / f"out{suffix}").run()
+        layout, _ = Targets().find(out := open_file(tmp_path / f"out{suffix}"))
+        assert torch.allclose(layout.read(out, ()), FIX(torch.from_numpy(X)), atol=1e-5)
+    content = torch.load(tmp_path / "out.pt")
+    assert all(torch.equal(content[key].float(), value.float()) for key, value in beside.items() if key != "conjugate")
+    assert torch.equal(content["conjugate"], beside["conjugate"])
+    with np.load(tmp_path / "out.npz", allow_pickle=True) as archive:
+        assert archive["found"][0] == {"at": 3}
+    with zipfile.ZipFile(tmp_path / "out.npz") as archive:
+        assert archive.read("x") == b"of whom this is"
+    assert ("good", X.shape, "logical") in scipy_io.whosmat(tmp_path / "out.mat")
+    assert scipy_io.loadmat(tmp_path / "out.mat")["how"]["n" * 50][0, 0] == 3
+
+
 def content(path: Path) -> dict[str, bytes]:
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
@@ -265,9 +320,10 @@ def test_ended_between_the_companion_and_the_output(tmp_path: Path, monkeypatch:
             raise KeyboardInterrupt
         move(source, destination)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(os, "replace", ended)
-        plan("break", tmp_path / "in.npy", out, elements=True).run()
+        with pytest.raises(KeyboardInterrupt):
+            plan("break", tmp_path / "in.npy", out, elements=True).run()
     assert not out.exists()
     plan("break", tmp_path / "in.npy", out, elements=True).run()
     plan("unbreak", out, tmp_path / "back.npy").run()

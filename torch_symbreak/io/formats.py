@@ -18,14 +18,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import IO, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-#: Names that begin with this are ours: the provenance, and ``symbreak_...``, the group elements.
+#: The name of the provenance.
 OURS = "symbreak"
+#: The names of the group elements.
+ELEMENTS = frozenset({f"{OURS}_flipped", f"{OURS}_shift", f"{OURS}_scalar"})
 
 Index = tuple[slice, ...]
 
@@ -110,12 +112,16 @@ def npy_region(path: Path, start: int = 0) -> Region:
     """The array of a .npy file, or of one that begins at ``start`` in another file."""
     with path.open("rb") as file:
         file.seek(start)
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, turned, dtype = read(file)
+        shape, turned, dtype = _npy_header(file)
         if dtype.hasobject:
             raise ValueError("it holds Python objects, which are not unpickled")
         return Region(path, file.tell(), shape, dtype, turned).check()
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)
 
 
 def new_npy(path: Path, array: Array, *, turned: bool = False) -> None:
@@ -207,7 +213,7 @@ class Npy(Staged):
 
 
 class Npz(Staged):
-    """NumPy's .npz. A compressed member is loaded whole."""
+    """NumPy's .npz. A compressed member is loaded whole; one that is no array of numbers is carried over unread."""
 
     suffixes = (".npz",)
 
@@ -216,13 +222,16 @@ class Npz(Staged):
         self._members: dict[str, Region | np.ndarray] = {}
         with zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as whole:
             for info in archive.infolist():
+                with archive.open(info) as member:
+                    if not info.filename.endswith(".npy") or _npy_header(member)[2].hasobject:
+                        continue  # carried over
                 key = info.filename.removesuffix(".npy")
                 if info.compress_type == zipfile.ZIP_STORED:
                     self._members[key] = npy_region(path, _zip_offset(path, info))
                 else:
-                    self._members[key] = whole[key]
-            if OURS in whole:
-                self.note = str(whole[OURS])
+                    self._members[key] = whole[info.filename]
+            if OURS in self._members:
+                self.note = str(whole[f"{OURS}.npy"])
         self.arrays = {
             key: Array(member.shape, member.dtype, (1,) * len(member.shape)) for key, member in self._members.items()
         }
@@ -236,7 +245,7 @@ class Npz(Staged):
         return member.read(index) if isinstance(member, Region) else member[index]
 
     def finish(self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region]) -> None:
-        stages = dict(zip(keys, self._stages(work, keys), strict=True))
+        stages = {f"{key}.npy": path for key, path in zip(keys, self._stages(work, keys), strict=True)}
         with zipfile.ZipFile(self.path) as source:
             write_npz(work / "part", note, extra, ((source, info) for info in source.infolist()), stages)
 
@@ -251,13 +260,12 @@ def write_npz(
     """Write an .npz file: of another's members those that are not ours, or what is staged for them; and extra."""
     with zipfile.ZipFile(path, "w") as archive:
         for source, info in members:
-            key = info.filename.removesuffix(".npy")
-            if key.startswith(OURS):
+            if info.filename in {f"{key}.npy" for key in (OURS, *ELEMENTS)}:
                 continue
             copy = zipfile.ZipInfo(info.filename)  # with no date: the same content gives the same bytes
             copy.compress_type = info.compress_type
             with (
-                stages[key].open("rb") if key in stages else source.open(info) as old,
+                stages[info.filename].open("rb") if info.filename in stages else source.open(info) as old,
                 archive.open(copy, "w", force_zip64=True) as new,
             ):
                 shutil.copyfileobj(old, new, 1 << 20)
@@ -296,9 +304,9 @@ class Torch(Staged):
             self._tensors = dict(_flat(content))
             self.note = content.get(OURS)
         self.arrays = {
-            key: Array(tuple(x.shape), x[..., :0].numpy().dtype if x.dim() else x.numpy().dtype, (1,) * x.dim())
+            key: Array(tuple(x.shape), dtype, (1,) * x.dim())
             for key, x in self._tensors.items()
-            if x.dtype != torch.bfloat16 and x.layout == torch.strided  # which NumPy has not
+            if x.layout == torch.strided and (dtype := _numpy_dtype(x.dtype)) is not None
         }
 
     def read(self, key: str, index: Index) -> np.ndarray:
@@ -310,9 +318,17 @@ class Torch(Staged):
             torch.save(staged[keys[0]], work / "part")
             return
         content = _replaced(self._content, staged)
-        content = {key: value for key, value in content.items() if not str(key).startswith(OURS)}
+        content = {key: value for key, value in content.items() if key not in ELEMENTS}
         content |= {key: torch.from_numpy(np.load(region.path)) for key, region in extra.items()}
         torch.save(content | {OURS: note}, work / "part")
+
+
+def _numpy_dtype(dtype: torch.dtype) -> np.dtype[Any] | None:
+    """The same in NumPy, which has not all."""
+    try:
+        return torch.empty(0, dtype=dtype).numpy().dtype
+    except TypeError:
+        return None
 
 
 def _flat(content: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -342,6 +358,7 @@ class Mat(Staged):
         if io.matlab.matfile_version(path)[0] == 0:
             raise ValueError("it is of MATLAB 4. Save it with -v7 or -v7.3")
         content = io.loadmat(path)
+        content |= {key: content[key].astype(bool) for key, _, kind in io.whosmat(path) if kind == "logical"}
         self._content = {key: value for key, value in content.items() if not key.startswith("__")}
         if OURS in self._content:
             self.note = str(self._content[OURS].squeeze())
@@ -355,9 +372,11 @@ class Mat(Staged):
         return self._content[key][index]
 
     def finish(self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region]) -> None:
-        content = {key: value for key, value in self._content.items() if not key.startswith(OURS)}
+        content = {key: value for key, value in self._content.items() if key not in ELEMENTS}
         content |= self._staged(work, keys) | {key: np.load(region.path) for key, region in extra.items()}
-        importlib.import_module("scipy.io").savemat(work / "part", content | {OURS: note}, oned_as="column")
+        importlib.import_module("scipy.io").savemat(
+            work / "part", content | {OURS: note}, oned_as="column", long_field_names=True
+        )
         with self.path.open("rb") as old, (work / "part").open("r+b") as new:
             new.write(old.read(116))  # the text in front, which has the date in it
 
@@ -481,7 +500,7 @@ class Hdf5(Format):
         h5 = self._h5
         self._copy_attributes(old, new)
         for name in old:
-            if old.name == "/" and name.startswith(OURS):
+            if old.name == "/" and name in ELEMENTS:
                 continue
             link = old.get(name, getlink=True)
             if not isinstance(link, h5.HardLink):
@@ -593,7 +612,7 @@ class Zarr(Format):
         def left_out(folder: str, names: list[str]) -> list[str]:
             if Path(folder) in folders:
                 return [name for name in names if name not in described]
-            return [name for name in names if Path(folder) == self.path and name.startswith(OURS)]
+            return [name for name in names if Path(folder) == self.path and name in ELEMENTS]
 
         shutil.copytree(self.path, work / "part", ignore=left_out)
 
