@@ -370,6 +370,8 @@ def test_bad_calls_and_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         with h5py.File(f"{name}.h5", "a") as file:
             file.attrs["symbreak"] = note
     np.savez("noted.npz", x=X, symbreak=np.array("[]"))
+    np.save("noted.npy", X)
+    np.savez("noted.npy.symbreak.npz", symbreak=np.array("[]"))
     Path("link.h5").symlink_to("good.h5")
     os.link("good.h5", "hard.h5")
     save_zarr(Path("store.zarr"), {"x": X})
@@ -411,6 +413,7 @@ def test_bad_calls_and_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["others.h5", "out.h5"], "not of this package"),
         (["number.h5", "out.h5"], "not of this package"),
         (["noted.npz", "out.npz"], "not of this package"),
+        (["noted.npy", "out.npy"], "noted.npy.symbreak.npz has an entry 'symbreak' that is not of this package"),
         (["store.zarr", "folder.zarr", "--overwrite"], "cannot be read"),
         (["store.zarr", "store.zarr/x.zarr"], "lie in one another"),
         (["good.h5", "good.h5", "--overwrite"], "is the input"),

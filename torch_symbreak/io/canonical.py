@@ -246,13 +246,12 @@ _OPTIONS = ("forward", "event_dims", "oversampling", "threshold", "layout", "bat
 
 def note_of(file: Format) -> dict[str, Any] | None:
     """The provenance that an earlier run left in a file or beside it."""
-    note = file.note
     if file.bare and companion(file.path).exists():
-        note = open_file(companion(file.path)).note
-    if note is None:
+        file = open_file(companion(file.path))
+    if file.note is None:
         return None
     try:
-        found = json.loads(note)
+        found = json.loads(file.note)
     except (TypeError, ValueError):
         found = None
     if not isinstance(found, dict) or not found.keys() >= {"torch_symbreak", *_OPTIONS, "keys", "elements"}:
