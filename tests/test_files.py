@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,72 @@ def test_the_rest_of_an_hdf5_file_is_carried_over(tmp_path: Path) -> None:
     assert (note["command"], note["forward"], note["keys"], note["input"]) == ("break", "farfield", ["x"], "a.h5")
 
 
+def test_a_target_of_two_names(tmp_path: Path) -> None:
+    """Whichever of them is met first."""
+    with h5py.File(tmp_path / "a.h5", "w", track_order=True, userblock_size=4096) as file:
+        file.create_dataset("z", data=X, chunks=(1, 8, 12))
+        file["a"] = file["z"]
+    plan("break", tmp_path / "a.h5", tmp_path / "b.h5").run()
+    assert (tmp_path / "b.h5").read_bytes()[:4096] == (tmp_path / "a.h5").read_bytes()[:4096]
+    with h5py.File(tmp_path / "b.h5") as file:
+        assert file["a"] == file["z"]
+        assert np.allclose(file["z"], FIX(torch.from_numpy(X)), atol=1e-5)
+
+
+def test_one_number(tmp_path: Path) -> None:
+    src, out, back = (tmp_path / f"{stem}.npy" for stem in ("in", "out", "back"))
+    np.save(src, np.array(-3.0))
+    plan("break", src, out, Targets("square"), elements=True).run()
+    plan("unbreak", out, back).run()
+    assert (np.load(out).tolist(), np.load(back).tolist()) == (3.0, -3.0)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".zarr", ".npz", ".mat", ".pt"])
+def test_names_that_only_begin_like_ours(suffix: str, tmp_path: Path) -> None:
+    arrays = {"symbreak_targets": X, "symbreaking": np.arange(12).reshape(3, 4)}
+    save = {
+        ".h5": lambda p: save_h5(p, arrays),
+        ".zarr": lambda p: save_zarr(p, arrays),
+        ".npz": lambda p: np.savez(p, **arrays),
+        ".mat": lambda p: scipy_io.savemat(p, arrays),
+        ".pt": lambda p: torch.save({key: torch.from_numpy(value) for key, value in arrays.items()}, p),
+    }
+    src, out, back = (tmp_path / f"{stem}{suffix}" for stem in ("in", "out", "back"))
+    save[suffix](src)
+    plan("break", src, out, elements=True).run()
+    plan("unbreak", out, back).run()
+    before, after = everything(src), everything(back)
+    assert before.keys() == after.keys()
+    assert np.array_equal(after["symbreaking"], arrays["symbreaking"])
+    assert np.allclose(after["symbreak_targets"], X, atol=1e-5)
+
+
+def test_what_is_no_array_of_numbers_is_carried_over(tmp_path: Path) -> None:
+    beside = {
+        "conjugate": torch.from_numpy(X[:, 3, 1]).conj(),
+        "eighth": torch.ones(3).to(torch.float8_e4m3fn),
+        "brain": torch.ones(3, dtype=torch.bfloat16),
+    }
+    torch.save({"x": torch.from_numpy(X), **beside}, tmp_path / "in.pt")
+    np.savez_compressed(tmp_path / "in.npz", x=X, found=np.array([{"at": 3}]))
+    with zipfile.ZipFile(tmp_path / "in.npz", "a") as archive:
+        archive.writestr("x", "of whom this is")
+    scipy_io.savemat(tmp_path / "in.mat", {"x": X, "good": X.real > 0, "how": {"n" * 50: 3}}, long_field_names=True)
+    for suffix in (".pt", ".npz", ".mat"):
+        plan("break", tmp_path / f"in{suffix}", tmp_path / f"out{suffix}").run()
+        layout, _ = Targets().find(out := open_file(tmp_path / f"out{suffix}"))
+        assert torch.allclose(layout.read(out, ()), FIX(torch.from_numpy(X)), atol=1e-5)
+    content = torch.load(tmp_path / "out.pt")
+    assert all(torch.equal(content[key].float(), value.float()) for key, value in beside.items() if key != "conjugate")
+    assert torch.equal(content["conjugate"], beside["conjugate"])
+    with np.load(tmp_path / "out.npz", allow_pickle=True) as archive:
+        assert archive["found"][0] == {"at": 3}
+    with zipfile.ZipFile(tmp_path / "out.npz") as archive:
+        assert archive.read("x") == b"of whom this is"
+    assert ("good", X.shape, "logical") in scipy_io.whosmat(tmp_path / "out.mat")
+    assert scipy_io.loadmat(tmp_path / "out.mat")["how"]["n" * 50][0, 0] == 3
+
+
 def content(path: Path) -> dict[str, bytes]:
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
@@ -229,8 +296,8 @@ def test_killed_and_resumed_is_the_same_to_the_bit(
     counting = Deadline(0)
     counting.run(plan("break", src, undisturbed, elements=True))
     draw = random.Random(suffix)
-    planned, marks = plan("break", src, out, elements=True), []
-    for _ in range(5):
+    planned, marks = plan("break", src, out, elements=True), []  # how far it was when it was killed
+    while len(marks) < 3 or (not any(marks) and len(marks) < 20):
         number = draw.randrange(1, -counting.left // 2)  # a run that goes on makes fewer calls
         if in_child(lambda number=number: Deadline(number).run(planned)) == 0:
             out.unlink() if out.is_file() else shutil.rmtree(out)
@@ -242,6 +309,25 @@ def test_killed_and_resumed_is_the_same_to_the_bit(
     assert content(out) == content(undisturbed)
     assert content(src) == before
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_ended_between_the_companion_and_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "in.npy", X)
+    out, move = tmp_path / "out.npy", os.replace
+
+    def ended(source: Path, destination: Path) -> None:
+        if destination == out:
+            raise KeyboardInterrupt
+        move(source, destination)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", ended)
+        with pytest.raises(KeyboardInterrupt):
+            plan("break", tmp_path / "in.npy", out, elements=True).run()
+    assert not out.exists()
+    plan("break", tmp_path / "in.npy", out, elements=True).run()
+    plan("unbreak", out, tmp_path / "back.npy").run()
+    assert np.allclose(np.load(tmp_path / "back.npy"), X, atol=1e-5)
 
 
 def test_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,11 +356,22 @@ def test_bad_calls_and_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     np.save("object.npy", np.array([{}]), allow_pickle=True)
     torch.save({"x": Path()}, "pickled.pt")
     Path("noise.tif").write_bytes(b"nothing")
+    tifffile.imwrite("whole.tif", X, photometric="minisblack", compression="zlib")
+    Path("cut.tif").write_bytes(Path("whole.tif").read_bytes()[:-300])
     Path("noise.mat").write_bytes(b"nothing" * 100)
+    scipy_io.savemat("4.mat", {"x": X[0]}, format="4")
     Path("folder.h5").mkdir()
     Path("empty.zarr").mkdir()
     Path("taken.h5").write_text("mine")
     Path("folder.zarr").mkdir()
+    Path("taken.npy.symbreak.npz").write_text("mine")
+    for name, note in (("text", "made by hand"), ("others", '{"command": "break"}'), ("number", 3)):
+        shutil.copy("good.h5", f"{name}.h5")
+        with h5py.File(f"{name}.h5", "a") as file:
+            file.attrs["symbreak"] = note
+    np.savez("noted.npz", x=X, symbreak=np.array("[]"))
+    np.save("noted.npy", X)
+    np.savez("noted.npy.symbreak.npz", symbreak=np.array("[]"))
     Path("link.h5").symlink_to("good.h5")
     os.link("good.h5", "hard.h5")
     save_zarr(Path("store.zarr"), {"x": X})
@@ -299,13 +396,24 @@ def test_bad_calls_and_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["object.npy", "out.npy"], "Python objects"),
         (["pickled.pt", "out.pt"], "cannot be read"),
         (["noise.tif", "out.tif"], "cannot be read"),
+        (["cut.tif", "out.tif"], "cut off"),
         (["noise.mat", "out.mat"], "cannot be read"),
+        (["4.mat", "out.mat"], "MATLAB 4. Save it with -v7"),
         (["folder.h5", "out.h5"], "is a folder"),
         (["empty.zarr", "out.zarr"], "cannot be read"),
         (["none.h5", "out.h5"], "There is no file"),
         (["good.h5", "none/out.h5"], "There is no folder"),
         (["good.h5", "out.npy"], "the same format"),
         (["good.h5", "taken.h5"], "--overwrite"),
+        (["good.npy", "taken.npy"], "taken.npy.symbreak.npz exists. To replace it: --overwrite"),
+        (["good.npy", "x" * 250 + ".npy"], "File name too long"),
+        (["good.npy", "out.npy", "--oversampling", "0.5"], "oversampling >= 1"),
+        (["good.npy", "out.npy", "--oversampling", "nan"], "oversampling >= 1"),
+        (["text.h5", "out.h5"], "text.h5 has an entry 'symbreak' that is not of this package"),
+        (["others.h5", "out.h5"], "not of this package"),
+        (["number.h5", "out.h5"], "not of this package"),
+        (["noted.npz", "out.npz"], "not of this package"),
+        (["noted.npy", "out.npy"], "noted.npy.symbreak.npz has an entry 'symbreak' that is not of this package"),
         (["store.zarr", "folder.zarr", "--overwrite"], "cannot be read"),
         (["store.zarr", "store.zarr/x.zarr"], "lie in one another"),
         (["good.h5", "good.h5", "--overwrite"], "is the input"),
@@ -321,10 +429,30 @@ def test_bad_calls_and_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert {path: content(path) for path in tmp_path.iterdir()} == before
     assert run(monkeypatch, "break", "good.h5", "taken.h5", "--overwrite", "--elements") == 0
     assert run(monkeypatch, "unbreak", "taken.h5", "out.h5") == 0
+    assert run(monkeypatch, "break", "good.h5", "x" * 250 + ".h5") == 0
+    assert run(monkeypatch, "break", "good.npy", "taken.npy", "--overwrite") == 0
     assert run(monkeypatch, "break", "store.zarr", "store2.zarr") == 0
     assert run(monkeypatch, "scramble", "store.zarr", "store2.zarr", "--overwrite", "--seed", 1) == 0
     assert run(monkeypatch, "break", "cut.h5", "out2.h5", "--debug") == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [{"compression": "zlib"}, {"metadata": None}, {"imagej": True}, {}])
+def test_a_tiff_that_is_cut_off_is_refused_or_all_there(options: dict[str, object], tmp_path: Path) -> None:
+    """Wherever it is cut."""
+    whole, cut = tmp_path / "whole.tif", tmp_path / "cut.tif"
+    x = X.real.copy()
+    tifffile.imwrite(whole, x, photometric="minisblack", **options)
+    refused = 0
+    for end in range(300, whole.stat().st_size, 97):
+        cut.write_bytes(whole.read_bytes()[:end])
+        try:
+            assert np.array_equal(everything(cut)["array"], x)
+        except AssertionError:
+            raise
+        except Exception:
+            refused += 1
+    assert refused
 
 
 def test_not_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -336,6 +464,23 @@ def test_not_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> 
     assert run(monkeypatch, "break", tmp_path / "x.npy", tmp_path / "out.npy") == 1
     assert "has 1 NaN and 12 infinite entries, the first in target 20 at (3, 4)" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".zarr"])
+def test_an_input_that_changes_meanwhile(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    src = tmp_path / f"x{suffix}"
+    x = objects(60)
+    save_zarr(src, {"x": x}) if suffix == ".zarr" else np.save(src, x)
+    monkeypatch.setattr(canonical, "BLOCK", 4000)
+
+    def change(done: int, of: int) -> None:
+        if done > of // 2:
+            file = src / "x" / "c" / "0" / "0" / "0" if src.is_dir() else src
+            file.write_bytes(file.read_bytes())
+
+    with pytest.raises(ValueError, match=f"x{suffix} changed while it was read"):
+        plan("break", src, tmp_path / f"out{suffix}").run(progress=change)
+    assert [*tmp_path.iterdir()] == [src]
 
 
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,6 +518,7 @@ def test_disk_full_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
         assert run(patch, "break", tmp_path / "x.npy", tmp_path / "out.npy") == 1
     error = capsys.readouterr().err
     assert "No space left on device" in error
+    assert error.count("Errno") == 1
     assert "kept: the same command goes on" in error
     assert not (tmp_path / "out.npy").exists()
     written = []

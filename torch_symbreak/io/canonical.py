@@ -80,7 +80,7 @@ class Targets:
     batch_axis: int = 0
 
     def __post_init__(self) -> None:
-        fix_of(self.forward, torch.float32, event_dims=self.event_dims, threshold=self.threshold)
+        self.fix(torch.float32)
 
     def find(self, file: Format) -> tuple[Layout, str]:
         """Find the targets in an open file, and say why these."""
@@ -240,12 +240,23 @@ def companion(path: Path) -> Path:
     return path.with_name(f"{path.name}.{OURS}.npz")
 
 
+#: What a note says of the targets, and :class:`Targets` is made of.
+_OPTIONS = ("forward", "event_dims", "oversampling", "threshold", "layout", "batch_axis")
+
+
 def note_of(file: Format) -> dict[str, Any] | None:
     """The provenance that an earlier run left in a file or beside it."""
-    note = file.note
     if file.bare and companion(file.path).exists():
-        note = open_file(companion(file.path)).note
-    return None if note is None else json.loads(note)
+        file = open_file(companion(file.path))
+    if file.note is None:
+        return None
+    try:
+        found = json.loads(file.note)
+    except (TypeError, ValueError):
+        found = None
+    if not isinstance(found, dict) or not found.keys() >= {"torch_symbreak", *_OPTIONS, "keys", "elements"}:
+        raise ValueError(f"{file.path} has an entry {OURS!r} that is not of this package. Rename or remove it.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -259,17 +270,15 @@ class Plan:
     elements: bool
     seed: int
     layout: Layout
-
-    @property
-    def _stamp(self) -> tuple[int, int]:
-        stat = self.src.stat()
-        return stat.st_size, stat.st_mtime_ns
+    stamp: tuple[int, int]
 
     @property
     def work(self) -> Path:
         """The hidden folder: another call or another input has another one."""
-        call = repr((__version__, self.command, self.src, self._stamp, self.targets, self.elements, self.seed))
-        return self.dst.with_name(f".{self.dst.name}.{OURS}-{hashlib.sha256(call.encode()).hexdigest()[:12]}")
+        what = (self.targets, self.elements, self.seed)
+        call = repr((__version__, self.command, self.src, self.stamp, self.dst.name, *what))
+        name = os.fsdecode(os.fsencode(self.dst.name)[:200])  # of at most 255 bytes, with the rest
+        return self.dst.with_name(f".{name}.{OURS}-{hashlib.sha256(call.encode()).hexdigest()[:12]}")
 
     def run(
         self, *, processes: int = 1, scheduler: str | None = None, progress: Progress = lambda done, of: None
@@ -282,7 +291,7 @@ class Plan:
             progress: Called with the number of targets done, and of all.
 
         Raises:
-            ValueError: If a target is not finite: how many entries, where the first is.
+            ValueError: If a target is not finite: how many entries, where the first is. If the input changed meanwhile.
             OSError: If the output cannot be written. What is done is kept, and the same call goes on.
         """
         work, file = self.work, open_file(self.src)
@@ -304,7 +313,7 @@ class Plan:
             extra = {name: npy_region(path) for name, path in stages.items()}
             beside = companion(self.src) if self.command == "unbreak" and file.bare else None
             job = _Work(
-                self.command, self.src, self._stamp, beside, self.targets, self.layout, self.seed,
+                self.command, self.src, self.stamp, beside, self.targets, self.layout, self.seed,
                 tuple(file.sinks(work, keys)), extra,
             )  # fmt: skip
             hashing = _Hash(self.src)
@@ -321,15 +330,19 @@ class Plan:
             finally:
                 hashing.stop()
                 _opened.cache_clear()
+            if _stamp(self.src) != self.stamp:
+                raise ValueError(f"{self.src} changed while it was read. Nothing is written: do it again.")
             if bad:
-                done = 0
                 raise ValueError(_describe(bad, self.src, keys))
             self._finish(file, work, self._note(file, digest), extra)
         except OSError as error:
             if done:
                 message = f"{done} of {len(todo)} blocks are done and kept: the same command goes on from there."
-                raise OSError(error.errno, f"{error}. {self.dst} is not written. {message}") from error
-            raise OSError(error.errno, f"{error}. {self.dst} is not written.") from error
+                raise OSError(f"{error}. {self.dst} is not written. {message}") from error
+            raise OSError(f"{error}. {self.dst} is not written.") from error
+        except (ValueError, TypeError, LookupError, EOFError):  # which the same call would meet again
+            done = 0
+            raise
         finally:
             if not done:
                 shutil.rmtree(work, ignore_errors=True)
@@ -419,8 +432,7 @@ def plan(
         raise ValueError(f"The output {dst} and the input {src} lie in one another. Name another place.")
     if not dst.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {dst.parent}.")
-    if os.path.lexists(dst) and not overwrite:
-        raise FileExistsError(f"{dst} exists. To replace it: --overwrite.")
+    stamp = _stamp(src)
     file = open_file(src)
     if dst.suffix != src.suffix and not {src.suffix, dst.suffix} <= set(file.suffixes):
         raise ValueError(f"The output is the input with other targets, of the same format {src.suffix}, but got {dst}.")
@@ -428,19 +440,23 @@ def plan(
         raise ValueError(f"{dst} is {'a folder' if dst.is_dir() else 'no folder'}, and is not replaced.")
     if dst.is_dir():
         open_file(dst)  # nothing but a zarr store is replaced
-    if command == "unbreak":
-        targets = _as_noted(file)
-    layout, _ = targets.find(file)
-    return Plan(command, src, dst, targets, elements, seed, layout)
-
-
-def _as_noted(file: Format) -> Targets:
-    """The options of the run that made a file, if it stored its elements."""
     note = note_of(file)
+    if command == "unbreak":
+        targets = _as_noted(file, note)
+    layout, _ = targets.find(file)
+    planned = Plan(command, src, dst, targets, elements, seed, layout, stamp)
+    # A run that was killed at its very end has put the companion there already.
+    for path in (dst, companion(dst)) if file.bare and not planned.work.exists() else (dst,):
+        if _is_there(path) and not overwrite:
+            raise FileExistsError(f"{path} exists. To replace it: --overwrite.")
+    return planned
+
+
+def _as_noted(file: Format, note: dict[str, Any] | None) -> Targets:
+    """The options of the run that made a file, if it stored its elements."""
     if note is None or not note["elements"]:
         raise ValueError(f"{file.path} has no group elements to undo. Make it with: symbreak break IN OUT --elements.")
-    names = ("forward", "event_dims", "oversampling", "threshold", "layout", "batch_axis")
-    targets = Targets(**{name: note[name] for name in names}, key=",".join(note["keys"]))
+    targets = Targets(**{name: note[name] for name in _OPTIONS}, key=",".join(note["keys"]))
     layout, _ = targets.find(file)
     source = open_file(companion(file.path)) if file.bare else file
     for name, array in element_arrays(layout, targets).items():
@@ -448,6 +464,21 @@ def _as_noted(file: Format) -> Targets:
         if there is None or math.prod(there.shape) != math.prod(array.shape):
             raise ValueError(f"{source.path} has {there and there.shape} as {name}, but {array.shape} is needed.")
     return targets
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is anything; an error if there cannot be, as with a name that is too long."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes with a file: its size and time of change; of a folder, of all that is in it."""
+    stats = [each.stat() for each in (path, *(path.rglob("*") if path.is_dir() else ()))]
+    return sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
 
 
 class Found(NamedTuple):

@@ -8,7 +8,9 @@ be written in place is assembled from such files at the end.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import logging
 import shutil
 import struct
 import zipfile
@@ -16,14 +18,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import IO, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-#: Names that begin with this are ours: the provenance, and ``symbreak_...``, the group elements.
+#: The name of the provenance.
 OURS = "symbreak"
+#: The names of the group elements.
+ELEMENTS = frozenset({f"{OURS}_flipped", f"{OURS}_shift", f"{OURS}_scalar"})
 
 Index = tuple[slice, ...]
 
@@ -108,12 +112,16 @@ def npy_region(path: Path, start: int = 0) -> Region:
     """The array of a .npy file, or of one that begins at ``start`` in another file."""
     with path.open("rb") as file:
         file.seek(start)
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, turned, dtype = read(file)
+        shape, turned, dtype = _npy_header(file)
         if dtype.hasobject:
             raise ValueError("it holds Python objects, which are not unpickled")
         return Region(path, file.tell(), shape, dtype, turned).check()
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)
 
 
 def new_npy(path: Path, array: Array, *, turned: bool = False) -> None:
@@ -205,7 +213,7 @@ class Npy(Staged):
 
 
 class Npz(Staged):
-    """NumPy's .npz. A compressed member is loaded whole."""
+    """NumPy's .npz. A compressed member is loaded whole; one that is no array of numbers is carried over unread."""
 
     suffixes = (".npz",)
 
@@ -214,13 +222,16 @@ class Npz(Staged):
         self._members: dict[str, Region | np.ndarray] = {}
         with zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as whole:
             for info in archive.infolist():
+                with archive.open(info) as member:
+                    if not info.filename.endswith(".npy") or _npy_header(member)[2].hasobject:
+                        continue  # carried over
                 key = info.filename.removesuffix(".npy")
                 if info.compress_type == zipfile.ZIP_STORED:
                     self._members[key] = npy_region(path, _zip_offset(path, info))
                 else:
-                    self._members[key] = whole[key]
-            if OURS in whole:
-                self.note = str(whole[OURS])
+                    self._members[key] = whole[info.filename]
+            if OURS in self._members:
+                self.note = str(whole[f"{OURS}.npy"])
         self.arrays = {
             key: Array(member.shape, member.dtype, (1,) * len(member.shape)) for key, member in self._members.items()
         }
@@ -234,7 +245,7 @@ class Npz(Staged):
         return member.read(index) if isinstance(member, Region) else member[index]
 
     def finish(self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region]) -> None:
-        stages = dict(zip(keys, self._stages(work, keys), strict=True))
+        stages = {f"{key}.npy": path for key, path in zip(keys, self._stages(work, keys), strict=True)}
         with zipfile.ZipFile(self.path) as source:
             write_npz(work / "part", note, extra, ((source, info) for info in source.infolist()), stages)
 
@@ -249,13 +260,12 @@ def write_npz(
     """Write an .npz file: of another's members those that are not ours, or what is staged for them; and extra."""
     with zipfile.ZipFile(path, "w") as archive:
         for source, info in members:
-            key = info.filename.removesuffix(".npy")
-            if key.startswith(OURS):
+            if info.filename in {f"{key}.npy" for key in (OURS, *ELEMENTS)}:
                 continue
             copy = zipfile.ZipInfo(info.filename)  # with no date: the same content gives the same bytes
             copy.compress_type = info.compress_type
             with (
-                stages[key].open("rb") if key in stages else source.open(info) as old,
+                stages[info.filename].open("rb") if info.filename in stages else source.open(info) as old,
                 archive.open(copy, "w", force_zip64=True) as new,
             ):
                 shutil.copyfileobj(old, new, 1 << 20)
@@ -294,9 +304,9 @@ class Torch(Staged):
             self._tensors = dict(_flat(content))
             self.note = content.get(OURS)
         self.arrays = {
-            key: Array(tuple(x.shape), x[..., :0].numpy().dtype if x.dim() else x.numpy().dtype, (1,) * x.dim())
+            key: Array(tuple(x.shape), dtype, (1,) * x.dim())
             for key, x in self._tensors.items()
-            if x.dtype != torch.bfloat16 and x.layout == torch.strided  # which NumPy has not
+            if x.layout == torch.strided and (dtype := _numpy_dtype(x.dtype)) is not None
         }
 
     def read(self, key: str, index: Index) -> np.ndarray:
@@ -308,9 +318,17 @@ class Torch(Staged):
             torch.save(staged[keys[0]], work / "part")
             return
         content = _replaced(self._content, staged)
-        content = {key: value for key, value in content.items() if not str(key).startswith(OURS)}
+        content = {key: value for key, value in content.items() if key not in ELEMENTS}
         content |= {key: torch.from_numpy(np.load(region.path)) for key, region in extra.items()}
         torch.save(content | {OURS: note}, work / "part")
+
+
+def _numpy_dtype(dtype: torch.dtype) -> np.dtype[Any] | None:
+    """The same in NumPy, which has not all."""
+    try:
+        return torch.empty(0, dtype=dtype).numpy().dtype
+    except TypeError:
+        return None
 
 
 def _flat(content: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -336,7 +354,11 @@ class Mat(Staged):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        content = importlib.import_module("scipy.io").loadmat(path)
+        io = importlib.import_module("scipy.io")
+        if io.matlab.matfile_version(path)[0] == 0:
+            raise ValueError("it is of MATLAB 4. Save it with -v7 or -v7.3")
+        content = io.loadmat(path)
+        content |= {key: content[key].astype(bool) for key, _, kind in io.whosmat(path) if kind == "logical"}
         self._content = {key: value for key, value in content.items() if not key.startswith("__")}
         if OURS in self._content:
             self.note = str(self._content[OURS].squeeze())
@@ -350,9 +372,11 @@ class Mat(Staged):
         return self._content[key][index]
 
     def finish(self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region]) -> None:
-        content = {key: value for key, value in self._content.items() if not key.startswith(OURS)}
+        content = {key: value for key, value in self._content.items() if key not in ELEMENTS}
         content |= self._staged(work, keys) | {key: np.load(region.path) for key, region in extra.items()}
-        importlib.import_module("scipy.io").savemat(work / "part", content | {OURS: note}, oned_as="column")
+        importlib.import_module("scipy.io").savemat(
+            work / "part", content | {OURS: note}, oned_as="column", long_field_names=True
+        )
         with self.path.open("rb") as old, (work / "part").open("r+b") as new:
             new.write(old.read(116))  # the text in front, which has the date in it
 
@@ -366,8 +390,9 @@ class Tiff(Staged):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._file = importlib.import_module("tifffile").TiffFile(path)
-        series = self._file.series
+        with _strict():
+            self._file = importlib.import_module("tifffile").TiffFile(path)
+            series = self._file.series
         if len(series) != 1 or series[0].is_pyramidal:
             raise ValueError(f"it holds {len(series)} series of pages of different shapes, and not one stack")
         self._series = series[0]
@@ -375,11 +400,19 @@ class Tiff(Staged):
         self._region = None
         if self._series.dataoffset is not None:
             self._region = Region(path, self._series.dataoffset, shape, dtype).check()
+        elif last := self._series.pages[-1]:
+            ends = [at + count for at, count in zip(last.dataoffsets, last.databytecounts, strict=False)]
+            if max(ends, default=0) > path.stat().st_size:
+                raise EOFError("it is cut off within its last page")
         self.arrays = {"array": Array(shape, dtype.newbyteorder("="), (1,) * len(shape))}
 
     def read(self, key: str, index: Index) -> np.ndarray:
         if self._region is not None:
             return self._region.read(index)
+        with _strict():
+            return self._decoded(index)
+
+    def _decoded(self, index: Index) -> np.ndarray:
         shape, pages = self._series.shape, len(self._series.pages)
         if not shape or pages % shape[0]:
             return self._file.asarray(series=0)[index]
@@ -391,6 +424,25 @@ class Tiff(Staged):
         (values,) = self._staged(work, keys).values()
         options = {"photometric": "minisblack", "byteorder": self._file.byteorder}
         importlib.import_module("tifffile").imwrite(work / "part", values, **options)
+
+
+@contextlib.contextmanager
+def _strict() -> Iterator[None]:
+    """Raise the first error that tifffile only logs: of a file that is cut off it returns what is left."""
+    logger, errors = logging.getLogger("tifffile"), []
+
+    def collect(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            errors.append(record.getMessage())
+        return record.levelno < logging.ERROR
+
+    logger.addFilter(collect)
+    try:
+        yield
+    finally:
+        logger.removeFilter(collect)
+    if errors:
+        raise ValueError(errors[0])
 
 
 class Hdf5(Format):
@@ -434,32 +486,35 @@ class Hdf5(Format):
 
     def prepare(self, work: Path, keys: Sequence[str]) -> None:
         block = self._file.userblock_size
+        targets = {self._address(self._file[key]) for key in keys}  # each may have several names
         with self._h5.File(work / "part", "w", userblock_size=block) as out:
-            self._copy(self._file, out, keys, {})
+            self._copy(self._file, out, targets, {})
         with self.path.open("rb") as old, (work / "part").open("r+b") as new:
             new.write(old.read(block))
 
-    def _copy(self, old: Any, new: Any, keys: Sequence[str], seen: dict[Any, str]) -> None:
-        """Copy a group with all but our own, and make room for ``keys``; what has two names keeps both."""
+    def _address(self, found: Any) -> Any:
+        return self._h5.h5o.get_info(found.id).addr
+
+    def _copy(self, old: Any, new: Any, targets: set[Any], seen: dict[Any, str]) -> None:
+        """Copy a group with all but our own, and make room for the targets; what has two names keeps both."""
         h5 = self._h5
         self._copy_attributes(old, new)
         for name in old:
-            if old.name == "/" and name.startswith(OURS):
+            if old.name == "/" and name in ELEMENTS:
                 continue
             link = old.get(name, getlink=True)
             if not isinstance(link, h5.HardLink):
                 new[name] = link
                 continue
             found = old[name]
-            path = found.name
-            address = h5.h5o.get_info(found.id).addr
+            address = self._address(found)
             if address in seen:
                 new[name] = new.file[seen[address]]
                 continue
-            seen[address] = path
+            seen[address] = found.name
             if isinstance(found, h5.Group):
-                self._copy(found, new.create_group(name), keys, seen)
-            elif path.strip("/") in keys:
+                self._copy(found, new.create_group(name), targets, seen)
+            elif address in targets:
                 how = h5.h5p.create(h5.h5p.DATASET_CREATE)
                 how.set_alloc_time(h5.h5d.ALLOC_TIME_EARLY)
                 how.set_fill_time(h5.h5d.FILL_TIME_NEVER)
@@ -481,7 +536,11 @@ class Hdf5(Format):
         with self._h5.File(work / "part", "r") as out:
             return [
                 Region(
-                    work / "part", out[key].id.get_offset() or 0, self.arrays[key].shape, out[key].dtype, self._turned
+                    work / "part",
+                    out[key].id.get_offset() if out[key].size else 0,
+                    self.arrays[key].shape,
+                    out[key].dtype,
+                    self._turned,
                 )
                 for key in keys
             ]
@@ -553,7 +612,7 @@ class Zarr(Format):
         def left_out(folder: str, names: list[str]) -> list[str]:
             if Path(folder) in folders:
                 return [name for name in names if name not in described]
-            return [name for name in names if Path(folder) == self.path and name.startswith(OURS)]
+            return [name for name in names if Path(folder) == self.path and name in ELEMENTS]
 
         shutil.copytree(self.path, work / "part", ignore=left_out)
 

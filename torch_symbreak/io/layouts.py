@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_symbreak.io.formats import OURS, Array, Format, Index
+from torch_symbreak.io.formats import ELEMENTS, OURS, Array, Format, Index
 
 Kind = Literal["plain", "channels", "parts", "polar"]
 
@@ -99,7 +99,7 @@ class Layout:
     def arrays(self, x: Tensor, block: Index) -> list[np.ndarray]:
         """What is to be written for a block of targets, one array per key."""
         batch = [part.stop - part.start for part in block] + list(self.batch[len(block) :])
-        x = x.reshape(*batch, *self.event)
+        x = x.reshape([*batch, *self.event])
         if self.kind == "plain":
             arrays = [_as_dtype(x.numpy(), self.dtypes[0])]
         elif self.kind == "polar":
@@ -188,7 +188,7 @@ def find(
     """
     if layout is not None and layout not in get_args(Kind):
         raise ValueError(f"layout needs to be one of {', '.join(get_args(Kind))}, but got {layout!r}.")
-    arrays = {name: array for name, array in file.arrays.items() if not name.startswith(OURS)}
+    arrays = {name: array for name, array in file.arrays.items() if name not in ELEMENTS | {OURS}}
     if key is None:
         keys, kind, reason = _only(file, arrays, event_dims, real)
     else:
