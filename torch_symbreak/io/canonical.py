@@ -330,8 +330,7 @@ class Plan:
             finally:
                 hashing.stop()
                 _opened.cache_clear()
-            if _stamp(self.src) != self.stamp:
-                raise ValueError(f"{self.src} changed while it was read. Nothing is written: do it again.")
+            self._unchanged()
             if bad:
                 raise ValueError(_describe(bad, self.src, keys))
             self._finish(file, work, self._note(file, digest), extra)
@@ -342,10 +341,16 @@ class Plan:
             raise OSError(f"{error}. {self.dst} is not written.") from error
         except (ValueError, TypeError, LookupError, EOFError):  # which the same call would meet again
             done = 0
+            self._unchanged()
             raise
         finally:
             if not done:
                 shutil.rmtree(work, ignore_errors=True)
+
+    def _unchanged(self) -> None:
+        """Raise ``ValueError`` if the input is another one than at the beginning, whatever came of it."""
+        if _stamp(self.src) != self.stamp:
+            raise ValueError(f"{self.src} changed while it was read. Nothing is written: do it again.")
 
     def _note(self, file: Format, digest: str) -> str:
         before = note_of(file)
