@@ -22,7 +22,7 @@ import torch
 
 from torch_symbreak import FarField, ScrambledDataset
 from torch_symbreak.io import Plan, Targets, canonical, find, inspect, open_file, plan
-from torch_symbreak.io.formats import Region
+from torch_symbreak.io.formats import Region, Zarr
 
 h5py = pytest.importorskip("h5py")
 zarr = pytest.importorskip("zarr")
@@ -559,3 +559,17 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "h5py", None)
     assert run(monkeypatch, "break", tmp_path / "x.h5", tmp_path / "out.h5") == 1
     assert 'pip install "torch_symbreak[io]"' in capsys.readouterr().err
+
+
+def test_what_zarr_was_writing_when_it_was_killed_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_zarr(tmp_path / "x.zarr", {"x": objects(6)})
+    finish = Zarr.finish
+
+    def after_a_kill(self: Zarr, work: Path, *rest: Any) -> None:
+        (work / "part" / "x" / "c" / "0.0123.partial").write_bytes(b"half")
+        finish(self, work, *rest)
+
+    monkeypatch.setattr(Zarr, "finish", after_a_kill)
+    plan("break", tmp_path / "x.zarr", tmp_path / "out.zarr").run()
+    assert not list((tmp_path / "out.zarr").rglob("*.partial"))
+    assert len(list((tmp_path / "out.zarr" / "x" / "c").iterdir())) > 0

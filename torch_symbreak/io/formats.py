@@ -620,6 +620,9 @@ class Zarr(Format):
         return [ZarrSink(work / "part", None if self.bare else key) for key in keys]
 
     def finish(self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region]) -> None:
+        # What zarr was writing when a run was killed; the chunk itself has been written again.
+        for path in (work / "part").rglob("*.partial"):
+            path.unlink()
         if self.bare:
             return
         root = self._zarr.open_group(work / "part", mode="r+", use_consolidated=False)
