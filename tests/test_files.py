@@ -565,9 +565,9 @@ def test_what_zarr_was_writing_when_it_was_killed_is_not_left(tmp_path: Path, mo
     save_zarr(tmp_path / "x.zarr", {"x": objects(6)})
     finish = Zarr.finish
 
-    def after_a_kill(self: Zarr, work: Path, *rest: Any) -> None:
+    def after_a_kill(self: Zarr, work: Path, *rest: object) -> None:
         (work / "part" / "x" / "c" / "0.0123.partial").write_bytes(b"half")
-        finish(self, work, *rest)
+        finish(self, work, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Zarr, "finish", after_a_kill)
     plan("break", tmp_path / "x.zarr", tmp_path / "out.zarr").run()
