@@ -1,7 +1,7 @@
 """Far-field reconstruction by deepinv's methods, scored up to symmetry: python examples/deepinv_reconstruction.py
 
 Plug-and-play, unrolled, deep image prior and diffusion, beside error reduction, on simulated crystals. All networks are
-small and trained here, in about a minute; nothing is downloaded.
+small and trained here, in some minutes; nothing is downloaded.
 """
 
 import deepinv
