@@ -7,11 +7,11 @@ import warnings
 
 import pytest
 import torch
+from draws import Case, cases
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from tests.draws import Case, cases
 from torch_symbreak import FarField, FarFieldCanonicalizer
 from torch_symbreak.forward import _cpu
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +158,10 @@ class Written(Network):
         torch.save(torch.cat([target for _, target in last]), self.folder / f"{self.global_rank}.pt")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="spawning imports everything again")
 def test_two_processes_share_the_items(tmp_path: Path) -> None:
     x = objects()
     data = SymmetryBrokenDataModule(x, canonicalizer=FIX, forward=MODEL, batch_size=2)
-    trainer(devices=2, strategy="ddp_fork").fit(Written(tmp_path), data)
+    trainer(devices=2, strategy="ddp_spawn").fit(Written(tmp_path), data)
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     assert [len(part) for part in parts] == [5, 5]
     assert same(parts, x)

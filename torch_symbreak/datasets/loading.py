@@ -16,7 +16,8 @@ from torch_symbreak.transforms import OnKeys, replace_keys
 Keys = Hashable | Sequence[Hashable] | None
 
 
-def _on_targets(owner: str, transform: Callable[[Tensor], Any], keys: Keys, batch: Any) -> Any:
+def on_targets(owner: str, transform: Callable[[Tensor], Any], keys: Keys, batch: Any) -> Any:
+    """Run a transform on the targets of a batch: those at ``keys``, else the batch itself or part 1 of a pair."""
     chosen = target_keys(owner, batch, keys)
     return transform(batch) if chosen is None else OnKeys(transform, chosen)(batch)
 
@@ -60,7 +61,7 @@ class CollateTransform:
         self.collate = collate
 
     def __call__(self, samples: list[Any]) -> Any:
-        return _on_targets("CollateTransform", self._checked, self.keys, self.collate(samples))
+        return on_targets("CollateTransform", self._checked, self.keys, self.collate(samples))
 
     def _checked(self, x: Tensor) -> Any:
         check_tensor("CollateTransform", x, what="batch of targets")
@@ -108,7 +109,7 @@ class DeviceLoader:
 
     def __iter__(self) -> Iterator[Any]:
         for batch in self.loader:
-            yield _on_targets("DeviceLoader", self.transform, self.keys, self._moved(batch))
+            yield on_targets("DeviceLoader", self.transform, self.keys, self._moved(batch))
 
     def _moved(self, batch: Any) -> Any:
         if isinstance(batch, Tensor):

@@ -128,11 +128,8 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
             return typed_like(self.symmetry.act(self._element(x), x), x)
         moved, quick = torch.empty_like(items), self._quick(items)
         for part, goal in zip(*(one.split(items_at_once(items)) for one in (items, moved)), strict=True):
-            if not quick:
-                goal.copy_(self.symmetry.act(self._element(part), part))
-                continue
-            g, found = self._decided(part)
-            if boxes_alone(part, found):
+            g, found = self._decided(part) if quick else (self._element(part), None)
+            if found is not None and boxes_alone(part, found):
                 move_boxes(part, found, goal)
             else:
                 goal.copy_(self.symmetry.act(g, part))

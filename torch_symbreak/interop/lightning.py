@@ -19,8 +19,8 @@ except ModuleNotFoundError as error:  # pragma: no cover
         'torch_symbreak.interop.lightning needs lightning: pip install "torch_symbreak[lightning]"'
     ) from error
 
+from torch_symbreak.datasets.loading import on_targets
 from torch_symbreak.datasets.wrappers import target_keys
-from torch_symbreak.transforms import OnKeys
 
 __all__ = ["SymmetryBrokenDataModule"]
 
@@ -101,10 +101,9 @@ class SymmetryBrokenDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if self.trainer is not None and self.trainer.predicting:
             return batch
-        keys = target_keys(type(self).__name__, batch, self.keys)
         if self.forward is None:
-            return self.canonicalizer(batch) if keys is None else OnKeys(self.canonicalizer, keys)(batch)
-        if keys is not None:
+            return on_targets(type(self).__name__, self.canonicalizer, self.keys, batch)
+        if target_keys(type(self).__name__, batch, self.keys) is not None:
             raise ValueError(
                 "SymmetryBrokenDataModule got forward= for batches that are no plain targets: they carry measurements "
                 "of their own, which stay untouched. Leave forward=None, or pass data of targets."
