@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -46,6 +48,28 @@ from torch_symbreak.symmetries.translation import centering_target
 
 #: Bytes of spectra that ``measure_and_break`` has at once: about what a core's caches hold.
 _SPECTRA = 2**23
+
+
+#: The reference, the CPU's own way, or Triton's kernels.
+Way = Literal["cpu", "kernels"] | None
+
+
+@functools.cache
+def _kernels_run(device: torch.device) -> bool:
+    """Whether Triton's kernels do: try one."""
+    if importlib.util.find_spec("triton") is None:
+        return False
+    try:
+        from torch_symbreak.forward import _kernels
+
+        _kernels.decide(torch.ones(1, 1, device=device), 0.0)
+    except Exception as error:  # a GPU that is too old, no C compiler for the launcher: whatever it is, there is a way
+        warnings.warn(
+            f"Triton does not run on {device} ({type(error).__name__}: {error}); canonicalizing there is slower.",
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 class FarFieldCanonicalizer(Canonicalizer[Product]):
@@ -115,10 +139,11 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
     def element(self, x: Tensor) -> Element:
         self.check(x)
         batch, items = self._items(x)
-        if items is None or not self._quick(items):
+        way = None if items is None else self._way(items)
+        if items is None or way is None:
             return self._element(x)
-        found = [self._decided(part)[0] for part in items.split(items_at_once(items))]
-        flipped, shift, scalar = (torch.cat(parts) for parts in zip(*(g[:3] for g in found), strict=True))
+        found = [self._chunk(part, way) for part in items.split(items_at_once(items))]
+        flipped, shift, scalar = (torch.cat(parts) for parts in zip(*found, strict=True))
         return Element(flipped.reshape(batch), shift.reshape(*batch, -1), scalar.reshape(batch))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -126,13 +151,9 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         _, items = self._items(x)
         if items is None:
             return typed_like(self.symmetry.act(self._element(x), x), x)
-        moved, quick = torch.empty_like(items), self._quick(items)
+        moved, way = torch.empty_like(items), self._way(items)
         for part, goal in zip(*(one.split(items_at_once(items)) for one in (items, moved)), strict=True):
-            g, found = self._decided(part) if quick else (self._element(part), None)
-            if found is not None and boxes_alone(part, found):
-                move_boxes(part, found, goal)
-            else:
-                goal.copy_(self.symmetry.act(g, part))
+            self._chunk(part, way, goal)
         return moved.reshape(x.shape)
 
     def _items(self, x: Tensor) -> tuple[torch.Size, Tensor | None]:
@@ -142,11 +163,31 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
             return batch, None
         return batch, resolved(x.detach()).reshape(-1, *x.shape[len(batch) :]).contiguous()
 
-    def _quick(self, items: Tensor) -> bool:
-        """Whether the CPU's way of deciding is there for such items."""
+    def _way(self, items: Tensor) -> Way:
+        """Which fast way there is for such items, if any."""
         event_dims, channel_dims, _, wrap = self._box_options()
-        periodic = any(wrapped_axes(wrap, items.shape[items.dim() - event_dims :]))
-        return items.device.type == "cpu" and items.dtype.itemsize >= 4 and not channel_dims and not periodic
+        if channel_dims or any(wrapped_axes(wrap, items.shape[items.dim() - event_dims :])):
+            return None
+        if items.device.type == "cpu" and items.dtype.itemsize >= 4:
+            return "cpu"
+        single = items.dtype in (torch.float32, torch.complex64)
+        if items.device.type == "cuda" and single and event_dims <= 3 and _kernels_run(items.device):
+            return "kernels"
+        return None
+
+    def _chunk(self, items: Tensor, way: Way, moved: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The element of every item, (B, *item); with ``moved``, these moved by it, into it."""
+        if way == "kernels":
+            from torch_symbreak.forward import _kernels as kernels
+
+            return kernels.decide(items, self._translation.threshold, moved)
+        g, found = self._decided(items) if way == "cpu" else (self._element(items), None)
+        if moved is not None:
+            if found is not None and boxes_alone(items, found):
+                move_boxes(items, found, moved)
+            else:
+                moved.copy_(self.symmetry.act(g, items))
+        return g[:3]
 
     def _decided(self, items: Tensor) -> tuple[Element, Decisions]:
         """The element of every item, (B, *event), which the decisions share; the doubtful ones' is the reference's."""

@@ -1,0 +1,379 @@
+"""The far-field canonicalizer on a GPU, in kernels of Triton: no Fourier transform, no wait for the device.
+
+Three steps, in double precision where they decide: *read* the values once, for the largest power of every line and the
+sums over all axes but the last; *decide* the element of every item from these; *move* all values as decided. Items
+that fit into the cache take all three in one kernel, so that memory is read once and written once; larger ones are
+divided among programs. The decisions are those of ``FarFieldCanonicalizer._element``: where the first flip score or
+the sum is near a tie, the deciding program goes over its item again, for all other frequencies.
+
+An event of d <= 3 axes is (n0, n1, n2), the missing ones of size 1; a line is what the last axis runs along.
+"""
+
+# The arguments of kernels are pointers and numbers.
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from torch_symbreak._checks import TIE
+
+_QUARTER = tl.constexpr(math.pi / 2)  # of a turn
+_TIE = tl.constexpr(TIE)
+#: What is surely no tie: sums of parts, at least those of magnitudes, are what scores are first compared with.
+_CLEAR = tl.constexpr(1.25 * TIE)
+#: Squares below this share of the largest are zero to the reference, in single precision.
+_UNDERFLOW = tl.constexpr(2.0**-150)
+
+#: Items of at most so many bytes take all steps in one kernel: several of them fit into the cache at once.
+WHOLE = 2**18
+#: Larger ones are divided until there are so many programs.
+_PROGRAMS = 1024
+#: Entries that a program treats at once.
+_TILE = 2048
+_CHUNK = 256
+_WARPS = 8
+_STAGES = 1
+
+
+@triton.jit
+def _load(x, at, mask, COMPLEX: tl.constexpr):
+    """Real and imaginary parts of the entries ``at``, 0 where masked."""
+    if COMPLEX:
+        parts = tl.load(x + 2 * tl.expand_dims(at, -1) + tl.arange(0, 2), tl.expand_dims(mask, -1), other=0.0)
+        re, im = tl.split(parts)
+    else:
+        re = tl.load(x + at, mask, other=0.0)
+        im = tl.zeros_like(re)
+    return re, im
+
+
+@triton.jit
+def _read(
+    x, line_power, column_power, column_re, column_im, parts,
+    lines, n2, lines_each,
+    COMPLEX: tl.constexpr, TILE: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
+    """Of a block of lines and columns: every line's and column's largest power, the column's sum, the sum of |parts|.
+
+    Shapes: lines (B, column blocks, lines), columns (B, line blocks, n2), parts (B, line blocks, column blocks).
+    """
+    item = tl.program_id(0).to(tl.int64)
+    block, beside = tl.program_id(1), tl.program_id(2)
+    blocks, besides = tl.num_programs(1), tl.num_programs(2)
+    x += item * lines * n2 * (2 if COMPLEX else 1)
+    line_power += (item * besides + beside) * lines
+    column = beside * COLUMNS + tl.arange(0, COLUMNS)
+    power = tl.zeros((TILE, COLUMNS), tl.float64)
+    sum_re, sum_im, sum_parts = power, power, power
+    for first in tl.range(block * lines_each, tl.minimum((block + 1) * lines_each, lines), TILE, num_stages=STAGES):
+        line = first + tl.arange(0, TILE)
+        mask = (line < lines)[:, None] & (column < n2)[None, :]
+        re, im = _load(x, line[:, None] * n2 + column[None, :], mask, COMPLEX)
+        re, im = re.to(tl.float64), im.to(tl.float64)
+        here = re * re + im * im
+        tl.store(line_power + line, tl.max(here, 1), line < lines)
+        power = tl.maximum(power, here)
+        sum_re += re
+        sum_im += im
+        sum_parts += tl.abs(re) + tl.abs(im)
+    at = (item * blocks + block) * n2 + column
+    tl.store(column_power + at, tl.max(power, 0), column < n2)
+    tl.store(column_re + at, tl.sum(sum_re, 0), column < n2)
+    tl.store(column_im + at, tl.sum(sum_im, 0), column < n2)
+    tl.store(parts + (item * blocks + block) * besides + beside, tl.sum(tl.sum(sum_parts, 1), 0))
+
+
+@triton.jit
+def _column(
+    x, column_power, column_re, column_im, item, column, blocks, lines, n2, COMPLEX: tl.constexpr, LINE: tl.constexpr
+):
+    """Largest power and sum of the item's columns: what was read before, of items of one line that line itself."""
+    mask = column < n2
+    if LINE:
+        re, im = _load(x, column, mask, COMPLEX)
+        re, im = re.to(tl.float64), im.to(tl.float64)
+        power = re * re + im * im
+    else:
+        power = tl.zeros_like(column).to(tl.float64)
+        re, im = power, power
+        for block in range(blocks):
+            at = (item * blocks + block) * n2 + column
+            power = tl.maximum(power, tl.load(column_power + at, mask, other=0.0))
+            re += tl.load(column_re + at, mask, other=0.0)
+            im += tl.load(column_im + at, mask, other=0.0)
+    return power, re, im
+
+
+@triton.jit
+def _turns(at, n, ends, length, k):
+    """The angle of ``exp(-2 pi i k (n - c) / (2 L))``, and whether the entry counts: see ``flip_scores``."""
+    twice = 2 * at - ends + n
+    twice = (twice + 2 * n) % (2 * n) - n  # 2 (n - c), modulo 2 N into [-N, N)
+    return (twice * k).to(tl.float64) * -_QUARTER / length, (twice != -n) | (k == 0)
+
+
+@triton.jit
+def _coefficients(
+    x, k0, k1, k2, ends0, ends1, ends2, length0, length1, length2, n0, n1, n2,
+    COMPLEX: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    """``F(k)`` and ``F(2 k)`` of an item, and its sum of magnitudes."""
+    f_re = tl.zeros((CHUNK,), tl.float64)
+    f_im, g_re, g_im, total = f_re, f_re, f_re, f_re
+    for first in range(0, n0 * n1 * n2, CHUNK):
+        at = first + tl.arange(0, CHUNK)
+        mask = at < n0 * n1 * n2
+        re, im = _load(x, at, mask, COMPLEX)
+        re, im = re.to(tl.float64), im.to(tl.float64)
+        total += tl.sqrt(re * re + im * im)
+        angle0, counts0 = _turns(at // n2 // n1, n0, ends0, length0, k0)
+        angle1, counts1 = _turns(at // n2 % n1, n1, ends1, length1, k1)
+        angle2, counts2 = _turns(at % n2, n2, ends2, length2, k2)
+        angle = angle0 + angle1 + angle2
+        counts = counts0 & counts1 & counts2
+        re, im = tl.where(counts, re, 0.0), tl.where(counts, im, 0.0)
+        cos, sin = tl.math.cos(angle), tl.math.sin(angle)
+        f_re += re * cos - im * sin
+        f_im += re * sin + im * cos
+        cos, sin = cos * cos - sin * sin, 2 * sin * cos
+        g_re += re * cos - im * sin
+        g_im += re * sin + im * cos
+    return tl.sum(f_re, 0), tl.sum(f_im, 0), tl.sum(g_re, 0), tl.sum(g_im, 0), tl.sum(total, 0)
+
+
+@triton.jit
+def _decide(
+    x, line_power, column_power, column_re, column_im, parts, flipped_, shift, scalar,
+    blocks, besides, n0, n1, n2, threshold,
+    COMPLEX: tl.constexpr, D: tl.constexpr, LINE: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    """The element of every item; the identity for one that is zero or not finite."""
+    item = tl.program_id(0).to(tl.int64)
+    lines = n0 * n1
+    x += item * lines * n2 * (2 if COMPLEX else 1)
+    chunk = tl.arange(0, CHUNK)
+
+    most = tl.zeros((CHUNK,), tl.float64)
+    sum_re, sum_im, sum_parts = most, most, most
+    for first in range(0, n2, CHUNK):
+        power, re, im = _column(
+            x, column_power, column_re, column_im, item, first + chunk, blocks, lines, n2, COMPLEX, LINE
+        )
+        most = tl.maximum(most, power)
+        sum_re += re
+        sum_im += im
+        if LINE:
+            sum_parts += tl.abs(re) + tl.abs(im)
+    if not LINE:
+        for first in range(0, blocks * besides, CHUNK):
+            at = first + chunk
+            sum_parts += tl.load(parts + item * blocks * besides + at, at < blocks * besides, other=0.0)
+    peak, most_parts = tl.max(most, 0), tl.sum(sum_parts, 0)
+    dc_re, dc_im = tl.sum(sum_re, 0), tl.sum(sum_im, 0)
+
+    # The box: first and last index of a line that exceeds the threshold, of each axis.
+    floor = tl.maximum(peak * threshold, peak * _UNDERFLOW)
+    lo0, lo1, lo2 = tl.zeros_like(chunk) + n0, tl.zeros_like(chunk) + n1, tl.zeros_like(chunk) + n2
+    hi0, hi1, hi2 = tl.zeros_like(chunk) - 1, tl.zeros_like(chunk) - 1, tl.zeros_like(chunk) - 1
+    if LINE:
+        lo0, lo1 = tl.zeros_like(chunk), tl.zeros_like(chunk)
+        hi0, hi1 = lo0, lo1
+    else:
+        for first in range(0, lines, CHUNK):
+            at = first + chunk
+            power = most * 0
+            for beside in range(besides):
+                from_here = line_power + (item * besides + beside) * lines + at
+                power = tl.maximum(power, tl.load(from_here, at < lines, other=0.0))
+            content, i0, i1 = power > floor, at // n1, at % n1
+            lo0, hi0 = tl.where(content, tl.minimum(lo0, i0), lo0), tl.where(content, tl.maximum(hi0, i0), hi0)
+            lo1, hi1 = tl.where(content, tl.minimum(lo1, i1), lo1), tl.where(content, tl.maximum(hi1, i1), hi1)
+    for first in range(0, n2, CHUNK):
+        at = first + chunk
+        power, re, im = _column(x, column_power, column_re, column_im, item, at, blocks, lines, n2, COMPLEX, LINE)
+        content = power > floor
+        lo2, hi2 = tl.where(content, tl.minimum(lo2, at), lo2), tl.where(content, tl.maximum(hi2, at), hi2)
+    first0, first1, first2 = tl.min(lo0, 0), tl.min(lo1, 0), tl.min(lo2, 0)
+    last0, last1, last2 = tl.max(hi0, 0), tl.max(hi1, 0), tl.max(hi2, 0)
+    ends0, ends1, ends2 = first0 + last0, first1 + last1, first2 + last2
+    length0, length1, length2 = last0 - first0 + 1, last1 - first1 + 1, last2 - first2 + 1
+
+    # s = Im(F(k) conj F(0)), k = 1 / (2 L) on the last axis.
+    terms = most * 0
+    for first in range(0, n2, CHUNK):
+        at = first + chunk
+        power, re, im = _column(x, column_power, column_re, column_im, item, at, blocks, lines, n2, COMPLEX, LINE)
+        angle, counts = _turns(at, n2, ends2, length2, 1)
+        cos, sin = tl.math.cos(angle), tl.math.sin(angle)
+        term = (re * sin + im * cos) * dc_re - (re * cos - im * sin) * dc_im
+        terms += tl.where(counts, term, 0.0)
+    score = tl.sum(terms, 0)
+
+    size = tl.sqrt(dc_re * dc_re + dc_im * dc_im)
+    u_re, u_im = dc_re / size, dc_im / size  # conj of what the item is multiplied by, as it is before a flip
+    some = (most_parts > 0) & (most_parts < float("inf"))
+    clear = (size > most_parts * _CLEAR) & (tl.abs(score) > most_parts * most_parts * _CLEAR)
+    if some & ~clear:
+        _, _, _, _, total = _coefficients(
+            x, 0, 0, 0, ends0, ends1, ends2, length0, length1, length2, n0, n1, n2, COMPLEX, CHUNK
+        )
+        if size <= total * _TIE:
+            u_re, u_im = size * 0 + 1, size * 0
+        least = total * total * _TIE
+        # k in {-1, 0, 1}^d up to sign: axes from last to first, diagonals in lexicographic order, then without DC.
+        for without_dc in range(2):
+            for diagonal in range(2):
+                for code in range(14, 15 if D == 1 else (18 if D == 2 else 27)):
+                    k0, k1, k2 = code // 9 - 1, code // 3 % 3 - 1, code % 3 - 1
+                    in_turn = (k0 * k0 + k1 * k1 + k2 * k2 > 1) == (diagonal == 1)
+                    if (tl.abs(score) <= least) & in_turn:
+                        f_re, f_im, g_re, g_im, _ = _coefficients(
+                            x, k0, k1, k2, ends0, ends1, ends2, length0, length1, length2, n0, n1, n2, COMPLEX, CHUNK
+                        )
+                        score = tl.where(without_dc == 1, g_im * f_re - g_re * f_im, f_im * dc_re - f_re * dc_im)
+        score = tl.where(tl.abs(score) > least, score, 0.0)
+    flipped = (score < 0) & some
+    u_re, u_im = tl.where(some, u_re, 1.0), tl.where(some & ~flipped, -u_im, tl.where(some, u_im, 0.0))
+    tl.store(flipped_ + item, flipped.to(tl.int8))
+    if COMPLEX:
+        tl.store(scalar + 2 * item, u_re.to(tl.float32))
+        tl.store(scalar + 2 * item + 1, u_im.to(tl.float32))
+    else:
+        tl.store(scalar + item, u_re.to(tl.float32))
+    # The box lands on [target, target + L): t = target - lo, or target + hi when flipped.
+    t0 = (n0 - length0) // 2 + tl.where(flipped, last0, -first0)
+    t1 = (n1 - length1) // 2 + tl.where(flipped, last1, -first1)
+    t2 = (n2 - length2) // 2 + tl.where(flipped, last2, -first2)
+    if D == 3:
+        tl.store(shift + item * D, tl.where(some, t0, 0).to(tl.int64))
+    if D >= 2:
+        tl.store(shift + item * D + D - 2, tl.where(some, t1, 0).to(tl.int64))
+    tl.store(shift + item * D + D - 1, tl.where(some, t2, 0).to(tl.int64))
+
+
+@triton.jit
+def _source(at, t, flipped, n):
+    """Where the entry ``at`` of an axis comes from."""
+    return (tl.where(flipped, t - at, at - t) + 2 * n) % n
+
+
+@triton.jit
+def _move(
+    x, out, flipped_, shift, scalar, n0, n1, n2, lines_each,
+    COMPLEX: tl.constexpr, D: tl.constexpr, TILE: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
+    """``(g . x)(n) = u k(x(s (n - t)))`` for a block of lines and columns of every item."""
+    item = tl.program_id(0).to(tl.int64)
+    block, beside = tl.program_id(1), tl.program_id(2)
+    lines = n0 * n1
+    x += item * lines * n2 * (2 if COMPLEX else 1)
+    out += item * lines * n2 * (2 if COMPLEX else 1)
+    flipped = tl.load(flipped_ + item) != 0
+    t2 = tl.load(shift + item * D + D - 1).to(tl.int32)
+    t1 = tl.load(shift + item * D + D - 2).to(tl.int32) if D >= 2 else 0
+    t0 = tl.load(shift + item * D).to(tl.int32) if D == 3 else 0
+    u_re = tl.load(scalar + item * (2 if COMPLEX else 1))
+    u_im = tl.load(scalar + item * 2 + 1) if COMPLEX else 0.0
+    sign = tl.where(flipped, -1.0, 1.0)
+    column = beside * COLUMNS + tl.arange(0, COLUMNS)
+    from_column = _source(column, t2, flipped, n2)
+    for first in tl.range(block * lines_each, tl.minimum((block + 1) * lines_each, lines), TILE, num_stages=STAGES):
+        line = first + tl.arange(0, TILE)
+        mask = (line < lines)[:, None] & (column < n2)[None, :]
+        from_line = _source(line // n1, t0, flipped, n0) * n1 + _source(line % n1, t1, flipped, n1)
+        re, im = _load(x, from_line[:, None] * n2 + from_column[None, :], mask, COMPLEX)
+        at = line[:, None] * n2 + column[None, :]
+        if COMPLEX:
+            im *= sign
+            moved = tl.join(re * u_re - im * u_im, re * u_im + im * u_re)
+            tl.store(out + 2 * tl.expand_dims(at, -1) + tl.arange(0, 2), moved, tl.expand_dims(mask, -1))
+        else:
+            tl.store(out + at, re * u_re, mask)
+
+
+@triton.jit
+def _all(
+    x, out, line_power, column_power, column_re, column_im, parts, flipped, shift, scalar, n0, n1, n2, threshold,
+    COMPLEX: tl.constexpr, D: tl.constexpr, LINE: tl.constexpr,
+    TILE: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    """All three steps, one program for every item."""
+    if not LINE:
+        _read(
+            x,
+            line_power,
+            column_power,
+            column_re,
+            column_im,
+            parts,
+            n0 * n1,
+            n2,
+            n0 * n1,
+            COMPLEX,
+            TILE,
+            COLUMNS,
+            STAGES,
+        )
+        tl.debug_barrier()  # what some threads wrote others read
+    _decide(
+        x, line_power, column_power, column_re, column_im, parts, flipped, shift, scalar,
+        1, 1, n0, n1, n2, threshold, COMPLEX, D, LINE, CHUNK,
+    )  # fmt: skip
+    tl.debug_barrier()
+    _move(x, out, flipped, shift, scalar, n0, n1, n2, n0 * n1, COMPLEX, D, TILE, COLUMNS, STAGES)
+
+
+def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the element (flipped, shift, scalar) of every item of x, (B, *event), contiguous.
+
+    With ``moved``, of x's shape and contiguous, also move every item by its element into it.
+    """
+    count, *event = x.shape
+    n0, n1, n2 = [1] * (3 - len(event)) + event
+    lines = n0 * n1
+    columns = min(triton.next_power_of_2(n2), 1024)
+    tile = min(triton.next_power_of_2(lines), max(1, _TILE // columns))
+    besides = triton.cdiv(n2, columns)
+    whole = x[0].numel() * x.element_size() <= WHOLE and besides == 1
+    blocks = 1 if whole else min(triton.cdiv(_PROGRAMS, count * besides), triton.cdiv(lines, tile))
+    lines_each = triton.cdiv(lines, blocks)
+    blocks = triton.cdiv(lines, lines_each)
+
+    flipped, shift = x.new_empty(count, dtype=torch.bool), x.new_empty(count, len(event), dtype=torch.int64)
+    scalar = x.new_empty(count)
+    read: list[Any] = [None] * 5  # items of one line are read as they are
+    if lines > 1:
+        sizes = (count * besides * lines, *[count * blocks * n2] * 3, count * blocks * besides)
+        read = [x.new_empty(size, dtype=torch.float64) for size in sizes]
+    given, element = _real(x), (flipped.view(torch.int8), shift, _real(scalar))
+    fixed: dict[str, Any] = {"COMPLEX": x.is_complex()}
+    tiles, way = {"TILE": tile, "COLUMNS": columns, "STAGES": _STAGES}, {"D": len(event), "LINE": lines == 1}
+    with torch.cuda.device_of(x):  # Triton launches on the current device
+        if whole and moved is not None:
+            _all[(count,)](
+                given, _real(moved), *read, *element, n0, n1, n2, threshold**2, CHUNK=_CHUNK, **fixed, **tiles, **way,
+                num_warps=_WARPS,
+            )  # fmt: skip
+            return flipped, shift, scalar
+        if lines > 1:
+            _read[(count, blocks, besides)](given, *read, lines, n2, lines_each, **fixed, **tiles, num_warps=_WARPS)
+        _decide[(count,)](
+            given, *read, *element, blocks, besides, n0, n1, n2, threshold**2, CHUNK=_CHUNK, **fixed, **way,
+            num_warps=_WARPS,
+        )  # fmt: skip
+        if moved is not None:
+            _move[(count, blocks, besides)](
+                given, _real(moved), *element, n0, n1, n2, lines_each, D=len(event), **fixed, **tiles, num_warps=_WARPS
+            )  # fmt: skip
+    return flipped, shift, scalar
+
+
+def _real(x: Tensor) -> Tensor:
+    return torch.view_as_real(x) if x.is_complex() else x
