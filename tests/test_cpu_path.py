@@ -132,13 +132,3 @@ def test_measure_and_break_takes_what_models_take() -> None:
     sum(part.abs().sum() for part in model.measure_and_break(x)).backward()
     assert x.grad is not None
     assert torch.isfinite(torch.view_as_real(x.grad)).all()
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-@given(cases())
-def test_a_gpu_decides_as_the_cpu(case: Case) -> None:
-    fix, x = fixer(case, 1e-4), case.make()
-    here, there = fix.element(x), fix.element(x.cuda())
-    clear = fix.margin(x) > 1e-4
-    assert torch.equal(here.flipped[clear], there.flipped.cpu()[clear])
-    assert torch.equal(here.shift[clear], there.shift.cpu()[clear])

@@ -15,7 +15,7 @@ An event of d <= 3 axes is (n0, n1, n2), the missing ones of size 1; a line is w
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import NamedTuple
 
 import torch
 import triton
@@ -31,15 +31,26 @@ _CLEAR = tl.constexpr(1.25 * TIE)
 #: Squares below this share of the largest are zero to the reference, in single precision.
 _UNDERFLOW = tl.constexpr(2.0**-150)
 
-#: Items of at most so many bytes take all steps in one kernel: several of them fit into the cache at once.
-WHOLE = 2**18
-#: Larger ones are divided until there are so many programs.
-_PROGRAMS = 1024
-#: Entries that a program treats at once.
-_TILE = 2048
-_CHUNK = 256
-_WARPS = 8
-_STAGES = 1
+
+class Tiles(NamedTuple):
+    """How a program goes through its lines."""
+
+    entries: int  # at once
+    warps: int
+    stages: int  # of loads under way, while reading
+
+
+#: Batches of at most so many bytes, of items of at most so many, take all steps in one kernel: a launch costs more.
+SMALL, WHOLE = 2**26, 2**18
+TOGETHER = Tiles(1024, 8, 3)
+#: Otherwise each step has its own. A warp that has lines of its own waits for no other.
+APART = Tiles(256, 1, 3)
+#: Items are divided until there are so many programs, into at most so many blocks of lines: one program adds them up.
+PROGRAMS, BLOCKS = 2048, 32
+#: Lines and columns that a program that decides treats at once.
+CHUNK, CHUNK_WARPS = 128, 4
+#: One compiled kernel for all sizes that have the same tiles.
+_SIZES = ("n0", "n1", "n2", "lines", "lines_each", "blocks", "besides")
 
 
 @triton.jit
@@ -55,20 +66,29 @@ def _load(x, at, mask, COMPLEX: tl.constexpr):
 
 
 @triton.jit
+def _scratch(scratch, item, lines, n2, blocks, besides):
+    """What is read of an item: largest powers of lines and columns, the columns' sums, the sum of |parts|.
+
+    Shapes: (column blocks, lines), then three times (line blocks, n2), then (line blocks, column blocks).
+    """
+    line_power = scratch + item * (besides * lines + blocks * (3 * n2 + besides))
+    column_power = line_power + besides * lines
+    column_re = column_power + blocks * n2
+    column_im = column_re + blocks * n2
+    return line_power, column_power, column_re, column_im, column_im + blocks * n2
+
+
+@triton.jit(do_not_specialize=_SIZES)
 def _read(
-    x, line_power, column_power, column_re, column_im, parts,
-    lines, n2, lines_each,
+    x, scratch, lines, n2, lines_each,
     COMPLEX: tl.constexpr, TILE: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """Of a block of lines and columns: every line's and column's largest power, the column's sum, the sum of |parts|.
-
-    Shapes: lines (B, column blocks, lines), columns (B, line blocks, n2), parts (B, line blocks, column blocks).
-    """
+    """Of a block of lines and columns what :func:`_scratch` says."""
     item = tl.program_id(0).to(tl.int64)
     block, beside = tl.program_id(1), tl.program_id(2)
     blocks, besides = tl.num_programs(1), tl.num_programs(2)
     x += item * lines * n2 * (2 if COMPLEX else 1)
-    line_power += (item * besides + beside) * lines
+    line_power, column_power, column_re, column_im, parts = _scratch(scratch, item, lines, n2, blocks, besides)
     column = beside * COLUMNS + tl.arange(0, COLUMNS)
     power = tl.zeros((TILE, COLUMNS), tl.float64)
     sum_re, sum_im, sum_parts = power, power, power
@@ -78,22 +98,20 @@ def _read(
         re, im = _load(x, line[:, None] * n2 + column[None, :], mask, COMPLEX)
         re, im = re.to(tl.float64), im.to(tl.float64)
         here = re * re + im * im
-        tl.store(line_power + line, tl.max(here, 1), line < lines)
+        tl.store(line_power + beside * lines + line, tl.max(here, 1), line < lines)
         power = tl.maximum(power, here)
         sum_re += re
         sum_im += im
         sum_parts += tl.abs(re) + tl.abs(im)
-    at = (item * blocks + block) * n2 + column
+    at = block * n2 + column
     tl.store(column_power + at, tl.max(power, 0), column < n2)
     tl.store(column_re + at, tl.sum(sum_re, 0), column < n2)
     tl.store(column_im + at, tl.sum(sum_im, 0), column < n2)
-    tl.store(parts + (item * blocks + block) * besides + beside, tl.sum(tl.sum(sum_parts, 1), 0))
+    tl.store(parts + block * besides + beside, tl.sum(tl.sum(sum_parts, 1), 0))
 
 
 @triton.jit
-def _column(
-    x, column_power, column_re, column_im, item, column, blocks, lines, n2, COMPLEX: tl.constexpr, LINE: tl.constexpr
-):
+def _column(x, column_power, column_re, column_im, column, blocks, n2, COMPLEX: tl.constexpr, LINE: tl.constexpr):
     """Largest power and sum of the item's columns: what was read before, of items of one line that line itself."""
     mask = column < n2
     if LINE:
@@ -104,7 +122,7 @@ def _column(
         power = tl.zeros_like(column).to(tl.float64)
         re, im = power, power
         for block in range(blocks):
-            at = (item * blocks + block) * n2 + column
+            at = block * n2 + column
             power = tl.maximum(power, tl.load(column_power + at, mask, other=0.0))
             re += tl.load(column_re + at, mask, other=0.0)
             im += tl.load(column_im + at, mask, other=0.0)
@@ -124,15 +142,14 @@ def _coefficients(
     x, k0, k1, k2, ends0, ends1, ends2, length0, length1, length2, n0, n1, n2,
     COMPLEX: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """``F(k)`` and ``F(2 k)`` of an item, and its sum of magnitudes."""
+    """``F(k)`` and ``F(2 k)`` of an item."""
     f_re = tl.zeros((CHUNK,), tl.float64)
-    f_im, g_re, g_im, total = f_re, f_re, f_re, f_re
+    f_im, g_re, g_im = f_re, f_re, f_re
     for first in range(0, n0 * n1 * n2, CHUNK):
         at = first + tl.arange(0, CHUNK)
         mask = at < n0 * n1 * n2
         re, im = _load(x, at, mask, COMPLEX)
         re, im = re.to(tl.float64), im.to(tl.float64)
-        total += tl.sqrt(re * re + im * im)
         angle0, counts0 = _turns(at // n2 // n1, n0, ends0, length0, k0)
         angle1, counts1 = _turns(at // n2 % n1, n1, ends1, length1, k1)
         angle2, counts2 = _turns(at % n2, n2, ends2, length2, k2)
@@ -145,27 +162,40 @@ def _coefficients(
         cos, sin = cos * cos - sin * sin, 2 * sin * cos
         g_re += re * cos - im * sin
         g_im += re * sin + im * cos
-    return tl.sum(f_re, 0), tl.sum(f_im, 0), tl.sum(g_re, 0), tl.sum(g_im, 0), tl.sum(total, 0)
+    return tl.sum(f_re, 0), tl.sum(f_im, 0), tl.sum(g_re, 0), tl.sum(g_im, 0)
 
 
 @triton.jit
+def _magnitude(x, size, COMPLEX: tl.constexpr, CHUNK: tl.constexpr):
+    """The sum of the magnitudes of an item."""
+    total = tl.zeros((CHUNK,), tl.float64)
+    for first in range(0, size, CHUNK):
+        at = first + tl.arange(0, CHUNK)
+        re, im = _load(x, at, at < size, COMPLEX)
+        re, im = re.to(tl.float64), im.to(tl.float64)
+        total += tl.sqrt(re * re + im * im)
+    return tl.sum(total, 0)
+
+
+@triton.jit(do_not_specialize=_SIZES)
 def _decide(
-    x, line_power, column_power, column_re, column_im, parts, flipped_, shift, scalar,
-    blocks, besides, n0, n1, n2, threshold,
+    x, scratch, flipped_, shift, scalar, box, blocks, besides, n0, n1, n2, threshold,
     COMPLEX: tl.constexpr, D: tl.constexpr, LINE: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """The element of every item; the identity for one that is zero or not finite."""
+    """The element of every item, the identity for one that is zero or not finite, and between what indices it lies.
+
+    That is ``box``, (B, 6): the first and last index of each axis outside which there are nothing but zeros.
+    """
     item = tl.program_id(0).to(tl.int64)
     lines = n0 * n1
     x += item * lines * n2 * (2 if COMPLEX else 1)
+    line_power, column_power, column_re, column_im, parts = _scratch(scratch, item, lines, n2, blocks, besides)
     chunk = tl.arange(0, CHUNK)
 
     most = tl.zeros((CHUNK,), tl.float64)
     sum_re, sum_im, sum_parts = most, most, most
     for first in range(0, n2, CHUNK):
-        power, re, im = _column(
-            x, column_power, column_re, column_im, item, first + chunk, blocks, lines, n2, COMPLEX, LINE
-        )
+        power, re, im = _column(x, column_power, column_re, column_im, first + chunk, blocks, n2, COMPLEX, LINE)
         most = tl.maximum(most, power)
         sum_re += re
         sum_im += im
@@ -174,7 +204,7 @@ def _decide(
     if not LINE:
         for first in range(0, blocks * besides, CHUNK):
             at = first + chunk
-            sum_parts += tl.load(parts + item * blocks * besides + at, at < blocks * besides, other=0.0)
+            sum_parts += tl.load(parts + at, at < blocks * besides, other=0.0)
     peak, most_parts = tl.max(most, 0), tl.sum(sum_parts, 0)
     dc_re, dc_im = tl.sum(sum_re, 0), tl.sum(sum_im, 0)
 
@@ -182,6 +212,7 @@ def _decide(
     floor = tl.maximum(peak * threshold, peak * _UNDERFLOW)
     lo0, lo1, lo2 = tl.zeros_like(chunk) + n0, tl.zeros_like(chunk) + n1, tl.zeros_like(chunk) + n2
     hi0, hi1, hi2 = tl.zeros_like(chunk) - 1, tl.zeros_like(chunk) - 1, tl.zeros_like(chunk) - 1
+    faint = tl.zeros_like(chunk)  # whether there are lines that are not content, but not zero either
     if LINE:
         lo0, lo1 = tl.zeros_like(chunk), tl.zeros_like(chunk)
         hi0, hi1 = lo0, lo1
@@ -190,15 +221,17 @@ def _decide(
             at = first + chunk
             power = most * 0
             for beside in range(besides):
-                from_here = line_power + (item * besides + beside) * lines + at
+                from_here = line_power + beside * lines + at
                 power = tl.maximum(power, tl.load(from_here, at < lines, other=0.0))
             content, i0, i1 = power > floor, at // n1, at % n1
+            faint = tl.where((power > 0) & ~content, 1, faint)
             lo0, hi0 = tl.where(content, tl.minimum(lo0, i0), lo0), tl.where(content, tl.maximum(hi0, i0), hi0)
             lo1, hi1 = tl.where(content, tl.minimum(lo1, i1), lo1), tl.where(content, tl.maximum(hi1, i1), hi1)
     for first in range(0, n2, CHUNK):
         at = first + chunk
-        power, re, im = _column(x, column_power, column_re, column_im, item, at, blocks, lines, n2, COMPLEX, LINE)
+        power, re, im = _column(x, column_power, column_re, column_im, at, blocks, n2, COMPLEX, LINE)
         content = power > floor
+        faint = tl.where((power > 0) & ~content, 1, faint)
         lo2, hi2 = tl.where(content, tl.minimum(lo2, at), lo2), tl.where(content, tl.maximum(hi2, at), hi2)
     first0, first1, first2 = tl.min(lo0, 0), tl.min(lo1, 0), tl.min(lo2, 0)
     last0, last1, last2 = tl.max(hi0, 0), tl.max(hi1, 0), tl.max(hi2, 0)
@@ -209,7 +242,7 @@ def _decide(
     terms = most * 0
     for first in range(0, n2, CHUNK):
         at = first + chunk
-        power, re, im = _column(x, column_power, column_re, column_im, item, at, blocks, lines, n2, COMPLEX, LINE)
+        power, re, im = _column(x, column_power, column_re, column_im, at, blocks, n2, COMPLEX, LINE)
         angle, counts = _turns(at, n2, ends2, length2, 1)
         cos, sin = tl.math.cos(angle), tl.math.sin(angle)
         term = (re * sin + im * cos) * dc_re - (re * cos - im * sin) * dc_im
@@ -221,20 +254,18 @@ def _decide(
     some = (most_parts > 0) & (most_parts < float("inf"))
     clear = (size > most_parts * _CLEAR) & (tl.abs(score) > most_parts * most_parts * _CLEAR)
     if some & ~clear:
-        _, _, _, _, total = _coefficients(
-            x, 0, 0, 0, ends0, ends1, ends2, length0, length1, length2, n0, n1, n2, COMPLEX, CHUNK
-        )
+        total = _magnitude(x, lines * n2, COMPLEX, CHUNK)
         if size <= total * _TIE:
             u_re, u_im = size * 0 + 1, size * 0
         least = total * total * _TIE
         # k in {-1, 0, 1}^d up to sign: axes from last to first, diagonals in lexicographic order, then without DC.
         for without_dc in range(2):
             for diagonal in range(2):
-                for code in range(14, 15 if D == 1 else (18 if D == 2 else 27)):
+                for code in range(15 - without_dc, 15 if D == 1 else (18 if D == 2 else 27)):
                     k0, k1, k2 = code // 9 - 1, code // 3 % 3 - 1, code % 3 - 1
                     in_turn = (k0 * k0 + k1 * k1 + k2 * k2 > 1) == (diagonal == 1)
                     if (tl.abs(score) <= least) & in_turn:
-                        f_re, f_im, g_re, g_im, _ = _coefficients(
+                        f_re, f_im, g_re, g_im = _coefficients(
                             x, k0, k1, k2, ends0, ends1, ends2, length0, length1, length2, n0, n1, n2, COMPLEX, CHUNK
                         )
                         score = tl.where(without_dc == 1, g_im * f_re - g_re * f_im, f_im * dc_re - f_re * dc_im)
@@ -256,6 +287,14 @@ def _decide(
     if D >= 2:
         tl.store(shift + item * D + D - 2, tl.where(some, t1, 0).to(tl.int64))
     tl.store(shift + item * D + D - 1, tl.where(some, t2, 0).to(tl.int64))
+    bare = some & (tl.max(faint, 0) == 0)
+    box += item * 6
+    tl.store(box, tl.where(bare, first0, 0))
+    tl.store(box + 1, tl.where(bare, first1, 0))
+    tl.store(box + 2, tl.where(bare, first2, 0))
+    tl.store(box + 3, tl.where(bare, last0, n0 - 1))
+    tl.store(box + 4, tl.where(bare, last1, n1 - 1))
+    tl.store(box + 5, tl.where(bare, last2, n2 - 1))
 
 
 @triton.jit
@@ -264,10 +303,10 @@ def _source(at, t, flipped, n):
     return (tl.where(flipped, t - at, at - t) + 2 * n) % n
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def _move(
-    x, out, flipped_, shift, scalar, n0, n1, n2, lines_each,
-    COMPLEX: tl.constexpr, D: tl.constexpr, TILE: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
+    x, out, flipped_, shift, scalar, box, n0, n1, n2, lines_each,
+    COMPLEX: tl.constexpr, D: tl.constexpr, TILE: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """``(g . x)(n) = u k(x(s (n - t)))`` for a block of lines and columns of every item."""
     item = tl.program_id(0).to(tl.int64)
@@ -282,13 +321,19 @@ def _move(
     u_re = tl.load(scalar + item * (2 if COMPLEX else 1))
     u_im = tl.load(scalar + item * 2 + 1) if COMPLEX else 0.0
     sign = tl.where(flipped, -1.0, 1.0)
+    box += item * 6
+    lo0, lo1, lo2 = tl.load(box), tl.load(box + 1), tl.load(box + 2)
+    hi0, hi1, hi2 = tl.load(box + 3), tl.load(box + 4), tl.load(box + 5)
     column = beside * COLUMNS + tl.arange(0, COLUMNS)
-    from_column = _source(column, t2, flipped, n2)
-    for first in tl.range(block * lines_each, tl.minimum((block + 1) * lines_each, lines), TILE, num_stages=STAGES):
+    j2 = _source(column, t2, flipped, n2)
+    column_inside = (j2 >= lo2) & (j2 <= hi2)
+    for first in range(block * lines_each, tl.minimum((block + 1) * lines_each, lines), TILE):
         line = first + tl.arange(0, TILE)
         mask = (line < lines)[:, None] & (column < n2)[None, :]
-        from_line = _source(line // n1, t0, flipped, n0) * n1 + _source(line % n1, t1, flipped, n1)
-        re, im = _load(x, from_line[:, None] * n2 + from_column[None, :], mask, COMPLEX)
+        j0, j1 = _source(line // n1, t0, flipped, n0), _source(line % n1, t1, flipped, n1)
+        inside = (j0 >= lo0) & (j0 <= hi0) & (j1 >= lo1) & (j1 <= hi1)
+        come = (j0 * n1 + j1)[:, None] * n2 + j2[None, :]
+        re, im = _load(x, come, mask & inside[:, None] & column_inside[None, :], COMPLEX)
         at = line[:, None] * n2 + column[None, :]
         if COMPLEX:
             im *= sign
@@ -298,36 +343,19 @@ def _move(
             tl.store(out + at, re * u_re, mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def _all(
-    x, out, line_power, column_power, column_re, column_im, parts, flipped, shift, scalar, n0, n1, n2, threshold,
+    x, out, scratch, flipped, shift, scalar, box, n0, n1, n2, threshold,
     COMPLEX: tl.constexpr, D: tl.constexpr, LINE: tl.constexpr,
     TILE: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
     """All three steps, one program for every item."""
     if not LINE:
-        _read(
-            x,
-            line_power,
-            column_power,
-            column_re,
-            column_im,
-            parts,
-            n0 * n1,
-            n2,
-            n0 * n1,
-            COMPLEX,
-            TILE,
-            COLUMNS,
-            STAGES,
-        )
+        _read(x, scratch, n0 * n1, n2, n0 * n1, COMPLEX, TILE, COLUMNS, STAGES)
         tl.debug_barrier()  # what some threads wrote others read
-    _decide(
-        x, line_power, column_power, column_re, column_im, parts, flipped, shift, scalar,
-        1, 1, n0, n1, n2, threshold, COMPLEX, D, LINE, CHUNK,
-    )  # fmt: skip
+    _decide(x, scratch, flipped, shift, scalar, box, 1, 1, n0, n1, n2, threshold, COMPLEX, D, LINE, CHUNK)
     tl.debug_barrier()
-    _move(x, out, flipped, shift, scalar, n0, n1, n2, n0 * n1, COMPLEX, D, TILE, COLUMNS, STAGES)
+    _move(x, out, flipped, shift, scalar, box, n0, n1, n2, n0 * n1, COMPLEX, D, TILE, COLUMNS)
 
 
 def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -336,44 +364,52 @@ def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Te
     With ``moved``, of x's shape and contiguous, also move every item by its element into it.
     """
     count, *event = x.shape
-    n0, n1, n2 = [1] * (3 - len(event)) + event
-    lines = n0 * n1
-    columns = min(triton.next_power_of_2(n2), 1024)
-    tile = min(triton.next_power_of_2(lines), max(1, _TILE // columns))
-    besides = triton.cdiv(n2, columns)
-    whole = x[0].numel() * x.element_size() <= WHOLE and besides == 1
-    blocks = 1 if whole else min(triton.cdiv(_PROGRAMS, count * besides), triton.cdiv(lines, tile))
-    lines_each = triton.cdiv(lines, blocks)
-    blocks = triton.cdiv(lines, lines_each)
+    d = len(event)
+    n0, n1, n2 = [1] * (3 - d) + event
+    lines, size = n0 * n1, x.element_size() * math.prod(event)
+    together = moved is not None and size <= WHOLE and count * size <= SMALL and n2 <= TOGETHER.entries
+    entries, warps, stages = TOGETHER if together else APART
+    columns = min(_power(n2), entries)
+    tile = min(_power(lines), entries // columns)
+    besides = -(-n2 // columns)
+    blocks = 1 if together else min(-(-PROGRAMS // (count * besides)), -(-lines // tile), BLOCKS)
+    lines_each = -(-lines // (blocks * tile)) * tile
+    blocks = -(-lines // lines_each)
 
-    flipped, shift = x.new_empty(count, dtype=torch.bool), x.new_empty(count, len(event), dtype=torch.int64)
-    scalar = x.new_empty(count)
-    read: list[Any] = [None] * 5  # items of one line are read as they are
-    if lines > 1:
-        sizes = (count * besides * lines, *[count * blocks * n2] * 3, count * blocks * besides)
-        read = [x.new_empty(size, dtype=torch.float64) for size in sizes]
-    given, element = _real(x), (flipped.view(torch.int8), shift, _real(scalar))
-    fixed: dict[str, Any] = {"COMPLEX": x.is_complex()}
-    tiles, way = {"TILE": tile, "COLUMNS": columns, "STAGES": _STAGES}, {"D": len(event), "LINE": lines == 1}
+    element = (
+        x.new_empty(count, dtype=torch.bool),
+        x.new_empty(count, d, dtype=torch.int64),
+        x.new_empty(count),
+    )
+    each = 0 if lines == 1 else besides * lines + blocks * (3 * n2 + besides)  # one line is read as it is
+    scratch = x.new_empty(count * each, dtype=torch.float64)
+    given, box = _real(x), x.new_empty(count, 6, dtype=torch.int32)
+    found = element[0].view(torch.int8), element[1], _real(element[2]), box
+    to = None if moved is None else _real(moved)
+    sizes, fixed = (n0, n1, n2), (x.is_complex(), d)
     with torch.cuda.device_of(x):  # Triton launches on the current device
-        if whole and moved is not None:
+        if together:
             _all[(count,)](
-                given, _real(moved), *read, *element, n0, n1, n2, threshold**2, CHUNK=_CHUNK, **fixed, **tiles, **way,
-                num_warps=_WARPS,
+                given, to, scratch, *found, *sizes, threshold**2, *fixed, lines == 1, tile, columns, stages, CHUNK,
+                num_warps=warps,
             )  # fmt: skip
-            return flipped, shift, scalar
+            return element
+        grid = (count, blocks, besides)
         if lines > 1:
-            _read[(count, blocks, besides)](given, *read, lines, n2, lines_each, **fixed, **tiles, num_warps=_WARPS)
+            _read[grid](given, scratch, lines, n2, lines_each, x.is_complex(), tile, columns, stages, num_warps=warps)
         _decide[(count,)](
-            given, *read, *element, blocks, besides, n0, n1, n2, threshold**2, CHUNK=_CHUNK, **fixed, **way,
-            num_warps=_WARPS,
+            given, scratch, *found, blocks, besides, *sizes, threshold**2, *fixed, lines == 1, CHUNK,
+            num_warps=CHUNK_WARPS,
         )  # fmt: skip
-        if moved is not None:
-            _move[(count, blocks, besides)](
-                given, _real(moved), *element, n0, n1, n2, lines_each, D=len(event), **fixed, **tiles, num_warps=_WARPS
-            )  # fmt: skip
-    return flipped, shift, scalar
+        if to is not None:
+            _move[grid](given, to, *found, *sizes, lines_each, *fixed, tile, columns, num_warps=warps)
+    return element
 
 
 def _real(x: Tensor) -> Tensor:
     return torch.view_as_real(x) if x.is_complex() else x
+
+
+def _power(n: int) -> int:
+    """The least power of two that is not less."""
+    return 1 << (n - 1).bit_length()

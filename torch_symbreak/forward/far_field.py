@@ -142,7 +142,8 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         way = None if items is None else self._way(items)
         if items is None or way is None:
             return self._element(x)
-        found = [self._chunk(part, way) for part in items.split(items_at_once(items))]
+        step = items_at_once(items)
+        found = [self._chunk(items[first : first + step], way) for first in range(0, len(items), step)]
         flipped, shift, scalar = (torch.cat(parts) for parts in zip(*found, strict=True))
         return Element(flipped.reshape(batch), shift.reshape(*batch, -1), scalar.reshape(batch))
 
@@ -151,9 +152,9 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         _, items = self._items(x)
         if items is None:
             return typed_like(self.symmetry.act(self._element(x), x), x)
-        moved, way = torch.empty_like(items), self._way(items)
-        for part, goal in zip(*(one.split(items_at_once(items)) for one in (items, moved)), strict=True):
-            self._chunk(part, way, goal)
+        moved, way, step = torch.empty_like(items), self._way(items), items_at_once(items)
+        for first in range(0, len(items), step):
+            self._chunk(items[first : first + step], way, moved[first : first + step])
         return moved.reshape(x.shape)
 
     def _items(self, x: Tensor) -> tuple[torch.Size, Tensor | None]:

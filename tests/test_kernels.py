@@ -1,0 +1,147 @@
+"""Triton's kernels decide and move as the reference does: on a GPU, or without one in Triton's interpreter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from draws import Case, cases
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from torch_symbreak import FarField, FarFieldCanonicalizer
+from torch_symbreak.forward import far_field
+from torch_symbreak.forward.far_field import Way
+from torch_symbreak.testing import (
+    assert_batch_equivariant,
+    assert_idempotent,
+    assert_invariant,
+    assert_representative,
+    assert_smallest,
+    off_ties,
+)
+
+kernels = pytest.importorskip("torch_symbreak.forward._kernels", reason="needs Triton", exc_type=ImportError)
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+SINGLE = (torch.complex64, torch.float32)
+FEW = settings(max_examples=max(5, settings().max_examples // 3))  # the interpreter is slow
+
+
+class Kernels(FarFieldCanonicalizer):
+    def _way(self, items: torch.Tensor) -> Way:
+        return "kernels"
+
+
+@pytest.fixture(params=["together", "apart"])
+def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All steps in one kernel, or each in its own, with items divided among several programs."""
+    if request.param == "apart":
+        monkeypatch.setattr(kernels, "SMALL", 0)
+        monkeypatch.setattr(kernels, "APART", kernels.Tiles(8, 1, 3))
+
+
+def made(case: Case, **options: Any) -> tuple[Kernels, torch.Tensor]:
+    return Kernels(case.event_dims, field=case.field, **options), case.make().to(DEVICE)
+
+
+@pytest.mark.usefixtures("steps")
+@FEW
+@given(cases(SINGLE), st.sampled_from([0.0, 1e-4, 0.3]), st.sampled_from([0.0, 1e-9, 1e-4]), st.integers(-30, 30))
+def test_decides_and_moves_as_the_reference(case: Case, threshold: float, background: float, exponent: int) -> None:
+    fix, x = made(case, threshold=threshold)
+    noise = torch.randn(x.shape, dtype=x.dtype, generator=case.generator).to(DEVICE)
+    x = (x + background * x.abs().max() * noise) * 10.0**exponent
+    clear, found, reference = fix.margin(x) > 1e-5, fix.element(x), fix._element(x)
+    assert torch.equal(found.flipped[clear], reference.flipped[clear])
+    assert torch.equal(found.shift[clear], reference.shift[clear])
+    assert found.scalar.dtype == reference.scalar.dtype
+    assert ((found.scalar - reference.scalar).abs()[clear] < 1e-2).all()
+    scale = float(x.abs().max())
+    assert torch.allclose(fix(x), fix.symmetry.act(found, x), rtol=1e-5, atol=1e-6 * scale)
+
+
+@pytest.mark.usefixtures("steps")
+@FEW
+@given(cases(SINGLE))
+def test_laws(case: Case) -> None:
+    fix, x = made(case)
+    assert_representative(fix, x)
+    assert_batch_equivariant(fix, x)
+    x = off_ties(fix, x)
+    assert_invariant(fix, x, generator=case.generator)
+    assert_smallest(fix, x, generator=case.generator)
+    assert_idempotent(fix, x)
+
+
+@pytest.mark.usefixtures("steps")
+@FEW
+@given(cases(SINGLE), st.sampled_from(["its own twin", "mirrored in the last axis", "of sum zero"]))
+def test_near_ties_the_other_frequencies_decide(case: Case, kind: str) -> None:
+    x = case.make().reshape(-1, *case.frame)
+    content = x[:, *(slice(p, p + n) for p, n in zip(case.position, case.content, strict=True))]
+    axes = tuple(range(1, x.dim()))
+    if kind == "its own twin":
+        content = content + content.flip(axes).conj()
+    elif kind == "mirrored in the last axis":
+        content = content + content.flip(-1)
+    else:
+        content = content - content.mean(axes, keepdim=True)
+    x = case.place(content).to(DEVICE)
+    fix = Kernels(case.event_dims, field=case.field)
+    found, reference = fix.element(x), fix._element(x)
+    # Away from what either of them rounds: a score at the threshold of ties.
+    box = far_field.content_box(x, *fix._box_options())
+    scores = far_field.flip_scores(x, box, case.event_dims, 0).abs()
+    certain = ((scores < 5e-7) | (scores > 2e-6)).all(-1)
+    assert torch.equal(found.flipped[certain], reference.flipped[certain])
+    if kind == "of sum zero":
+        assert torch.equal(found.scalar, reference.scalar)
+
+
+@pytest.mark.usefixtures("steps")
+def test_bad_values_stay_in_their_items() -> None:
+    x = torch.rand(6, 16, 16, dtype=torch.complex64, device=DEVICE)
+    x[1, 2, 3], x[2, 3, 4], x[3] = torch.nan, torch.inf, 0
+    fix = Kernels(2)
+    assert torch.allclose(fix(x)[[0, 3, 4, 5]], fix(x[[0, 3, 4, 5]]))
+    assert torch.equal(fix(x)[3], x[3])
+    found, reference = fix.element(x), fix._element(x)
+    assert torch.equal(found.flipped, reference.flipped)
+    assert torch.equal(found.shift, reference.shift)
+
+
+def test_what_does_not_run_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(kernels, "decide", broken)
+    with pytest.warns(UserWarning, match=r"Triton does not run on .*no compiler"):
+        assert not far_field._kernels_run.__wrapped__(torch.device(DEVICE))
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="there is no CUDA device")
+def test_no_wait_for_the_device_and_graphs() -> None:
+    fix, x = FarField(2).canonicalizer(), torch.rand(8, 16, 16, dtype=torch.complex64, device=DEVICE)
+    assert fix._way(x) == "kernels"
+    wanted = fix(x)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        fix(x)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        moved = fix(x)
+    graph.replay()
+    assert torch.equal(moved, wanted)
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="there is no CUDA device")
+@given(cases())
+def test_a_gpu_decides_as_the_cpu(case: Case) -> None:
+    fix, x = FarField(case.event_dims, field=case.field).canonicalizer(), case.make()
+    here, there, clear = fix.element(x), fix.element(x.to(DEVICE)), fix.margin(x) > 1e-4
+    assert torch.equal(here.flipped[clear], there.flipped.cpu()[clear])
+    assert torch.equal(here.shift[clear], there.shift.cpu()[clear])
