@@ -26,7 +26,7 @@ kernels = pytest.importorskip("torch_symbreak.forward._kernels", reason="needs T
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SINGLE = (torch.complex64, torch.float32)
-FEW = settings(max_examples=max(5, settings().max_examples // 3))  # the interpreter is slow
+FEW = settings(max_examples=settings().max_examples // 5)  # the interpreter is slow
 
 
 class Kernels(FarFieldCanonicalizer):
@@ -39,7 +39,8 @@ def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """All steps in one kernel, or each in its own, with items divided among several programs."""
     if request.param == "apart":
         monkeypatch.setattr(kernels, "SMALL", 0)
-        monkeypatch.setattr(kernels, "APART", kernels.Tiles(8, 1, 3))
+        monkeypatch.setattr(kernels, "APART", kernels.Tiles(32, 1, 3))
+        monkeypatch.setattr(kernels, "BLOCKS", 3)
 
 
 def made(case: Case, **options: Any) -> tuple[Kernels, torch.Tensor]:
@@ -101,8 +102,9 @@ def test_near_ties_the_other_frequencies_decide(case: Case, kind: str) -> None:
 
 
 @pytest.mark.usefixtures("steps")
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_bad_values_stay_in_their_items() -> None:
-    x = torch.rand(6, 16, 16, dtype=torch.complex64, device=DEVICE)
+    x = torch.rand(6, 8, 9, dtype=torch.complex64, device=DEVICE)
     x[1, 2, 3], x[2, 3, 4], x[3] = torch.nan, torch.inf, 0
     fix = Kernels(2)
     assert torch.allclose(fix(x)[[0, 3, 4, 5]], fix(x[[0, 3, 4, 5]]))

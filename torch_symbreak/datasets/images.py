@@ -16,32 +16,40 @@ from torch_symbreak.datasets.base import Pairs, Transform, check_model
 from torch_symbreak.forward import FarField
 
 
-def as_gray(image: Any) -> Tensor:
-    """Read one image as a float32 matrix in [0, 1]: a tensor (H, W) or (C, H, W), an array (H, W) or (H, W, C), or PIL.
-
-    Integer images are divided by the largest value of their type; color is averaged (an alpha channel is dropped).
-    """
+def _pixels(image: Any, stacked: bool) -> Tensor:
+    """One image, or a stack of them, as a tensor (C, H, W) or (n, C, H, W)."""
+    matrix = 2 + stacked
     if isinstance(image, Tensor):
-        pixels = image.unsqueeze(0) if image.dim() == 2 else image
+        pixels = image.unsqueeze(-3) if image.dim() == matrix else image
     else:
         if getattr(image, "mode", None) in ("P", "CMYK", "YCbCr", "LAB", "HSV"):  # PIL: values that are no gray or RGB
             image = image.convert("RGB")
         array = np.array(image)
-        if array.dtype == object or array.ndim not in (2, 3):
+        if array.dtype == object or array.ndim not in (matrix, matrix + 1):
             raise TypeError(
                 f"ComplexImages needs images (a tensor (C, H, W), an array (H, W, C) or a PIL image), but got "
                 f"{describe(image)}. If samples are dicts, pass a data set of their images."
             )
-        pixels = torch.from_numpy(array if array.ndim == 2 else np.moveaxis(array, -1, 0))
-        pixels = pixels.unsqueeze(0) if pixels.dim() == 2 else pixels
-    if pixels.dim() != 3 or pixels.is_complex():
+        pixels = torch.from_numpy(array[..., None, :, :] if array.ndim == matrix else np.moveaxis(array, -1, -3))
+    if pixels.dim() != matrix + 1 or pixels.is_complex():
         raise ValueError(f"ComplexImages needs real images of shape (H, W) or (C, H, W), but got {describe(pixels)}.")
+    return pixels
+
+
+def as_gray(image: Any, *, stacked: bool = False) -> Tensor:
+    """Read one image as a float32 matrix in [0, 1]: a tensor (H, W) or (C, H, W), an array (H, W) or (H, W, C), or PIL.
+
+    Integer images are divided by the largest value of their type; color is averaged (an alpha channel is dropped).
+    With ``stacked`` many are read at once: tensors and arrays then have one dimension more in front, and so has what
+    is returned.
+    """
+    pixels = _pixels(image, stacked)
     if pixels.dtype == torch.bool:
         pixels = pixels.to(torch.uint8) * 255
     if not pixels.is_floating_point():
         pixels = pixels.double() / torch.iinfo(pixels.dtype).max
-    colors = pixels.shape[0] - (pixels.shape[0] in (2, 4))
-    gray = pixels[:colors].mean(0).float()
+    colors = pixels.shape[-3] - (pixels.shape[-3] in (2, 4))
+    gray = pixels[..., :colors, :, :].mean(-3).float()
     if gray.numel() and not (gray.min() >= -1e-3 and gray.max() <= 1 + 1e-3) and bool(torch.isfinite(gray).all()):
         raise ValueError(
             "ComplexImages needs images in [0, 1] (or unsigned integers), but got values from "
@@ -111,25 +119,37 @@ class ComplexImages(Pairs):
         image = sample[0] if isinstance(sample, (tuple, list)) else sample
         return check_finite(as_gray(image), name=f"image {index}")
 
-    def _framed(self, index: int) -> tuple[Tensor, Tensor]:
-        image = self._image(index)
-        lo = [(n - size) // 2 for n, size in zip(self.frame, image.shape, strict=True)]
-        if min(lo) < 0:
-            raise ValueError(
-                f"ComplexImages has image {index} of shape {tuple(image.shape)} and a frame {self.frame}. "
-                "Resize or crop the images (torchvision.transforms.v2.Resize), or pass a larger frame."
-            )
-        framed, where = torch.zeros(2, *self.frame, dtype=torch.float32).unbind(0)
-        inside = tuple(slice(start, start + size) for start, size in zip(lo, image.shape, strict=True))
-        framed[inside] = image
-        where[inside] = 1
-        return framed, where
+    def _images(self, indices: list[int]) -> list[Tensor] | Tensor:
+        """Many images: at once, (B, H, W), if they are one array."""
+        if isinstance(self.images, (Tensor, np.ndarray)):
+            try:
+                return check_finite(as_gray(self.images[indices], stacked=True))
+            except (TypeError, ValueError):
+                pass  # one by one the message names the image
+        return [self._image(i) for i in indices]
+
+    def _framed(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """Images in the middle of their frames, and 1 where they are, (B, N_1, N_2) each."""
+        images = self._images(indices)
+        framed, where = torch.zeros(2, len(images), *self.frame, dtype=torch.float32).unbind(0)
+        if isinstance(images, Tensor):
+            framed, where, images = framed[None], where[None], images[None]
+        for index, image, canvas, mask in zip(indices, images, framed, where, strict=False):
+            size = image.shape[-2:]
+            lo = [(n - m) // 2 for n, m in zip(self.frame, size, strict=True)]
+            if min(lo) < 0:
+                raise ValueError(
+                    f"ComplexImages has image {index} of shape {tuple(size)} and a frame {self.frame}. "
+                    "Resize or crop the images (torchvision.transforms.v2.Resize), or pass a larger frame."
+                )
+            inside = (..., *(slice(first, first + m) for first, m in zip(lo, size, strict=True)))
+            canvas[inside], mask[inside] = image, 1
+        return framed.reshape(-1, *self.frame), where.reshape(-1, *self.frame)
 
     def objects(self, index: Tensor) -> Tensor:
         # Any image but the item's own: a step of 1 to n - 1 from it.
         drawn = item_uniform(self.seed, index, ()) * (self.size - 1)
         partner = (index + 1 + drawn.long()) % self.size
-        magnitude, _ = zip(*(self._framed(i) for i in index.tolist()), strict=True)
-        phase, where = zip(*(self._framed(i) for i in partner.tolist()), strict=True)
-        angle = (torch.stack(phase) - 0.5) * self.phase * torch.stack(where)
-        return torch.polar(torch.stack(magnitude), angle).to(self.device)
+        magnitude, _ = self._framed(index.tolist())
+        phase, where = self._framed(partner.tolist())
+        return torch.polar(magnitude, (phase - 0.5) * self.phase * where).to(self.device)
