@@ -12,6 +12,9 @@ from torch_symbreak._random import item_normal, item_uniform
 from torch_symbreak.datasets.base import Pairs, Transform, check_model
 from torch_symbreak.forward import FarField
 
+#: Entries of crystals that are made at once on a CPU: what is needed in between stays in its cache.
+_ENTRIES = 2**17
+
 
 class BraggCrystals(Pairs):
     """Pairs (y, x): far-field diffraction and a random crystal, a convex polygon (2-D) or polyhedron (3-D).
@@ -70,6 +73,10 @@ class BraggCrystals(Pairs):
         self.strain = strain
 
     def objects(self, index: Tensor) -> Tensor:
+        step = max(1, _ENTRIES // math.prod(self.frame)) if index.device.type == "cpu" else len(index)
+        return torch.cat([self._objects(part) for part in index.split(step)])
+
+    def _objects(self, index: Tensor) -> Tensor:
         d, count = len(self.frame), len(index)
         frame = torch.tensor(self.frame, dtype=torch.float64, device=index.device)
         # Half the size of the surrounding box, 0.2 to 0.4 of the frame per axis, and a center that keeps it inside.

@@ -20,6 +20,7 @@ from torch_symbreak._checks import (
     check_target,
     eager,
     resolved,
+    tangible,
     typed_like,
 )
 from torch_symbreak._content import Wrap, box_margin, content_box, wrapped_axes
@@ -46,8 +47,8 @@ from torch_symbreak.symmetries import (
 from torch_symbreak.symmetries.conjugate_flip import flip_decision, flip_scores
 from torch_symbreak.symmetries.translation import centering_target
 
-#: Bytes of spectra that ``measure_and_break`` has at once: about what a core's caches hold.
-_SPECTRA = 2**23
+#: Bytes of spectra at once: about what a core's caches hold, and on a GPU enough to be busy.
+_SPECTRA, _SPECTRA_ON_GPU = 2**23, 2**28
 
 
 #: The reference, the CPU's own way, or Triton's kernels.
@@ -255,7 +256,7 @@ class FarField(ForwardModel):
         field: "complex" (default) or "real" objects; real ones take the cheaper real transform.
         norm: "backward" (default), "ortho" or "forward", as in ``torch.fft``.
         centered: Put the zero frequency in the middle, index M // 2. Default False.
-        chunk_size: Objects per Fourier transform, to bound memory. Default: all at once.
+        chunk_size: Objects per Fourier transform, to bound memory. Default: what a CPU's cache holds, else all at once.
 
     Raises:
         TypeError: If the dtype of the object does not fit ``field``.
@@ -358,8 +359,13 @@ class FarField(ForwardModel):
         items = x.reshape(math.prod(batch), *frame)
         if len(items) == 0:
             return x.real.new_zeros(*batch, *shape)
-        measured = [self._intensity(chunk, shape) for chunk in items.split(self.chunk_size or len(items))]
+        step = self._at_once(items, shape) if tangible(items) else self.chunk_size or len(items)
+        measured = [self._intensity(chunk, shape) for chunk in items.split(step)]
         return (measured[0] if len(measured) == 1 else torch.cat(measured)).reshape(*batch, *shape)
+
+    def _at_once(self, items: Tensor, shape: Sequence[int]) -> int:
+        limit = _SPECTRA if items.device.type == "cpu" else _SPECTRA_ON_GPU
+        return self.chunk_size or max(1, limit // (math.prod(shape) * items.element_size()))
 
     def _intensity(self, items: Tensor, shape: Sequence[int]) -> Tensor:
         if items.dtype in (torch.float16, torch.bfloat16):
@@ -393,8 +399,7 @@ class FarField(ForwardModel):
             return self(x), fix(x)
         items = x.reshape(math.prod(batch), *frame)
         shape = self.detector_shape(frame)
-        step = self.chunk_size or max(1, _SPECTRA // (math.prod(shape) * x.element_size()))
-        pairs = [(self._intensity(part, shape), fix(part)) for part in items.split(step)]
+        pairs = [(self._intensity(part, shape), fix(part)) for part in items.split(self._at_once(items, shape))]
         y, broken = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*pairs, strict=True))
         return y.reshape(*batch, *shape), broken.reshape(x.shape)
 
