@@ -9,6 +9,7 @@ import torch
 from draws import Case, cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from torch_symbreak import FarField, FarFieldCanonicalizer
 from torch_symbreak.forward import far_field
@@ -121,6 +122,35 @@ def test_what_does_not_run_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "decide", broken)
     with pytest.warns(UserWarning, match=r"Triton does not run on .*no compiler"):
         assert not far_field._kernels_run.__wrapped__(torch.device(DEVICE))
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(kernels, "decide", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        far_field._kernels_run(torch.device(DEVICE))
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "dtype", "way"),
+    [
+        ((1024, 1024), {}, torch.complex64, "kernels"),
+        ((1024, 1025), {}, torch.complex64, None),
+        ((2**21,), {"event_dims": 1}, torch.complex64, None),
+        ((8, 8), {"threshold": 0.9999}, torch.complex64, None),
+        ((8, 8), {"wrap": True}, torch.complex64, None),
+        ((8, 8), {}, torch.complex128, None),
+        ((2, 2, 2, 2), {"event_dims": 4}, torch.complex64, None),
+        ((3, 8, 8), {"channel_dims": 1}, torch.complex64, None),
+    ],
+)
+def test_what_kernels_take(
+    shape: tuple[int, ...], options: dict[str, Any], dtype: torch.dtype, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(far_field, "_kernels_run", lambda device: True)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        x = torch.empty(1, *shape, dtype=dtype, device="cuda")
+    assert FarFieldCanonicalizer(**options)._way(x) == way
 
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="there is no CUDA device")

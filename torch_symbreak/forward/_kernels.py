@@ -41,7 +41,7 @@ class Tiles(NamedTuple):
 
 
 #: Batches of at most so many bytes, of items of at most so many, take all steps in one kernel: a launch costs more.
-SMALL, WHOLE = 2**26, 2**18
+SMALL, WHOLE = 2**24, 2**18
 TOGETHER = Tiles(1024, 8, 3)
 #: Otherwise each step has its own. A warp that has lines of its own waits for no other.
 APART = Tiles(256, 1, 3)
@@ -258,8 +258,9 @@ def _decide(
         if size <= total * _TIE:
             u_re, u_im = size * 0 + 1, size * 0
         least = total * total * _TIE
-        # k in {-1, 0, 1}^d up to sign: axes from last to first, diagonals in lexicographic order, then without DC.
-        for without_dc in range(2):
+        # k in {-1, 0, 1}^d up to sign: axes from last to first, diagonals in lexicographic order, then without DC: all
+        # that can decide where the sum is a tie.
+        for without_dc in range((size <= total * _TIE).to(tl.int32), 2):
             for diagonal in range(2):
                 for code in range(15 - without_dc, 15 if D == 1 else (18 if D == 2 else 27)):
                     k0, k1, k2 = code // 9 - 1, code // 3 % 3 - 1, code % 3 - 1
@@ -367,6 +368,7 @@ def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Te
     d = len(event)
     n0, n1, n2 = [1] * (3 - d) + event
     lines, size = n0 * n1, x.element_size() * math.prod(event)
+    line = lines == 1  # which is read as it is
     together = moved is not None and size <= WHOLE and count * size <= SMALL and n2 <= TOGETHER.entries
     entries, warps, stages = TOGETHER if together else APART
     columns = min(_power(n2), entries)
@@ -381,25 +383,23 @@ def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Te
         x.new_empty(count, d, dtype=torch.int64),
         x.new_empty(count),
     )
-    each = 0 if lines == 1 else besides * lines + blocks * (3 * n2 + besides)  # one line is read as it is
+    each = 0 if line else besides * lines + blocks * (3 * n2 + besides)
     scratch = x.new_empty(count * each, dtype=torch.float64)
     given, box = _real(x), x.new_empty(count, 6, dtype=torch.int32)
     found = element[0].view(torch.int8), element[1], _real(element[2]), box
     to = None if moved is None else _real(moved)
-    sizes, fixed = (n0, n1, n2), (x.is_complex(), d)
+    sizes, floor, fixed = (n0, n1, n2), float(threshold**2), (x.is_complex(), d)
     with torch.cuda.device_of(x):  # Triton launches on the current device
         if together:
             _all[(count,)](
-                given, to, scratch, *found, *sizes, threshold**2, *fixed, lines == 1, tile, columns, stages, CHUNK,
-                num_warps=warps,
+                given, to, scratch, *found, *sizes, floor, *fixed, line, tile, columns, stages, CHUNK, num_warps=warps
             )  # fmt: skip
             return element
         grid = (count, blocks, besides)
-        if lines > 1:
+        if not line:
             _read[grid](given, scratch, lines, n2, lines_each, x.is_complex(), tile, columns, stages, num_warps=warps)
         _decide[(count,)](
-            given, scratch, *found, blocks, besides, *sizes, threshold**2, *fixed, lines == 1, CHUNK,
-            num_warps=CHUNK_WARPS,
+            given, scratch, *found, blocks, besides, *sizes, floor, *fixed, line, CHUNK, num_warps=CHUNK_WARPS
         )  # fmt: skip
         if to is not None:
             _move[grid](given, to, *found, *sizes, lines_each, *fixed, tile, columns, num_warps=warps)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import math
 import warnings
 from collections.abc import Sequence
@@ -55,15 +54,23 @@ _SPECTRA, _SPECTRA_ON_GPU = 2**23, 2**28
 Way = Literal["cpu", "kernels"] | None
 
 
+#: What the kernels take: items of so many entries, which one program may have to go over by itself, below a threshold
+#: that single precision tells from 1.
+_KERNELS_LARGEST, _KERNELS_THRESHOLD = 2**20, 0.999
+
+
 @functools.cache
 def _kernels_run(device: torch.device) -> bool:
     """Whether Triton's kernels do: try one."""
-    if importlib.util.find_spec("triton") is None:
-        return False
     try:
         from torch_symbreak.forward import _kernels
 
-        _kernels.decide(torch.ones(1, 1, device=device), 0.0)
+        x = torch.ones(1, 2, 2, dtype=torch.complex64, device=device)
+        _kernels.decide(x, 0.0, torch.empty_like(x))
+    except ImportError:
+        return False
+    except torch.OutOfMemoryError:  # this time, not for good
+        raise
     except Exception as error:  # a GPU that is too old, no C compiler for the launcher: whatever it is, there is a way
         warnings.warn(
             f"Triton does not run on {device} ({type(error).__name__}: {error}); canonicalizing there is slower.",
@@ -167,15 +174,14 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
 
     def _way(self, items: Tensor) -> Way:
         """Which fast way there is for such items, if any."""
-        event_dims, channel_dims, _, wrap = self._box_options()
+        event_dims, channel_dims, threshold, wrap = self._box_options()
         if channel_dims or any(wrapped_axes(wrap, items.shape[items.dim() - event_dims :])):
             return None
         if items.device.type == "cpu" and items.dtype.itemsize >= 4:
             return "cpu"
+        fit = event_dims <= 3 and items[0].numel() <= _KERNELS_LARGEST and threshold <= _KERNELS_THRESHOLD
         single = items.dtype in (torch.float32, torch.complex64)
-        if items.device.type == "cuda" and single and event_dims <= 3 and _kernels_run(items.device):
-            return "kernels"
-        return None
+        return "kernels" if items.device.type == "cuda" and fit and single and _kernels_run(items.device) else None
 
     def _chunk(self, items: Tensor, way: Way, moved: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """The element of every item, (B, *item); with ``moved``, these moved by it, into it."""
