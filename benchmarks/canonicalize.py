@@ -200,6 +200,7 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
         ("batches of 32 x 32, against the batch", "batch", "batch"),
     ):
         panels[heading] = [
-            Line(name, *_points(rows, family, name, x), dashed=name != OURS) for name in (OURS, COPY, FFT, LITERAL)
+            Line(name, *_points(rows, family, name, x), style="-" if name == OURS else "--")
+            for name in (OURS, COPY, FFT, LITERAL)
         ]
     return plot_lines(panels, x="N (on the right the batch)", y="ms", log_x=True, log_y=True)

@@ -99,8 +99,9 @@ class Line:
     x: Sequence[float]
     y: Sequence[float]
     spread: Sequence[float] = ()
-    dashed: bool = False
-    markers: bool = False  # and no line
+    color: str | None = None
+    style: str = "-"
+    marker: str = "o"  # of at most twenty points; more are a curve
 
 
 def plot_lines(
@@ -125,14 +126,14 @@ def plot_lines(
     grid = figure.subplots(rows, min(len(panels), 3), squeeze=False)
     for axes, (heading, lines) in zip(grid.flat, panels.items(), strict=False):
         for line in lines:
-            many = len(line.x) > 20
             axes.errorbar(
                 line.x,
                 line.y,
                 yerr=line.spread if any(line.spread) else None,
-                linestyle="none" if line.markers else "--" if line.dashed else "-",
-                marker="x" if line.markers else None if many else "o",
-                markersize=5 if line.markers else 3,
+                color=line.color,
+                linestyle=line.style,
+                marker=line.marker if len(line.x) <= 20 else None,
+                markersize=4,
                 linewidth=1,
                 capsize=2,
                 label=line.label,

@@ -405,22 +405,32 @@ class Experiment(ABC):
         points: dict[str, dict[tuple[str, str], dict[int, list[float]]]] = {}
         for (data, n, network, breaking), group in _grouped(rows):
             points.setdefault(data, {}).setdefault((network, breaking), {})[n] = [row[metric] for row in group]
+        colors = _colors(rows)
+        others = [name for name in dict.fromkeys(row["network"] for row in rows) if name != CONSTANT]
+        markers = {CONSTANT: "", **dict(zip(others, itertools.cycle("os^Dv")))}
         panels: dict[str, list[Line]] = {}
         for data, found in points.items():
             lines = panels[data] = []
             for (network, breaking), by_n in found.items():
                 means = [statistics.mean(values) for values in by_n.values()]
                 spreads = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in by_n.values()]
-                lines.append(Line(f"{network}, {breaking}", list(by_n), means, spreads, dashed=network == CONSTANT))
-            for side, name in enumerate(("before", "after") if self.talk_comparable else ()):
-                for network in dict.fromkeys(key[1] for key in self.talk if key[0] == data):
-                    theirs = {n: both[side] for (of, by, n), both in self.talk.items() if (of, by) == (data, network)}
-                    lines.append(
-                        Line(f"the talk: {network}, {name}", list(theirs), list(theirs.values()), markers=True)
+                style = ":" if network == CONSTANT else "-"
+                lines.append(
+                    Line(
+                        f"{network}, {breaking}", list(by_n), means, spreads, colors[breaking], style, markers[network]
                     )
+                )
+            talked = dict.fromkeys(key[1] for key in self.talk if key[0] == data and self.talk_comparable)
+            for (side, breaking), (network, marker) in itertools.product(
+                enumerate(("none", "exact")), zip(talked, "x+", strict=False)
+            ):
+                theirs = {n: both[side] for (of, by, n), both in self.talk.items() if (of, by) == (data, network)}
+                label = f"the talk: {network}, {('before', 'after')[side]}"
+                lines.append(Line(label, list(theirs), list(theirs.values()), (), colors.get(breaking), "", marker))
         return plot_lines(panels, x="training pairs n", y=heading, log_x=True, log_y=True)
 
     def _plot_curves(self, rows: Sequence[Row], arrays: Callable[[Row], dict[str, Tensor]]) -> Figure | None:
+        colors = _colors(rows)
         panels: dict[str, list[Line]] = {}
         for row in largest(rows):
             kept = arrays(row)
@@ -429,7 +439,8 @@ class Experiment(ABC):
                 lines = panels.setdefault(f"{row['data']}, {row['network']}, n = {row['n']}", [])
                 for part in ("validation", "train"):
                     curve = kept[f"{part}_curve"].tolist()
-                    lines.append(Line(f"{row['breaking']}, {part}", epochs, curve, dashed=part == "train"))
+                    style = "--" if part == "train" else "-"
+                    lines.append(Line(f"{row['breaking']}, {part}", epochs, curve, (), colors[row["breaking"]], style))
         return plot_lines(panels, x="epoch", y="loss", log_y=True) if panels else None
 
 
@@ -507,6 +518,11 @@ def largest(rows: Sequence[Row]) -> list[Row]:
     for row in sorted(rows, key=lambda row: (-row["n"], row["seed"])):
         found.setdefault((row["data"], row["network"], row["breaking"]), row)
     return [row for row in rows if row is found[row["data"], row["network"], row["breaking"]]]
+
+
+def _colors(rows: Sequence[Row]) -> dict[str, str]:
+    """One of Matplotlib's colors for every breaking, whatever the network."""
+    return {name: f"C{number}" for number, name in enumerate(dict.fromkeys(row["breaking"] for row in rows))}
 
 
 def _grouped(rows: Sequence[Row]) -> Iterator[tuple[tuple[str, int, str, str], list[Row]]]:

@@ -63,8 +63,8 @@ class SquareRoot(Experiment):
             if heading not in panels:
                 y = kept["y"].tolist()
                 root = kept["y"].sqrt()
-                panels[heading] = [Line("√y", y, root.tolist(), dashed=True)]
+                panels[heading] = [Line("√y", y, root.tolist(), style="--")]
                 if row["breaking"] == "none":
-                    panels[heading].append(Line("-√y", y, (-root).tolist(), dashed=True))
+                    panels[heading].append(Line("-√y", y, (-root).tolist(), style="--"))
             panels[heading].append(Line(row["network"], kept["y"].tolist(), kept["learned"].tolist()))
         return {"functions": plot_lines(panels, x="y", y="x")} if panels else {}

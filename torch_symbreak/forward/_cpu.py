@@ -2,8 +2,9 @@
 
 The decisions are those of the reference, ``FarFieldCanonicalizer`` on any device, made from what one pass over the
 values gives: of every line the largest ``|re|`` or ``|im|``, and the sums over all axes but the last, in double
-precision. Where these leave open what the reference would say (a line near the threshold, a flip or a phase near a
-tie, values that are not finite) an item is not ``certain``, and the reference decides it.
+precision. Where these leave open whether a flip is a tie, all frequencies are asked, as the reference does. Where they
+leave open anything else (a line near the threshold, a phase near a tie, values that are not finite) an item is not
+``certain``, and the reference decides it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import TIE
+from torch_symbreak._content import Box
+from torch_symbreak.symmetries.conjugate_flip import flip_decision, flip_scores
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -127,9 +130,13 @@ def decide(x: Tensor, threshold: float) -> Decisions:
         # Ties are told by the sum of magnitudes, which is at most the sum of parts.
         dc = dc[:, 0]
         certain &= (total > _SMALLEST) & (total < 1 / _SMALLEST)
-        certain &= (np.abs(dc) > _CLEAR * total) & (np.abs(score) > _CLEAR * total**2)
+        certain &= np.abs(dc) > _CLEAR * total
         unit = dc / np.abs(dc)
+        near = certain & ~(np.abs(score) > _CLEAR * total**2)
     flipped = score < 0
+    if near.any():
+        box = Box(torch.from_numpy(lo[near]), torch.from_numpy(length[near]))
+        flipped[near] = flip_decision(flip_scores(x[torch.from_numpy(near)], box, d, 0)).numpy()
     target = (np.array(event) - length) // 2
     shift = np.where(flipped[:, None], target + hi, target - lo)
     scalar = np.where(flipped, unit, unit.conj()).astype(x[:0].numpy().dtype)
