@@ -120,6 +120,12 @@ def test_table_and_ratios_are_what_they_say():
     assert ratios["dnn"][3] == "17.5 ± 3.5"  # of 80 / 4 and 90 / 6: pair by pair
     assert ratios["dnn"][-2:] == ["85.37 → 4.08", "20.92"]
     assert ratios["constant"][3] == "1 ± 0"
+    for row_ in rows:  # nothing to learn: no error, and no ratio, but a table
+        row_ |= dict.fromkeys(Gaussian.metrics, 0.0)
+    assert {line[5] for line in experiment.table(rows)[1:]} == {"0 ± 0 (nan)"}
+    rows[-1] |= dict.fromkeys(Gaussian.metrics, 1.0)
+    rows[4] |= dict.fromkeys(Gaussian.metrics, 1.0)
+    assert {line[2]: line[3] for line in experiment.ratios(rows)[1:]} == {"constant": "nan", "dnn": "inf"}
 
 
 def test_constant_and_neighbors_are_what_they_say(tmp_path):
@@ -319,6 +325,26 @@ def test_interrupted_training_goes_on_with_the_same_numbers(when, tmp_path, monk
     )
     # ... and once more after its end: nothing is left to do.
     assert fit(learner(plan), line(), line(20), folder=tmp_path / "killed", hardware=CPU) == expected
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):
+    def pressed(self, batch):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Regression, "training_step", pressed)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match="resume to go on"):  # Lightning would leave the process
+        fit(learner(Training()), line(), line(20), folder=tmp_path, hardware=CPU)
+    assert signal.getsignal(signal.SIGINT) is before  # Lightning would ignore the next one
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    plan = Training(max_epochs=2)
+    fit(learner(plan), line(), line(20), folder=tmp_path, hardware=CPU)
+    last = tmp_path / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:-100])
+    with pytest.raises(RuntimeError, match=r"last.ckpt is damaged. Delete"):
+        fit(learner(plan), line(), line(20), folder=tmp_path, hardware=CPU)
 
 
 def test_diverging_training_says_so(tmp_path):

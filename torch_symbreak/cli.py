@@ -32,8 +32,9 @@ def _failing(status: int, *, debug: bool) -> Iterator[None]:
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
-        message = error.args[0] if isinstance(error, KeyError) else error  # whose str() is quoted
-        print(f"symbreak: {message or type(error).__name__}", file=sys.stderr)
+        message = error.args[0] if isinstance(error, KeyError) else str(error)  # which would be quoted
+        kind = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+        print(f"symbreak: {message or kind}", file=sys.stderr)
         raise SystemExit(status) from None
 
 

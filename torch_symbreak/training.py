@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -294,6 +296,19 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
+@contextmanager
+def _interruptible(trainer: Trainer, message: str) -> Iterator[None]:
+    """Raise ``KeyboardInterrupt`` where Lightning exits the process, and hear the next one too, as it does not."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt(message) from None
+
+
 def fit(
     model: Regression,
     train: TensorDataset,
@@ -317,7 +332,8 @@ def fit(
         label: What the progress bar calls it. Default "training".
 
     Raises:
-        RuntimeError: If the training diverges.
+        RuntimeError: If the training diverges, or the checkpoint in ``folder`` is damaged.
+        KeyboardInterrupt: If it is interrupted.
 
     Example:
         >>> import tempfile, torch
@@ -355,12 +371,15 @@ def fit(
             train, trainer.world_size, trainer.global_rank, seed=model.seed * 1_000_003
         )
         saved = folder / "last.ckpt"
-        trainer.fit(
-            model,
-            DataLoader(_Batches(*train.tensors), plan.batch_size, sampler=order, collate_fn=_as_it_is),
-            DataLoader(_Batches(*validation.tensors), 500, collate_fn=_as_it_is),
-            ckpt_path=saved if saved.exists() else None,
-        )
+        if saved.exists() and not zipfile.is_zipfile(saved):
+            raise RuntimeError(f"{saved} is damaged. Delete {folder}, and this training starts again.")
+        with _interruptible(trainer, f"{label}: interrupted. Its last epoch is kept in {folder}; resume to go on."):
+            trainer.fit(
+                model,
+                DataLoader(_Batches(*train.tensors), plan.batch_size, sampler=order, collate_fn=_as_it_is),
+                DataLoader(_Batches(*validation.tensors), 500, collate_fn=_as_it_is),
+                ckpt_path=saved if saved.exists() else None,
+            )
     if not all(map(math.isfinite, model.curves.train + model.curves.validation)):
         raise RuntimeError(f"{label}: the training diverged (the loss is not finite). Use a smaller learning rate.")
     model.load_state_dict(torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"])

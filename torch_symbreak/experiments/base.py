@@ -6,6 +6,7 @@ import hashlib
 import io
 import itertools
 import json
+import math
 import os
 import platform
 import shutil
@@ -368,7 +369,7 @@ class Experiment(ABC):
             cells = []
             for metric in self.metrics:
                 share = statistics.mean(
-                    row[metric] / constants[replace(case_of(row), network=CONSTANT)][metric] for row in group
+                    _ratio(row[metric], constants[replace(case_of(row), network=CONSTANT)][metric]) for row in group
                 )
                 cells.append(f"{_spread([row[metric] for row in group])} ({share:.2f})")
             lines.append([data, str(n), network, breaking, str(len(group)), *cells])
@@ -384,7 +385,9 @@ class Experiment(ABC):
             if breaking != "exact" or None in partners:
                 continue
             cells = [
-                _spread([p[metric] / row[metric] for p, row in zip(partners, group, strict=True) if p is not None])
+                _spread(
+                    [_ratio(p[metric], row[metric]) for p, row in zip(partners, group, strict=True) if p is not None]
+                )
                 for metric in self.metrics
             ]
             talk = self.talk.get((data, network, n))
@@ -533,9 +536,14 @@ def _grouped(rows: Sequence[Row]) -> Iterator[tuple[tuple[str, int, str, str], l
     yield from sorted(groups.items(), key=lambda item: (item[0][0], item[0][1]))
 
 
+def _ratio(one: float, other: float) -> float:
+    return one / other if other else math.inf if one else math.nan
+
+
 def _spread(values: Sequence[float]) -> str:
     mean = f"{statistics.mean(values):.4g}"
-    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.2g}"
+    alone = len(values) < 2 or not all(map(math.isfinite, values))
+    return mean if alone else f"{mean} ± {statistics.stdev(values):.2g}"
 
 
 def _markdown(lines: Sequence[Sequence[str]]) -> list[str]:
