@@ -373,7 +373,7 @@ def fit(
         saved = folder / "last.ckpt"
         if saved.exists() and not zipfile.is_zipfile(saved):
             raise RuntimeError(f"{saved} is damaged. Delete {folder}, and this training starts again.")
-        with _interruptible(trainer, f"{label}: interrupted. Its last epoch is kept in {folder}; resume to go on."):
+        with _interruptible(trainer, f"{label}: interrupted; resume to go on from its last whole epoch."):
             trainer.fit(
                 model,
                 DataLoader(_Batches(*train.tensors), plan.batch_size, sampler=order, collate_fn=_as_it_is),
