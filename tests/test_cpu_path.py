@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 import warnings
+from unittest import mock
 
 import pytest
 import torch
@@ -44,6 +45,10 @@ def test_what_the_first_score_cannot_tell_others_do(case: Case) -> None:
     by_the_first_axis = case.place(content + content.flip(-1).conj())
     fix = fixer(case, 1e-4)
     for x in (own_twins, by_the_first_axis):
+        with mock.patch.object(_cpu, "flip_scores", wraps=_cpu.flip_scores) as asked:
+            found = _cpu.decide(x, 1e-4)
+        # None is decided by the first score: all frequencies are asked of it, or the reference.
+        assert sum(len(call.args[0]) for call in asked.call_args_list) == found.certain.sum()
         assert torch.equal(fix.element(x).flipped, fix._element(x).flipped)
 
 
@@ -61,6 +66,7 @@ def test_large_items_are_moved_as_by_act(dtype: torch.dtype, size: int, alone: b
     fix = FarField(2, field="complex" if dtype.is_complex else "real").canonicalizer()
     found = _cpu.decide(x, 1e-4)
     assert _cpu.boxes_alone(x, found) == (alone and size <= 90)
+    assert not found.flipped[3]
     assert found.certain.mean() > 0.9
     assert found.flipped.any()
     assert not found.flipped.all()

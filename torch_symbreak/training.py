@@ -371,14 +371,15 @@ def fit(
             train, trainer.world_size, trainer.global_rank, seed=model.seed * 1_000_003
         )
         saved = folder / "last.ckpt"
-        if saved.exists() and not zipfile.is_zipfile(saved):
+        resumed = saved.exists()
+        if resumed and not zipfile.is_zipfile(saved):
             raise RuntimeError(f"{saved} is damaged. Delete {folder}, and this training starts again.")
         with _interruptible(trainer, f"{label}: interrupted; resume to go on from its last whole epoch."):
             trainer.fit(
                 model,
                 DataLoader(_Batches(*train.tensors), plan.batch_size, sampler=order, collate_fn=_as_it_is),
                 DataLoader(_Batches(*validation.tensors), 500, collate_fn=_as_it_is),
-                ckpt_path=saved if saved.exists() else None,
+                ckpt_path=saved if resumed else None,
             )
     if not all(map(math.isfinite, model.curves.train + model.curves.validation)):
         raise RuntimeError(f"{label}: the training diverged (the loss is not finite). Use a smaller learning rate.")

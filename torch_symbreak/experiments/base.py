@@ -417,19 +417,15 @@ class Experiment(ABC):
             for (network, breaking), by_n in found.items():
                 means = [statistics.mean(values) for values in by_n.values()]
                 spreads = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in by_n.values()]
-                style = ":" if network == CONSTANT else "-"
-                lines.append(
-                    Line(
-                        f"{network}, {breaking}", list(by_n), means, spreads, colors[breaking], style, markers[network]
-                    )
-                )
+                label, style = f"{network}, {breaking}", ":" if network == CONSTANT else "-"
+                color, marker = colors[breaking], markers[network]
+                lines.append(Line(label, list(by_n), means, spreads, color=color, style=style, marker=marker))
             talked = dict.fromkeys(key[1] for key in self.talk if key[0] == data and self.talk_comparable)
-            for (side, breaking), (network, marker) in itertools.product(
-                enumerate(("none", "exact")), zip(talked, "x+", strict=False)
-            ):
-                theirs = {n: both[side] for (of, by, n), both in self.talk.items() if (of, by) == (data, network)}
-                label = f"the talk: {network}, {('before', 'after')[side]}"
-                lines.append(Line(label, list(theirs), list(theirs.values()), (), colors.get(breaking), "", marker))
+            for network, marker in zip(talked, "x+", strict=False):
+                for side, (breaking, name) in enumerate({"none": "before", "exact": "after"}.items()):
+                    theirs = {n: both[side] for (of, by, n), both in self.talk.items() if (of, by) == (data, network)}
+                    look = Line(f"the talk: {network}, {name}", list(theirs), list(theirs.values()), style="")
+                    lines.append(replace(look, color=colors.get(breaking), marker=marker))
         return plot_lines(panels, x="training pairs n", y=heading, log_x=True, log_y=True)
 
     def _plot_curves(self, rows: Sequence[Row], arrays: Callable[[Row], dict[str, Tensor]]) -> Figure | None:
@@ -443,7 +439,8 @@ class Experiment(ABC):
                 for part in ("validation", "train"):
                     curve = kept[f"{part}_curve"].tolist()
                     style = "--" if part == "train" else "-"
-                    lines.append(Line(f"{row['breaking']}, {part}", epochs, curve, (), colors[row["breaking"]], style))
+                    label = f"{row['breaking']}, {part}"
+                    lines.append(Line(label, epochs, curve, color=colors[row["breaking"]], style=style))
         return plot_lines(panels, x="epoch", y="loss", log_y=True) if panels else None
 
 
@@ -542,8 +539,8 @@ def _ratio(one: float, other: float) -> float:
 
 def _spread(values: Sequence[float]) -> str:
     mean = f"{statistics.mean(values):.4g}"
-    alone = len(values) < 2 or not all(map(math.isfinite, values))
-    return mean if alone else f"{mean} ± {statistics.stdev(values):.2g}"
+    spreads = len(values) > 1 and all(map(math.isfinite, values))
+    return f"{mean} ± {statistics.stdev(values):.2g}" if spreads else mean
 
 
 def _markdown(lines: Sequence[Sequence[str]]) -> list[str]:
