@@ -10,6 +10,7 @@ leave open anything else (a line near the threshold, a phase near a tie, values 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,14 +50,15 @@ class Decisions(NamedTuple):
     bare: Array  # (B,) bool: whether the box is certain, and there is nothing but zeros outside
 
 
-def items_at_once(x: Tensor) -> int:
-    """How many items of ``x`` whole operations treat at once: enough to be long, few enough to bound memory."""
-    return items_within(2**23 if x.device.type == "cpu" else 2**28, x)
+def pieces(x: Tensor) -> Sequence[Tensor]:
+    """``x``, (B, *item), in what whole operations treat at once: enough to be long, few enough to bound memory."""
+    step = items_within(2**23 if x.device.type == "cpu" else 2**28, x)
+    return (x,) if step >= len(x) else x.split(step)  # a view takes microseconds: of a small batch's time much
 
 
 def items_within(limit: int, x: Tensor) -> int:
     """How many items of ``x``, (B, *item) and not empty, have at most ``limit`` bytes; at least 1."""
-    return max(1, limit // (x[0].numel() * x.element_size()))
+    return max(1, limit * len(x) // x.nbytes)
 
 
 def _read(x: Tensor) -> tuple[Array, Array, Array, Array]:

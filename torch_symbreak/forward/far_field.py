@@ -28,8 +28,8 @@ from torch_symbreak.forward._cpu import (
     Decisions,
     boxes_alone,
     decide,
-    items_at_once,
     move_boxes,
+    pieces,
 )
 from torch_symbreak.forward.base import ForwardModel
 from torch_symbreak.symmetries import (
@@ -150,8 +150,7 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         way = None if items is None else self._way(items)
         if items is None or way is None:
             return self._element(x)
-        step = items_at_once(items)
-        found = [self._chunk(items[first : first + step], way) for first in range(0, len(items), step)]
+        found = [self._chunk(piece, way) for piece in pieces(items)]
         flipped, shift, scalar = (torch.cat(parts) for parts in zip(*found, strict=True))
         return Element(flipped.reshape(batch), shift.reshape(*batch, -1), scalar.reshape(batch))
 
@@ -160,9 +159,9 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         _, items = self._items(x)
         if items is None:
             return typed_like(self.symmetry.act(self._element(x), x), x)
-        moved, way, step = torch.empty_like(items), self._way(items), items_at_once(items)
-        for first in range(0, len(items), step):
-            self._chunk(items[first : first + step], way, moved[first : first + step])
+        moved, way = torch.empty_like(items), self._way(items)
+        for piece, to in zip(pieces(items), pieces(moved), strict=True):
+            self._chunk(piece, way, to)
         return moved.reshape(x.shape)
 
     def _items(self, x: Tensor) -> tuple[torch.Size, Tensor | None]:
@@ -179,7 +178,7 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
             return None
         if items.device.type == "cpu" and items.dtype.itemsize >= 4:
             return "cpu"
-        fit = event_dims <= 3 and items[0].numel() <= _KERNELS_LARGEST and threshold <= _KERNELS_THRESHOLD
+        fit = event_dims <= 3 and math.prod(items.shape[1:]) <= _KERNELS_LARGEST and threshold <= _KERNELS_THRESHOLD
         single = items.dtype in (torch.float32, torch.complex64)
         return "kernels" if items.device.type == "cuda" and fit and single and _kernels_run(items.device) else None
 
