@@ -338,12 +338,13 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is before  # Lightning would ignore the next one
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+def test_a_damaged_checkpoint_is_named(name, tmp_path):
     plan = Training(max_epochs=2)
     fit(learner(plan), line(), line(20), folder=tmp_path, hardware=CPU)
-    last = tmp_path / "last.ckpt"
-    last.write_bytes(last.read_bytes()[:-100])
-    with pytest.raises(RuntimeError, match=r"last.ckpt is damaged. Delete"):
+    checkpoint = tmp_path / name
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    with pytest.raises(RuntimeError, match=f"{name} is damaged or missing. Delete"):
         fit(learner(plan), line(), line(20), folder=tmp_path, hardware=CPU)
 
 

@@ -305,7 +305,7 @@ def _interruptible(trainer: Trainer, message: str) -> Iterator[None]:
     except SystemExit:
         if not trainer.interrupted:
             raise
-        signal.signal(signal.SIGINT, handler)
+        signal.signal(signal.SIGINT, signal.default_int_handler if handler is None else handler)  # None: set from C
         raise KeyboardInterrupt(message) from None
 
 
@@ -372,8 +372,9 @@ def fit(
         )
         saved = folder / "last.ckpt"
         resumed = saved.exists()
-        if resumed and not zipfile.is_zipfile(saved):
-            raise RuntimeError(f"{saved} is damaged. Delete {folder}, and this training starts again.")
+        for file in (saved, folder / "best.ckpt"):
+            if resumed and not zipfile.is_zipfile(file):
+                raise RuntimeError(f"{file} is damaged or missing. Delete {folder}, and this training starts again.")
         with _interruptible(trainer, f"{label}: interrupted; resume to go on from its last whole epoch."):
             trainer.fit(
                 model,
