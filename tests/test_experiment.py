@@ -327,6 +327,27 @@ def test_interrupted_training_goes_on_with_the_same_numbers(when, tmp_path, monk
     assert fit(learner(plan), line(), line(20), folder=tmp_path / "killed", hardware=CPU) == expected
 
 
+def test_a_moved_training_goes_on_with_its_best_epoch(tmp_path):
+    y = torch.linspace(0, 1, 64)[:, None]
+    train, validation = TensorDataset(y, 2 * y), TensorDataset(y, y / 2)  # the first epochs are the best ones
+
+    def trained(epochs, folder):
+        torch.manual_seed(0)
+        plan = Training(max_epochs=epochs, batch_size=16, learning_rate=0.05)
+        model = Regression(torch.nn.Linear(1, 1), *train.tensors, feature="intensity", training=plan)
+        curves = fit(model, train, validation, folder=folder, hardware=CPU)
+        return curves, model.predict(y)
+
+    curves, expected = trained(10, tmp_path / "straight")
+    assert curves.validation.index(min(curves.validation)) < 6
+    trained(6, tmp_path / "a")
+    (tmp_path / "a").rename(tmp_path / "b")
+    for _ in range(2):  # ... and once more after its end
+        found = trained(10, tmp_path / "b")
+        assert found[0] == curves
+        assert torch.equal(found[1], expected)
+
+
 def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):
     def pressed(self, batch):
         raise KeyboardInterrupt

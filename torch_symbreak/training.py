@@ -269,6 +269,18 @@ class _Plateau(EarlyStopping):
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
+class _Checkpoint(ModelCheckpoint):
+    """Lightning's, which knows the best epoch after its folder was moved too: files there are known by their names."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath), Path(path).name)) if path else path
+
+        paths = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        scores = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": scores, "dirpath": self.dirpath})
+
+
 class _Batches(TensorDataset):
     """Pairs (y, x) that are fetched a batch at a time: no collation of single samples."""
 
@@ -347,8 +359,8 @@ def fit(
     hardware, plan = hardware or Hardware(), model.training_plan
     device = hardware.torch_device
     saving: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
-    best = ModelCheckpoint(folder, "best", monitor="validation", **saving)
-    last = ModelCheckpoint(folder, "last", **saving)  # comes behind, and so knows which one is the best
+    best = _Checkpoint(folder, "best", monitor="validation", **saving)
+    last = _Checkpoint(folder, "last", **saving)  # comes behind, and so knows which one is the best
     with _quiet(), torch.random.fork_rng():
         trainer = Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
