@@ -359,6 +359,15 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is before  # Lightning would ignore the next one
 
 
+def test_an_exit_that_is_no_ctrl_c_stays_one(tmp_path, monkeypatch):
+    def left(self, batch):
+        raise SystemExit(143)  # as a handler of SIGTERM would
+
+    monkeypatch.setattr(Regression, "training_step", left)
+    with pytest.raises(SystemExit, match="143"):
+        fit(learner(Training()), line(), line(20), folder=tmp_path, hardware=CPU)
+
+
 @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
 def test_a_damaged_checkpoint_is_named(name, tmp_path):
     plan = Training(max_epochs=2)

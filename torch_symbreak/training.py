@@ -309,13 +309,13 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _interruptible(trainer: Trainer, message: str) -> Iterator[None]:
+def _interruptible(message: str) -> Iterator[None]:
     """Raise ``KeyboardInterrupt`` where Lightning exits the process, and hear the next one too, as it does not."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except SystemExit:
-        if not trainer.interrupted:
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
             raise
         signal.signal(signal.SIGINT, signal.default_int_handler if handler is None else handler)  # None: set from C
         raise KeyboardInterrupt(message) from None
@@ -387,7 +387,7 @@ def fit(
         for file in (saved, folder / "best.ckpt"):
             if resumed and not zipfile.is_zipfile(file):
                 raise RuntimeError(f"{file} is damaged or missing. Delete {folder}, and this training starts again.")
-        with _interruptible(trainer, f"{label}: interrupted; resume to go on from its last whole epoch."):
+        with _interruptible(f"{label}: interrupted; resume to go on from its last whole epoch."):
             trainer.fit(
                 model,
                 DataLoader(_Batches(*train.tensors), plan.batch_size, sampler=order, collate_fn=_as_it_is),
