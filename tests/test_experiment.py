@@ -33,7 +33,7 @@ from torch_symbreak import (
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.experiments import PRESETS, Case, FarFieldPhaseRetrieval, Gaussian, Grid, SquareRoot, read_rows
 from torch_symbreak.experiments.base import _alone
-from torch_symbreak.experiments.farfield import BREAK, MODEL, digit_images, photograph_patches, turned
+from torch_symbreak.experiments.farfield import BREAK, MODEL, digit_images, photograph_patches, rotated, turned
 from torch_symbreak.models import MLP
 from torch_symbreak.training import Hardware, Regression, Training, fit
 
@@ -206,9 +206,64 @@ def test_turned_pairs_are_pairs(size, square, oversampling, seed):
     assert len(kinds) == (8 if frame[0] == frame[1] else 4)
 
 
+@given(size=st.integers(3, 9), quarters=st.lists(st.integers(0, 3), min_size=1, max_size=5), seed=st.integers(0, 2**31))
+def test_a_quarter_of_a_rotation_interpolates_nothing(size, quarters, seed):
+    x = torch.randn(len(quarters), size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.complex128)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "rand", lambda *size: torch.tensor(quarters).view(size) / 4)
+        moved = rotated(x)
+    for one, new, k in zip(x, moved, quarters, strict=True):
+        assert torch.allclose(new, one.rot90(k), atol=1e-5)
+
+
+@given(size=st.tuples(st.integers(32, 40), st.integers(32, 40)), seed=st.integers(0, 2**31))
+def test_rotation_keeps_lengths_and_shows_every_angle(size, seed):
+    torch.manual_seed(seed)
+    rows, columns = (torch.arange(n, dtype=torch.float64) - (n - 1) / 2 for n in size)
+    x = torch.exp(-((rows[:, None] / 6) ** 2) - (columns / 4) ** 2 + 1j)  # longer along the first axis
+    moved = rotated(x.expand(64, *size))
+    along = (moved.abs() * rows[:, None] ** 2).sum((1, 2)) / moved.abs().sum((1, 2))
+    across = (moved.abs() * columns**2).sum((1, 2)) / moved.abs().sum((1, 2))
+    assert torch.allclose(along + across, torch.tensor(18.0 + 8.0, dtype=torch.float64), rtol=0.02)
+    assert along.min() < 9
+    assert along.max() > 17
+    assert torch.allclose(moved.abs().sum((1, 2)), x.abs().sum(), rtol=1e-3)
+
+
+def test_autocast_does_not_round_rotations():
+    x = torch.randn(4, 32, 32, dtype=torch.complex64)
+    torch.manual_seed(0)
+    want = rotated(x)
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(rotated(x), want)
+
+
+def test_a_share_of_the_pairs_is_rotated_and_measured_again():
+    y, x = FarFieldPhaseRetrieval(frame=(16, 16)).pairs("crystals", "none", 400, 0, train=True)
+    noisy = y + 1
+    experiment = FarFieldPhaseRetrieval(frame=(16, 16), augmented=False, rotated=0.75)
+    torch.manual_seed(0)
+    new_y, new_x = experiment.augment("none")(noisy, x)
+    kept = (new_x == x).all((1, 2))
+    assert torch.equal(new_y[kept], noisy[kept])  # as it was measured
+    assert torch.allclose(new_y[~kept], MODEL(new_x[~kept]), rtol=1e-4, atol=1e-3)
+    assert 0.68 < (~kept).float().mean() < 0.82
+    # Centered first, so that little is cut off at the edge.
+    energy = new_x.abs().square().sum((1, 2)) / x.abs().square().sum((1, 2))
+    assert ((energy - 1).abs() < 0.2).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, math.nan])
+def test_a_share_is_between_0_and_1(share):
+    with pytest.raises(ValueError, match=r"rotated needs to be a share in \[0, 1\]"):
+        FarFieldPhaseRetrieval(rotated=share)
+
+
+@pytest.mark.parametrize("rotating", [0.0, 0.75])
 @pytest.mark.parametrize("breaking", BREAK)
-def test_augmented_targets_are_broken_again(breaking):
-    experiment = FarFieldPhaseRetrieval(frame=(16, 16))
+def test_augmented_targets_are_broken_again(breaking, rotating):
+    experiment = FarFieldPhaseRetrieval(frame=(16, 16), rotated=rotating)
     y, x = experiment.pairs("crystals", breaking, 20, 0, train=True)
     torch.manual_seed(0)
     _, new = experiment.augment(breaking)(y, x)
@@ -216,7 +271,7 @@ def test_augmented_targets_are_broken_again(breaking):
         moved = RandomSymmetry(MODEL.symmetries)(new)
         agree = (MODEL.canonicalizer()(moved) - new).abs().flatten(1).amax(1) < 1e-4
         assert agree.float().mean() > 0.9  # but for ties
-    if breaking == "literal":  # which is not idempotent
+    if breaking == "literal" and not rotating:  # which is not idempotent
         torch.manual_seed(0)
         assert torch.equal(new, LiteralAlgorithm2()(turned(y, x)[1]))
     if breaking.endswith("-only"):  # the one symmetry is left, and no other comes back
@@ -450,6 +505,7 @@ def test_two_processes_make_one_table(tmp_path):
         (["--devices", "0"], "devices needs to be at least 1"),
         (["--resume", "--overwrite"], "contradict one another"),
         (["--dims", "5"], "of gaussian, and of it alone"),
+        (["--rotated", "75"], "rotated needs to be a share in [0, 1], but got 75"),
         (["--no-such-option"], "--no-such-option"),
     ],
 )
@@ -459,6 +515,11 @@ def test_wrong_arguments_end_with_2(arguments, message, tmp_path, monkeypatch, c
     assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
+
+
+def test_only_objects_of_the_far_field_are_rotated(tmp_path, monkeypatch, capsys):
+    assert symbreak(monkeypatch, "reproduce", "square", "--out", tmp_path / "out", "--rotated", "0.5") == 2
+    assert "--rotated is for the objects of farfield, but the experiment is square" in capsys.readouterr().err
 
 
 def test_unknown_experiment_ends_with_2(tmp_path, monkeypatch, capsys):

@@ -226,6 +226,10 @@ def build() -> "typer.Typer":
             ),
         ] = None,
         samples: Annotated[str | None, typer.Option(help="Numbers of pairs, a tenth for validation.")] = None,
+        rotated: Annotated[
+            float | None,
+            typer.Option(help="farfield: share of the training pairs that are rotated and measured again."),
+        ] = None,
         repeats: Annotated[int | None, typer.Option(help="Seeds per case.")] = None,
         seed: Annotated[int | None, typer.Option(help="The first seed.")] = None,
         epochs: Annotated[
@@ -255,7 +259,7 @@ def build() -> "typer.Typer":
         from rich.console import Console
         from rich.table import Table
 
-        from torch_symbreak.experiments import CAPTION, PRESETS, remove_results
+        from torch_symbreak.experiments import CAPTION, PRESETS, FarFieldPhaseRetrieval, remove_results
         from torch_symbreak.training import Hardware, main_process
 
         with _failing(2, debug=debug):
@@ -283,6 +287,10 @@ def build() -> "typer.Typer":
             training = replace(presets[preset].training, **numbers)
             hardware = Hardware(device=device, devices=devices, num_nodes=num_nodes, precision=precision)
             recipe = presets[preset].experiment
+            if rotated is not None:
+                if not isinstance(recipe, FarFieldPhaseRetrieval):
+                    raise ValueError(f"--rotated is for the objects of farfield, but the experiment is {experiment}.")
+                recipe = replace(recipe, rotated=rotated)
             recipe.check(grids)
             out = out or Path("symbreak-out") / experiment
             if overwrite and main_process():

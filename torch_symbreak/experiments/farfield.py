@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,6 +139,30 @@ def turned(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     return y, x
 
 
+def rotated(x: Tensor) -> Tensor:
+    """Rotate the items of a batch about the middle of their frame, each by an angle of its own: new objects.
+
+    Bicubic interpolation of real and imaginary part, zero outside the frame; what leaves the frame is cut off, so
+    center the objects first. Their measurements have to be made anew. Draws from torch's global generator.
+
+    Shape: x (B, N1, N2) complex, to the same.
+
+    Example: what the middle holds stays there.
+        >>> x = torch.zeros(2, 5, 5, dtype=torch.complex64)
+        >>> x[:, 2, 2] = 1j
+        >>> torch.allclose(rotated(x)[:, 2, 2], x[:, 2, 2], atol=1e-6)
+        True
+    """
+    angle = 2 * math.pi * torch.rand(len(x), 1, 1).to(x.device, x.real.dtype)
+    rows, columns = (torch.arange(n, device=x.device) - (n - 1) / 2 for n in x.shape[-2:])
+    # Not affine_grid, whose product of matrices autocast would round to bfloat16.
+    row = angle.cos() * rows[:, None] + angle.sin() * columns
+    column = angle.cos() * columns - angle.sin() * rows[:, None]
+    grid = torch.stack((column * 2 / x.shape[-1], row * 2 / x.shape[-2]), -1)
+    parts = F.grid_sample(torch.view_as_real(x).movedim(-1, 1), grid, mode="bicubic", align_corners=False)
+    return torch.view_as_complex(parts.movedim(1, -1).contiguous())
+
+
 # ------------------------------------------------------------------------------------------------- the experiment
 
 
@@ -152,12 +177,13 @@ class FarFieldPhaseRetrieval(Experiment):
     - "translation-only", "flip-only", "phase-only": scrambled by that symmetry alone, the other two are broken.
 
     The measurements are the same for all. Errors are per complex entry. Every training pair is mirrored and transposed
-    at random, anew in each epoch, before its symmetry is broken.
+    at random, anew in each epoch, before its symmetry is broken; if ``rotated``, many are rotated and measured again.
 
     Args:
         frame: Of the objects. Default (32, 32).
         width: Channels of the UNet's finest level. Default 16.
         augmented: Whether pairs are mirrored and transposed. Default True.
+        rotated: Share of the training pairs, in [0, 1], that are rotated by any angle and measured again. Default 0.
         test_samples: Test pairs, and training pairs that training errors are measured on. Default 500.
         objects: Name to what makes objects of (frame, count, seed, whether to train): (count, N1, N2) complex. Default:
             "crystals", "photographs" (trained on one, tested on another) and "digits".
@@ -191,8 +217,13 @@ class FarFieldPhaseRetrieval(Experiment):
     frame: tuple[int, int] = (32, 32)
     width: int = 16
     augmented: bool = True
+    rotated: float = 0.0
     objects: Mapping[str, Objects] = field(default_factory=lambda: DATA, metadata={"row": False})
     networks: Mapping[str, MakeNetwork] = field(default_factory=lambda: NETWORKS, metadata={"row": False})
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rotated <= 1:
+            raise ValueError(f"rotated needs to be a share in [0, 1], but got {self.rotated}.")
 
     @property
     def axes(self) -> dict[str, Sequence[str]]:
@@ -215,11 +246,16 @@ class FarFieldPhaseRetrieval(Experiment):
         return OrbitMinLoss(MODEL.symmetries) if breaking == "orbit-loss" else None
 
     def augment(self, breaking: str) -> Change | None:
-        if not self.augmented:
+        if not self.augmented and not self.rotated:
             return None
 
         def changed(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-            y, x = turned(y, x)
+            if self.augmented:
+                y, x = turned(y, x)
+            if self.rotated:
+                chosen = torch.rand(len(x), 1, 1).to(x.device) < self.rotated
+                new = rotated(CenterContent()(x))
+                y, x = torch.where(chosen, MODEL(new), y), torch.where(chosen, new, x)
             return y, BREAK[breaking](x)
 
         return changed
