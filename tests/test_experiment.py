@@ -624,6 +624,17 @@ def test_overwrite_removes_nothing_of_others(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "results.jsonl").read_text() == '{"id": 1}\n'
 
 
+@pytest.mark.parametrize("flag", [[], ["--resume"], ["--overwrite"]])
+@pytest.mark.parametrize("name", ["table.md", "functions.png"])
+def test_a_table_of_others_is_not_replaced(name, flag, tmp_path, monkeypatch, capsys):
+    (tmp_path / name).write_text("precious")
+    options = ("reproduce", "square", "--samples", 40, "--networks", "knn", "--device", "cpu", "--out", tmp_path)
+    assert symbreak(monkeypatch, *options, *flag) == 2
+    assert f"{name} would be replaced" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "precious"
+    assert not (tmp_path / "results.jsonl").exists()
+
+
 def test_a_second_run_is_kept_out(tmp_path):
     grid = Grid(data=("uniform",), networks=("knn",), breaking=("exact",), samples=(40,))
     with _alone(tmp_path), pytest.raises(FileExistsError, match="Another run is at work"):

@@ -55,6 +55,8 @@ MSE = {
 CAPTION = "Errors, mean ± standard deviation over the repeats; in parentheses the share of the constant predictor's."
 
 RESULTS, ARRAYS, CHECKPOINTS = "results.jsonl", "arrays", "checkpoints"
+#: What is made of the rows, whatever they are; objects_*.png have the names of theirs.
+WRITTEN = ("table.md", "errors.png", "curves.png", "functions.png")
 
 
 @dataclass(frozen=True)
@@ -332,6 +334,12 @@ class Experiment(ABC):
         if out.exists() and not out.is_dir():
             raise NotADirectoryError(f"{out} is a file. The results need a directory: choose another --out.")
         rows, parameters = read_rows(out), self.parameters(training)
+        for path in (out / name for name in WRITTEN):
+            if not rows and path.exists():
+                raise FileExistsError(
+                    f"{path} would be replaced, but there are no rows that it was made of. Move it, or choose another "
+                    "--out."
+                )
         # The processes that Lightning starts beside the first one find rows that this has written before.
         if rows and not resume and main_process():
             raise FileExistsError(
@@ -507,7 +515,7 @@ def remove_results(out: Path) -> None:
     for row in rows:
         slug = case_of(row).slug
         mine += [out / ARRAYS / f"{slug}.npz", out / f"objects_{row['data']}_{row['network']}.png"]
-    mine += [out / name for name in ("table.md", "errors.png", "curves.png", "functions.png") if rows]
+    mine += [out / name for name in WRITTEN if rows]
     for path in mine:
         path.unlink(missing_ok=True)
 
