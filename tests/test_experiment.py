@@ -251,6 +251,18 @@ def test_a_share_of_the_pairs_is_rotated_and_measured_again():
     assert 0.68 < (~kept).float().mean() < 0.82
 
 
+@pytest.mark.parametrize("breaking", ["none", "orbit-loss", "literal", "translation-only"])
+def test_rotated_objects_are_scrambled_again(breaking):
+    experiment = FarFieldPhaseRetrieval(frame=(24, 24), rotated=1.0)
+    y, x = experiment.pairs("crystals", "exact", 100, 0, train=True)
+    rows = torch.arange(24.0)[:, None] - 11.5
+    torch.manual_seed(0)
+    _, new = experiment.augment(breaking)(y, x)
+    place = ((new.abs() * rows).sum((1, 2)) / new.abs().sum((1, 2))).std()
+    exact = ((x.abs() * rows).sum((1, 2)) / x.abs().sum((1, 2))).std()
+    assert (place > 3 * exact) == (breaking != "literal")  # which centers
+
+
 def test_objects_are_centered_before_they_are_rotated():
     x = torch.zeros(40, 16, 16, dtype=torch.complex64)
     x[:, :4, -4:] = 1  # which a rotation about the middle of the frame would cut off

@@ -23,6 +23,7 @@ from torch_symbreak import (
     FixConjugateFlip,
     FixGlobalPhase,
     OrbitMinLoss,
+    RandomSymmetry,
     ScrambledDataset,
     check_finite,
     sa_mse,
@@ -177,7 +178,8 @@ class FarFieldPhaseRetrieval(Experiment):
     - "translation-only", "flip-only", "phase-only": scrambled by that symmetry alone, the other two are broken.
 
     The measurements are the same for all. Errors are per complex entry. Every training pair is mirrored and transposed
-    at random, anew in each epoch, before its symmetry is broken; if ``rotated``, many are rotated and measured again.
+    at random, anew in each epoch, and a share ``rotated`` of them is rotated, scrambled and measured again; then its
+    symmetry is broken.
 
     Args:
         frame: Of the objects. Default (32, 32).
@@ -248,13 +250,15 @@ class FarFieldPhaseRetrieval(Experiment):
     def augment(self, breaking: str) -> Change | None:
         if not self.augmented and not self.rotated:
             return None
+        # What is rotated has to be in the middle. Exact targets do not tell where it goes from there, all others do.
+        scramble = nn.Identity() if breaking == "exact" else RandomSymmetry(MODEL.symmetries)
 
         def changed(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
             if self.augmented:
                 y, x = turned(y, x)
             if self.rotated:
                 chosen = torch.rand(len(x), 1, 1).to(x.device) < self.rotated
-                new = rotated(CenterContent()(x))
+                new = scramble(rotated(CenterContent()(x)))
                 y, x = torch.where(chosen, MODEL(new), y), torch.where(chosen, new, x)
             return y, BREAK[breaking](x)
 
