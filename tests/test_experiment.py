@@ -35,7 +35,7 @@ from torch_symbreak.experiments import PRESETS, Case, FarFieldPhaseRetrieval, Ga
 from torch_symbreak.experiments.base import _alone
 from torch_symbreak.experiments.farfield import BREAK, MODEL, digit_images, photograph_patches, rotated, turned
 from torch_symbreak.models import MLP
-from torch_symbreak.training import Hardware, Regression, Training, fit
+from torch_symbreak.training import Curves, Hardware, Regression, Training, fit
 
 CPU = Hardware(device="cpu")
 SHORT = Training(max_epochs=2, batch_size=16)
@@ -416,7 +416,16 @@ def test_a_moved_training_goes_on_with_its_best_epoch(tmp_path):
     for _ in range(2):  # ... and once more after its end
         found = trained(10, tmp_path / "b")
         assert found[0] == curves
+        assert len(found[0].seconds) == 10
         assert torch.equal(found[1], expected)
+
+
+def test_seconds_of_a_row_are_those_of_all_epochs(tmp_path, monkeypatch):
+    curves = Curves(train=[1.0, 1.0], validation=[1.0, 1.0], seconds=[30.0, 12.34])  # the first before a resumption
+    monkeypatch.setattr("torch_symbreak.experiments.base.fit", lambda *args, **kwargs: curves)
+    grid = Grid(data=("uniform",), networks=("dnn",), breaking=("exact",), samples=(40,))
+    rows = SquareRoot().run(grid, tmp_path, hardware=CPU)
+    assert [row["seconds"] for row in rows if row["network"] == "dnn"] == [42.3]
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):

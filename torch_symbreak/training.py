@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import signal
+import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -124,10 +125,14 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Curves:
-    """The loss of every epoch: a running mean over the training batches, and of the validation set afterwards."""
+    """The loss of every epoch: a running mean over the training batches, and of the validation set afterwards.
+
+    And the seconds that it took, of which equality does not ask.
+    """
 
     train: list[float] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list, compare=False)
 
 
 class Regression(LightningModule):
@@ -215,7 +220,11 @@ class Regression(LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         self._loss(batch, "validation")
 
+    def on_train_epoch_start(self) -> None:
+        self._epoch_start = time.perf_counter()
+
     def on_train_epoch_end(self) -> None:
+        self.curves.seconds.append(time.perf_counter() - self._epoch_start)
         self.curves.train.append(float(self.trainer.callback_metrics["train"]))
         self.curves.validation.append(float(self.trainer.callback_metrics["validation"]))
         # By hand: Lightning steps it after the checkpoint is written, and a resumed training would miss the step.
@@ -232,7 +241,7 @@ class Regression(LightningModule):
         return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["curves"] = {"train": self.curves.train, "validation": self.curves.validation}
+        checkpoint["curves"] = asdict(self.curves)
         checkpoint["plateau"] = self.plateau.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -227,7 +227,8 @@ class Experiment(ABC):
         else:
             model, curves = self._trained(case, split, training, folder, hardware)
             predict = model.predict
-        seconds = time.perf_counter() - start
+        # Of a training all epochs count, those before an interruption too.
+        seconds = sum(curves.seconds) if curves.seconds else time.perf_counter() - start
         row: Row = {}
         for part, (y, x) in zip(("test", "train"), (split.test, split.train), strict=True):
             y, x = y[: self.test_samples], x[: self.test_samples]
