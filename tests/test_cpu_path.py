@@ -1,9 +1,12 @@
-"""The canonicalizer's fast way on a CPU decides as its reference does, and gives it what it cannot decide."""
+"""The canonicalizer's fast ways on a CPU decide as its reference does, and give it what they cannot decide."""
 
 from __future__ import annotations
 
+import functools
 import tracemalloc
 import warnings
+from collections.abc import Iterator
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -14,7 +17,19 @@ from hypothesis import strategies as st
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from torch_symbreak import FarField, FarFieldCanonicalizer
-from torch_symbreak.forward import _cpu
+from torch_symbreak.forward import _cpu, _numba, far_field
+from torch_symbreak.forward.far_field import Way
+from torch_symbreak.testing import assert_invariant, assert_representative, off_ties
+
+NUMBA_RUNS = far_field._numba_runs.__wrapped__
+
+
+@pytest.fixture(scope="module", autouse=True, params=["numba", "cpu"])
+def way(request: pytest.FixtureRequest) -> Iterator[Way]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "cpu":
+            patch.setattr(far_field, "_numba_runs", lambda dtype: False)
+        yield request.param
 
 
 def fixer(case: Case, threshold: float) -> FarFieldCanonicalizer:
@@ -35,6 +50,19 @@ def test_decides_as_the_reference(case: Case, threshold: float, background: floa
     assert ((found.scalar - reference.scalar).abs() <= 1e2 * steep).all()
     wanted = fix.symmetry.act(found, x)
     assert torch.allclose(fix(x), wanted, rtol=1e-5, atol=1e-5 * float(x.abs().max()))
+
+
+@given(cases())
+def test_laws(case: Case) -> None:
+    fix, x = fixer(case, 1e-4), case.make()
+    assert_representative(fix, x)
+    assert_invariant(fix, off_ties(fix, x), generator=case.generator)
+
+
+def test_the_way_is_taken(way: Way) -> None:
+    fix = FarField(2).canonicalizer()
+    assert fix._way(torch.ones(1, 2, 2, dtype=torch.complex64)) == way
+    assert fix._way(torch.ones(1, 2, 2, dtype=torch.float16)) is None
 
 
 @given(cases(dims=(2,)))
@@ -78,8 +106,30 @@ def test_bad_values_stay_in_their_items() -> None:
     x[1, 2, 3], x[2, 3, 4], x[3] = torch.nan, torch.inf, 0
     fix = FarField(2).canonicalizer()
     assert _cpu.decide(x, 1e-4).certain.tolist() == [True, False, False, False, True, True]
+    assert _numba.decide(x, 1e-4)[-1].tolist() == [True, False, False, False, True, True]
     assert torch.allclose(fix(x)[[0, 3, 4, 5]], fix(x[[0, 3, 4, 5]]))
     assert torch.equal(fix(x)[3], x[3])
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_threads_divide_a_batch(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    fix, x = FarField(2).canonicalizer(), torch.rand(count, 12, 11, dtype=torch.complex64)
+    wanted = fix(x)
+    monkeypatch.setattr(_numba, "_BYTES_PER_THREAD", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert torch.equal(fix(x), wanted)
+
+
+def test_numba_that_does_not_run_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("no place to keep it")
+
+    runs = functools.partial(NUMBA_RUNS, torch.float32)
+    monkeypatch.setattr(_numba, "decide", broken)
+    with pytest.warns(UserWarning, match=r"Numba does not run \(RuntimeError: no place"):
+        assert not runs()
+    monkeypatch.setattr(_numba, "COMPILES", False)
+    assert not runs()
 
 
 def test_another_default_device_and_traces() -> None:

@@ -20,7 +20,7 @@ from torch_symbreak import (
     Product,
 )
 from torch_symbreak.baselines import LiteralAlgorithm2
-from torch_symbreak.forward import _cpu, far_field
+from torch_symbreak.forward import _cpu, _numba, far_field
 from torch_symbreak.forward.far_field import FarFieldCanonicalizer
 from torch_symbreak.symmetries import conjugate_flip
 from torch_symbreak.testing import (
@@ -215,11 +215,54 @@ def _cpu_mutants() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", _cpu_mutants())
 def test_mutants_of_the_way_on_a_cpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(far_field, "_numba_runs", lambda dtype: False)
     fix, x = FarField().canonicalizer(), torch.nn.functional.pad(objects(), (0, 40, 0, 40))  # large enough for boxes
     laws_hold(fix, off_ties(fix, x))
     mutant = _cpu_mutants()[name]
     for module in (_cpu, far_field):
         if hasattr(module, name):
             monkeypatch.setattr(module, name, mutant)
+    with pytest.raises(AssertionError):
+        laws_hold(fix, x)
+
+
+def _numba_mutants() -> dict[str, Any]:
+    read, widen, score, turn, move = (
+        getattr(_numba, name).py_func for name in ("_read", "_widen", "_score", "_turn", "_move")
+    )
+
+    def from_the_corner(line_most: Any, column_most: Any, event: Any, floor: float, lo: Any, hi: Any) -> bool:
+        same: bool = widen(line_most, column_most, event, floor, lo, hi)
+        lo[:] = 0
+        return same
+
+    def sums_over_the_batch(parts: Any, bits: Any, mask: Any, lines: Any, columns: Any, sums: Any) -> float:
+        before = np.nan_to_num(sums)
+        total: float = read(parts, bits, mask, lines, columns, sums)
+        sums += before
+        return total
+
+    return {
+        "_widen": from_the_corner,
+        "_read": sums_over_the_batch,
+        "_score": lambda sums, dc, lo, hi: -score(sums, dc.conjugate(), lo, hi),
+        "_turn": lambda source, goal, flipped, scalar: turn(
+            np.conj(source) if flipped else source, goal, flipped, scalar
+        ),
+        "_move": lambda x, out, event, flipped, shift, *rest: move(x, out, event, flipped, shift + 1, *rest),
+    }
+
+
+@pytest.mark.parametrize("name", [None, *_numba_mutants()])
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+def test_mutants_of_the_way_with_numba(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Python: what is compiled calls the functions that it was compiled with."""
+    fix, x = FarField().canonicalizer(), objects()[:16]
+    x = off_ties(fix, x)
+    monkeypatch.setattr(_numba, "_canonicalize", _numba._canonicalize.py_func)
+    if name is None:
+        laws_hold(fix, x)
+        return
+    monkeypatch.setattr(_numba, name, _numba_mutants()[name])
     with pytest.raises(AssertionError):
         laws_hold(fix, x)

@@ -10,7 +10,6 @@ leave open anything else (a line near the threshold, a phase near a tie, values 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,13 +27,13 @@ CHUNK = 2**20
 #: Boxes are moved one by one if that is less work than moving whole items together: of items of some size, small boxes.
 _LEAST_BYTES, _MOST_OF_ITEM = 2**14, 0.5
 #: More than all rounding errors of the reference's magnitudes, relative.
-_SLACK = 1e-5
+SLACK = 1e-5
 #: What the reference will find to be no tie: it rounds items to single precision, which moves scores by 1.2e-7 at most.
-_CLEAR = 1.25 * TIE
+CLEAR = 1.25 * TIE
 #: Products of sums below this underflow, and over its reciprocal overflow: in double precision only.
-_SMALLEST = 1e-100
+SMALLEST = 1e-100
 #: With ``threshold=0`` the reference's squares may underflow below this share of the largest.
-_UNDERFLOW = 1e-12
+UNDERFLOW = 1e-12
 
 
 class Decisions(NamedTuple):
@@ -48,12 +47,6 @@ class Decisions(NamedTuple):
     target: Array  # (B, d) int64
     length: Array  # (B, d) int64
     bare: Array  # (B,) bool: whether the box is certain, and there is nothing but zeros outside
-
-
-def pieces(x: Tensor) -> Sequence[Tensor]:
-    """``x``, (B, *item), in what whole operations treat at once: enough to be long, few enough to bound memory."""
-    step = items_within(2**23 if x.device.type == "cpu" else 2**28, x)
-    return (x,) if step >= len(x) else x.split(step)  # a view takes microseconds: of a small batch's time much
 
 
 def items_within(limit: int, x: Tensor) -> int:
@@ -106,8 +99,8 @@ def decide(x: Tensor, threshold: float) -> Decisions:
     with np.errstate(all="ignore"):
         peak = columns.max(-1, keepdims=True).astype(np.float64)
         # The largest magnitude of a line whose largest part is m is in [m, ratio m], and so is the item's.
-        ratio = (math.sqrt(2) if x.is_complex() else 1) * (1 + _SLACK)
-        surely, perhaps = max(threshold * ratio, _UNDERFLOW) * peak, threshold / ratio * peak
+        ratio = (math.sqrt(2) if x.is_complex() else 1) * (1 + SLACK)
+        surely, perhaps = max(threshold * ratio, UNDERFLOW) * peak, threshold / ratio * peak
         certain = np.asarray(np.isfinite(sums).all(-1) & (ratio * threshold < 1))
         bare = certain.copy()
         ends = []
@@ -131,10 +124,10 @@ def decide(x: Tensor, threshold: float) -> Decisions:
         score = np.where(twice == -size, 0, terms).sum(-1)
         # Ties are told by the sum of magnitudes, which is at most the sum of parts.
         dc = dc[:, 0]
-        certain &= (total > _SMALLEST) & (total < 1 / _SMALLEST)
-        certain &= np.abs(dc) > _CLEAR * total
+        certain &= (total > SMALLEST) & (total < 1 / SMALLEST)
+        certain &= np.abs(dc) > CLEAR * total
         unit = dc / np.abs(dc)
-        near = certain & ~(np.abs(score) > _CLEAR * total**2)
+        near = certain & ~(np.abs(score) > CLEAR * total**2)
     flipped = score < 0
     if near.any():
         box = Box(torch.from_numpy(lo[near]), torch.from_numpy(length[near]))

@@ -28,8 +28,8 @@ from torch_symbreak.forward._cpu import (
     Decisions,
     boxes_alone,
     decide,
+    items_within,
     move_boxes,
-    pieces,
 )
 from torch_symbreak.forward.base import ForwardModel
 from torch_symbreak.symmetries import (
@@ -50,13 +50,34 @@ from torch_symbreak.symmetries.translation import centering_target
 _SPECTRA, _SPECTRA_ON_GPU = 2**23, 2**28
 
 
-#: The reference, the CPU's own way, or Triton's kernels.
-Way = Literal["cpu", "kernels"] | None
+#: Bytes of items at once where whole operations treat them: enough to be long, few enough to bound memory.
+_PIECE, _PIECE_ON_GPU = 2**23, 2**28
+
+#: The reference, the CPU's own ways with and without Numba, or Triton's kernels.
+Way = Literal["numba", "cpu", "kernels"] | None
 
 
 #: What the kernels take: items of so many entries, which one program may have to go over by itself, below a threshold
 #: that single precision tells from 1.
 _KERNELS_LARGEST, _KERNELS_THRESHOLD = 2**20, 0.999
+
+
+@functools.cache
+def _numba_runs(dtype: torch.dtype) -> bool:
+    """Whether Numba is installed and compiles: try it, for items of this dtype."""
+    try:
+        from torch_symbreak.forward import _numba
+
+        if _numba.COMPILES:
+            _numba.decide(torch.ones(1, 2, dtype=dtype, device="cpu"), 0.0)
+        return _numba.COMPILES
+    except ImportError:
+        return False
+    except Exception as error:  # no place for what it compiles, a NumPy that is too new for it: there is another way
+        warnings.warn(
+            f"Numba does not run ({type(error).__name__}: {error}); canonicalizing on a CPU is slower.", stacklevel=2
+        )
+        return False
 
 
 @functools.cache
@@ -78,6 +99,12 @@ def _kernels_run(device: torch.device) -> bool:
         )
         return False
     return True
+
+
+def _pieces(items: Tensor, way: Way) -> Sequence[Tensor]:
+    """The items that are treated at once. A view takes microseconds: of a small batch's time much."""
+    step = items_within(_PIECE if items.device.type == "cpu" else _PIECE_ON_GPU, items)
+    return (items,) if way == "numba" or step >= len(items) else items.split(step)
 
 
 class FarFieldCanonicalizer(Canonicalizer[Product]):
@@ -150,7 +177,7 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         way = None if items is None else self._way(items)
         if items is None or way is None:
             return self._element(x)
-        found = [self._chunk(piece, way) for piece in pieces(items)]
+        found = [self._chunk(piece, way) for piece in _pieces(items, way)]
         flipped, shift, scalar = (torch.cat(parts) for parts in zip(*found, strict=True))
         return Element(flipped.reshape(batch), shift.reshape(*batch, -1), scalar.reshape(batch))
 
@@ -160,7 +187,7 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         if items is None:
             return typed_like(self.symmetry.act(self._element(x), x), x)
         moved, way = torch.empty_like(items), self._way(items)
-        for piece, to in zip(pieces(items), pieces(moved), strict=True):
+        for piece, to in zip(_pieces(items, way), _pieces(moved, way), strict=True):
             self._chunk(piece, way, to)
         return moved.reshape(x.shape)
 
@@ -177,7 +204,7 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         if channel_dims or any(wrapped_axes(wrap, items.shape[items.dim() - event_dims :])):
             return None
         if items.device.type == "cpu" and items.dtype.itemsize >= 4:
-            return "cpu"
+            return "numba" if _numba_runs(items.dtype) else "cpu"
         fit = event_dims <= 3 and math.prod(items.shape[1:]) <= _KERNELS_LARGEST and threshold <= _KERNELS_THRESHOLD
         single = items.dtype in (torch.float32, torch.complex64)
         return "kernels" if items.device.type == "cuda" and fit and single and _kernels_run(items.device) else None
@@ -188,6 +215,12 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
             from torch_symbreak.forward import _kernels as kernels
 
             return kernels.decide(items, self._translation.threshold, moved)
+        if way == "numba":
+            from torch_symbreak.forward import _numba
+
+            flipped, shift, scalar, clear = _numba.decide(items, self._translation.threshold, moved)
+            self._complete((flipped, shift, scalar), clear, items, moved)
+            return flipped, shift, scalar
         g, found = self._decided(items) if way == "cpu" else (self._element(items), None)
         if moved is not None:
             if found is not None and boxes_alone(items, found):
@@ -197,15 +230,24 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         return g[:3]
 
     def _decided(self, items: Tensor) -> tuple[Element, Decisions]:
-        """The element of every item, (B, *event), which the decisions share; the doubtful ones' is the reference's."""
+        """The element of every item, (B, *event), which the decisions share."""
         found = decide(items, self._translation.threshold)
-        element = [torch.from_numpy(one) for one in (found.flipped, found.shift, found.scalar)]
-        doubtful = torch.from_numpy(~found.certain).nonzero().squeeze(-1)
-        if len(doubtful):
-            for one, exact in zip(element, self._element(items[doubtful])[:3], strict=True):
-                one[doubtful] = exact
-        flipped, shift, scalar = element
+        flipped, shift, scalar, certain = map(
+            torch.from_numpy, (found.flipped, found.shift, found.scalar, found.certain)
+        )
+        self._complete((flipped, shift, scalar), certain, items)
         return Element(flipped, shift, scalar), found
+
+    def _complete(self, found: Sequence[Tensor], certain: Tensor, items: Tensor, moved: Tensor | None = None) -> None:
+        """Have the reference decide the items that are not certain, and move them into ``moved`` if that is given."""
+        if bool(certain.all()):
+            return
+        for some in (~certain).nonzero().squeeze(-1).split(items_within(_PIECE, items)):
+            exact = self._element(items[some])
+            for one, reference in zip(found, exact[:3], strict=True):
+                one[some] = reference
+            if moved is not None:
+                moved[some] = self.symmetry.act(exact, items[some])
 
     def _element(self, x: Tensor) -> Element:
         """The reference: the element on any device, by tensor operations alone."""

@@ -1,0 +1,198 @@
+"""The far-field canonicalizer on a CPU in one loop over the items, compiled by Numba: an optional dependency.
+
+Every item is read, decided and moved while it is in the cache. The decisions are those of
+``FarFieldCanonicalizer._element``, made as in ``_cpu``: from the largest part and the sum of all lines along one axis,
+in double precision. An item of which these leave something open (a line near the threshold, a score or a phase near a
+tie, values that are not finite) is not ``clear``: the reference decides it.
+"""
+
+# The arguments of compiled functions are arrays and numbers.
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import cmath
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from torch_symbreak.forward._cpu import CLEAR, SLACK, SMALLEST, UNDERFLOW
+
+#: Whether the loops are compiled: under ``NUMBA_DISABLE_JIT=1`` they would run in Python.
+COMPILES: bool = not getattr(numba.config, "DISABLE_JIT", False)
+#: What is worth a thread of its own, which takes some 50 microseconds to start.
+_BYTES_PER_THREAD = 2**21
+#: Sums may be taken in any order, by which they fit into vectors; values that are not finite stay what they are.
+_ANY_ORDER = {"reassoc", "nsz"}
+
+
+@njit(nogil=True, cache=True, fastmath=_ANY_ORDER)
+def _read(parts, bits, mask, line_most, column_most, column_sum):
+    """Of an item, (lines, parts of a line): the largest magnitude of every line and column, and the columns' sums.
+
+    ``bits`` are those of ``parts``: without their sign they are in the order of the magnitudes, NaN the largest.
+    Returns the sum of all magnitudes.
+    """
+    column_most[:], column_sum[:], total = 0, 0, 0.0
+    for i in range(parts.shape[0]):
+        line, line_bits, most = parts[i], bits[i], mask & 0
+        for j in range(parts.shape[1]):
+            magnitude, value = line_bits[j] & mask, np.float64(line[j])
+            most, column_most[j] = max(most, magnitude), max(column_most[j], magnitude)
+            column_sum[j] += value
+            total += abs(value)
+        line_most[i] = most
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _widen(line_most, column_most, event, floor, lo, hi):
+    """Widen the box [lo, hi] to all lines that exceed ``floor``; return whether it was as wide before."""
+    d, same = len(event), True
+    for n in range(len(column_most)):
+        if column_most[n] > floor and not lo[d - 1] <= n <= hi[d - 1]:
+            lo[d - 1], hi[d - 1], same = min(lo[d - 1], n), max(hi[d - 1], n), False
+    for line in range(len(line_most)):
+        if line_most[line] > floor:
+            rest = line
+            for axis in range(d - 2, -1, -1):
+                n, rest = rest % event[axis], rest // event[axis]
+                if not lo[axis] <= n <= hi[axis]:
+                    lo[axis], hi[axis], same = min(lo[axis], n), max(hi[axis], n), False
+    return same
+
+
+@njit(nogil=True, cache=True)
+def _score(sums, dc, lo, hi):
+    """``Im(F(k) conj F(0))``, k = 1 / (2 L) on the last axis, of the columns' sums: see ``flip_scores``."""
+    size, score, angle = len(sums), 0.0, -math.pi / 2 / (hi - lo + 1)
+    twice = (size - lo - hi) % (2 * size) - size  # 2 (n - c), modulo 2 N into [-N, N)
+    step, turn = cmath.exp(2j * angle), cmath.exp(1j * angle * twice)
+    for n in range(size):
+        if twice != -size:
+            score += (turn * sums[n] * dc.conjugate()).imag
+        twice, turn = twice + 2, turn * step
+        if twice >= size:
+            twice -= 2 * size
+            turn = cmath.exp(1j * angle * twice)
+    return score
+
+
+@njit(nogil=True, cache=True)
+def _turn(source, goal, flipped, scalar):
+    """``u k(x)`` of all entries of ``source``, in reverse if flipped, at the beginning of ``goal``."""
+    count = len(source)
+    if flipped:
+        for n in range(count):
+            goal[n] = scalar * np.conj(source[count - 1 - n])
+    else:
+        for n in range(count):
+            goal[n] = scalar * source[n]
+
+
+@njit(nogil=True, cache=True)
+def _move(x, out, event, flipped, shift, scalar, lo, hi):
+    """``(g . x)(n) = u k(x(s (n - t)))`` of an item, (lines, N_d), which is zero outside [lo, hi]."""
+    d, size = len(event), x.shape[1]
+    first, last = lo[d - 1], hi[d - 1]
+    length = last - first + 1
+    start = (shift[d - 1] - last if flipped else shift[d - 1] + first) % size
+    ahead = min(length, size - start)  # the others come out at the front
+    for line in range(x.shape[0]):
+        rest, source, stride, inside = line, 0, 1, True
+        for axis in range(d - 2, -1, -1):
+            n, rest = rest % event[axis], rest // event[axis]
+            n = (shift[axis] - n if flipped else n - shift[axis]) % event[axis]
+            inside &= lo[axis] <= n <= hi[axis]
+            source, stride = source + stride * n, stride * event[axis]
+        goal = out[line]
+        if not inside:
+            goal[:] = 0
+            continue
+        content = x[source, first : last + 1]
+        cut = length - ahead if flipped else ahead
+        goal[length - ahead : start], goal[start + ahead :] = 0, 0
+        _turn(content[cut:], goal[start:] if flipped else goal, flipped, scalar)
+        _turn(content[:cut], goal if flipped else goal[start:], flipped, scalar)
+
+
+@njit(nogil=True, cache=True)
+def _canonicalize(x, parts, bits, mask, out, event, threshold, flipped, shift, scalar, scalar_parts, clear):
+    """Decide the items of x, (B, lines, N_d), and move those that are clear into ``out``, unless that is empty."""
+    lines, size = x.shape[1:]
+    width = parts.shape[2] // size  # 2 parts of complex entries, 1 of real ones
+    d = len(event)
+    line_bits, column_bits = np.empty(lines, bits.dtype), np.empty(size * width, bits.dtype)
+    line_most, column_parts = line_bits.view(parts.dtype), column_bits.view(parts.dtype)
+    column_sum, column_most = np.empty(size * width, np.float64), np.empty(size, parts.dtype)
+    sums = np.empty(size, np.complex128)
+    lo, hi = np.empty(d, np.int64), np.empty(d, np.int64)
+    # The largest magnitude of a line whose largest part is m is in [m, ratio m], and so is the item's.
+    ratio = math.sqrt(width) * (1 + SLACK)
+    for item in range(len(x)):
+        total = _read(parts[item], bits[item], mask, line_bits, column_bits, column_sum)
+        dc, peak = 0j, 0.0
+        for n in range(size):
+            column_most[n] = max(column_parts[n * width], column_parts[n * width + width - 1])
+            sums[n] = column_sum[n * width] + (1j * column_sum[n * width + 1] if width == 2 else 0)
+            peak = max(peak, np.float64(column_most[n]))
+            dc += sums[n]
+        clear[item] = ratio * threshold < 1 and SMALLEST < total < 1 / SMALLEST and abs(dc) > CLEAR * total
+        if not clear[item]:  # also what is zero or not finite
+            continue
+        lo[:], hi[:] = event, -1
+        _widen(line_most, column_most, event, max(threshold * ratio, UNDERFLOW) * peak, lo, hi)
+        score = _score(sums, dc, lo[d - 1], hi[d - 1])
+        clear[item] = abs(score) > CLEAR * total**2 and _widen(
+            line_most, column_most, event, threshold / ratio * peak, lo, hi
+        )
+        flipped[item] = score < 0
+        unit = dc / abs(dc)
+        scalar_parts[item, 0] = unit.real
+        if width == 2:
+            scalar_parts[item, 1] = unit.imag if flipped[item] else -unit.imag
+        for axis in range(d):
+            target = (event[axis] - (hi[axis] - lo[axis] + 1)) // 2
+            shift[item, axis] = target + hi[axis] if flipped[item] else target - lo[axis]
+        if clear[item] and len(out):
+            if not _widen(line_most, column_most, event, 0.0, lo, hi):
+                lo[:], hi[:] = 0, event - 1  # all of it is to be moved, around the frame where need be
+            _move(x[item], out[item], event, flipped[item], shift[item], scalar[item], lo, hi)
+
+
+def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return of x, (B, *event), contiguous, what items to flip, how to shift and scale them, and which are clear.
+
+    Shape: (B,) bool, (B, d) int64, (B,) in the dtype of x, (B,) bool. Of an item that is not clear the others mean
+    nothing. Clear ones are moved, as decided, into ``moved`` if it is given.
+    """
+    count, *event = x.shape
+    flipped, clear = x.new_empty(count, dtype=torch.bool), x.new_empty(count, dtype=torch.bool)
+    shift, scalar = x.new_empty(count, len(event), dtype=torch.int64), x.new_empty(count)
+    lines = x.numpy().reshape(count, -1, event[-1])
+    out = (x[:0] if moved is None else moved).numpy().reshape(-1, *lines.shape[1:])
+    parts = lines.view(x.real.numpy().dtype)
+    bits = parts.view(f"i{parts.itemsize}")
+    mask = bits.dtype.type(np.iinfo(bits.dtype).max)  # all bits but the sign
+    scalar_parts = scalar.numpy()[:, None].view(parts.dtype)
+    results = flipped.numpy(), shift.numpy(), scalar.numpy(), scalar_parts, clear.numpy()
+
+    def treat(some: slice) -> None:
+        _canonicalize(
+            lines[some], parts[some], bits[some], mask, out[some], np.array(event), threshold,
+            *(one[some] for one in results),
+        )  # fmt: skip
+
+    threads = max(1, min(torch.get_num_threads(), count, x.nbytes // _BYTES_PER_THREAD))
+    if threads == 1:
+        treat(slice(None))
+    else:
+        ends = [count * n // threads for n in range(threads + 1)]
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(treat, map(slice, ends[:-1], ends[1:])))
+    return flipped, shift, scalar, clear
