@@ -257,13 +257,13 @@ def _numba_mutants() -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 def test_mutants_of_the_way_with_numba(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """In Python: what is compiled calls the functions that it was compiled with."""
-    fix, x = FarField().canonicalizer(), objects()[:16]
+    mutants, fix, x = _numba_mutants(), FarField().canonicalizer(), objects()[:16]
     x = off_ties(fix, x)
     for caller in ("_canonicalize", "_move"):
         monkeypatch.setattr(_numba, caller, getattr(_numba, caller).py_func)
     if name is None:
         laws_hold(fix, x)
         return
-    monkeypatch.setattr(_numba, name, _numba_mutants()[name])
+    monkeypatch.setattr(_numba, name, mutants[name])
     with pytest.raises(AssertionError):
         laws_hold(fix, x)
