@@ -115,7 +115,7 @@ def test_bad_values_stay_in_their_items() -> None:
 def test_threads_divide_a_batch(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     fix, x = FarField(2).canonicalizer(), torch.rand(count, 12, 11, dtype=torch.complex64)
     wanted = fix(x)
-    monkeypatch.setattr(_numba, "_BYTES_PER_THREAD", 1)
+    monkeypatch.setattr(_numba, "_AT_ONCE", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert torch.equal(fix(x), wanted)
 

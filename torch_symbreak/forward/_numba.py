@@ -12,7 +12,9 @@ tie, values that are not finite) is not ``clear``: the reference decides it.
 from __future__ import annotations
 
 import cmath
+import functools
 import math
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -21,12 +23,16 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from torch_symbreak.forward._cpu import CLEAR, SLACK, SMALLEST, UNDERFLOW
+from torch_symbreak.forward._cpu import CLEAR, SLACK, SMALLEST, UNDERFLOW, items_within
 
 #: Whether the loops are compiled: under ``NUMBA_DISABLE_JIT=1`` they would run in Python.
 COMPILES: bool = not getattr(numba.config, "DISABLE_JIT", False)
-#: What is worth a thread of its own, which takes some 50 microseconds to start.
-_BYTES_PER_THREAD = 2**21
+#: What is worth a thread of its own: to wake it takes some 50 microseconds.
+_AT_ONCE = 2**20
+
+_pool = functools.cache(ThreadPoolExecutor)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not live on in a child
 #: Sums may be taken in any order, by which they fit into vectors; values that are not finite stay what they are.
 _ANY_ORDER = {"reassoc", "nsz"}
 
@@ -51,19 +57,41 @@ def _read(parts, bits, mask, line_most, column_most, column_sum):
 
 
 @njit(nogil=True, cache=True)
-def _widen(line_most, column_most, event, floor, lo, hi):
-    """Widen the box [lo, hi] to all lines that exceed ``floor``; return whether it was as wide before."""
-    d, same = len(event), True
-    for n in range(len(column_most)):
-        if column_most[n] > floor and not lo[d - 1] <= n <= hi[d - 1]:
-            lo[d - 1], hi[d - 1], same = min(lo[d - 1], n), max(hi[d - 1], n), False
-    for line in range(len(line_most)):
-        if line_most[line] > floor:
-            rest = line
-            for axis in range(d - 2, -1, -1):
-                n, rest = rest % event[axis], rest // event[axis]
-                if not lo[axis] <= n <= hi[axis]:
-                    lo[axis], hi[axis], same = min(lo[axis], n), max(hi[axis], n), False
+def _advance(index, lo, hi):
+    """Go to the next line of the box [lo, hi]: ``index`` is its place along all axes but the last."""
+    for axis in range(len(index) - 1, -1, -1):
+        index[axis] += 1
+        if index[axis] <= hi[axis]:
+            return
+        index[axis] = lo[axis]
+
+
+@njit(nogil=True, cache=True)
+def _fold(line_most, column_most, event, profile):
+    """The largest magnitude at every index of every axis, one axis after the other, of lines and columns."""
+    index, first, last = np.zeros(len(event) - 1, np.int64), np.zeros_like(event), event - 1
+    profile[:] = 0
+    for most in line_most:
+        begin = 0
+        for axis in range(len(index)):
+            at = begin + index[axis]
+            profile[at], begin = max(profile[at], most), begin + event[axis]
+        _advance(index, first, last)
+    profile[len(profile) - len(column_most) :] = column_most
+
+
+@njit(nogil=True, cache=True)
+def _box(profile, event, floor, lo, hi):
+    """Find the first and the last index of every axis that exceed ``floor``; return whether they were that before."""
+    begin, same = 0, True
+    for axis in range(len(event)):
+        first, last = 0, event[axis] - 1
+        while first < last and not profile[begin + first] > floor:
+            first += 1
+        while last > first and not profile[begin + last] > floor:
+            last -= 1
+        same &= lo[axis] == first and hi[axis] == last
+        lo[axis], hi[axis], begin = first, last, begin + event[axis]
     return same
 
 
@@ -99,42 +127,45 @@ def _turn(source, goal, flipped, scalar):
 def _move(x, out, event, flipped, shift, scalar, lo, hi):
     """``(g . x)(n) = u k(x(s (n - t)))`` of an item, (lines, N_d), which is zero outside [lo, hi]."""
     d, size = len(event), x.shape[1]
-    first, last = lo[d - 1], hi[d - 1]
-    length = last - first + 1
-    start = (shift[d - 1] - last if flipped else shift[d - 1] + first) % size
-    ahead = min(length, size - start)  # the others come out at the front
-    for line in range(x.shape[0]):
-        rest, source, stride, inside = line, 0, 1, True
-        for axis in range(d - 2, -1, -1):
-            n, rest = rest % event[axis], rest // event[axis]
-            n = (shift[axis] - n if flipped else n - shift[axis]) % event[axis]
-            inside &= lo[axis] <= n <= hi[axis]
-            source, stride = source + stride * n, stride * event[axis]
-        goal = out[line]
-        if not inside:
-            goal[:] = 0
-            continue
-        content = x[source, first : last + 1]
-        cut = length - ahead if flipped else ahead
-        goal[length - ahead : start], goal[start + ahead :] = 0, 0
-        _turn(content[cut:], goal[start:] if flipped else goal, flipped, scalar)
-        _turn(content[:cut], goal if flipped else goal[start:], flipped, scalar)
+    first, count = lo[d - 1], hi[d - 1] - lo[d - 1] + 1
+    start = (shift[d - 1] - hi[d - 1] if flipped else shift[d - 1] + first) % size
+    ahead = min(count, size - start)  # the others come out at the front
+    cut = count - ahead if flipped else ahead
+    index, lines = lo[: d - 1].copy(), 1
+    for axis in range(d - 1):
+        lines *= hi[axis] - lo[axis] + 1
+    if lines * count < x.size:
+        for line in out:
+            for n in range(size):
+                line[n] = 0
+    for _ in range(lines):
+        source, goal = 0, 0
+        for axis in range(d - 1):
+            n, size_here = index[axis], event[axis]
+            to = (shift[axis] - n if flipped else shift[axis] + n) % size_here
+            source, goal = source * size_here + n, goal * size_here + to
+        content, place = x[source, first : first + count], out[goal]
+        _turn(content[cut:], place[start:] if flipped else place, flipped, scalar)
+        _turn(content[:cut], place if flipped else place[start:], flipped, scalar)
+        _advance(index, lo, hi)
 
 
 @njit(nogil=True, cache=True)
-def _canonicalize(x, parts, bits, mask, out, event, threshold, flipped, shift, scalar, scalar_parts, clear):
-    """Decide the items of x, (B, lines, N_d), and move those that are clear into ``out``, unless that is empty."""
+def _canonicalize(
+    first, last, x, parts, bits, mask, out, event, threshold, flipped, shift, scalar, scalar_parts, clear
+):
+    """Decide items of x, (B, lines, N_d), and move those that are clear into ``out``, unless that is empty."""
     lines, size = x.shape[1:]
     width = parts.shape[2] // size  # 2 parts of complex entries, 1 of real ones
     d = len(event)
     line_bits, column_bits = np.empty(lines, bits.dtype), np.empty(size * width, bits.dtype)
     line_most, column_parts = line_bits.view(parts.dtype), column_bits.view(parts.dtype)
     column_sum, column_most = np.empty(size * width, np.float64), np.empty(size, parts.dtype)
-    sums = np.empty(size, np.complex128)
+    sums, profile = np.empty(size, np.complex128), np.empty(event.sum(), parts.dtype)
     lo, hi = np.empty(d, np.int64), np.empty(d, np.int64)
     # The largest magnitude of a line whose largest part is m is in [m, ratio m], and so is the item's.
     ratio = math.sqrt(width) * (1 + SLACK)
-    for item in range(len(x)):
+    for item in range(first, last):
         total = _read(parts[item], bits[item], mask, line_bits, column_bits, column_sum)
         dc, peak = 0j, 0.0
         for n in range(size):
@@ -145,12 +176,10 @@ def _canonicalize(x, parts, bits, mask, out, event, threshold, flipped, shift, s
         clear[item] = ratio * threshold < 1 and SMALLEST < total < 1 / SMALLEST and abs(dc) > CLEAR * total
         if not clear[item]:  # also what is zero or not finite
             continue
-        lo[:], hi[:] = event, -1
-        _widen(line_most, column_most, event, max(threshold * ratio, UNDERFLOW) * peak, lo, hi)
+        _fold(line_most, column_most, event, profile)
+        _box(profile, event, max(threshold * ratio, UNDERFLOW) * peak, lo, hi)
         score = _score(sums, dc, lo[d - 1], hi[d - 1])
-        clear[item] = abs(score) > CLEAR * total**2 and _widen(
-            line_most, column_most, event, threshold / ratio * peak, lo, hi
-        )
+        clear[item] = abs(score) > CLEAR * total**2 and _box(profile, event, threshold / ratio * peak, lo, hi)
         flipped[item] = score < 0
         unit = dc / abs(dc)
         scalar_parts[item, 0] = unit.real
@@ -160,7 +189,7 @@ def _canonicalize(x, parts, bits, mask, out, event, threshold, flipped, shift, s
             target = (event[axis] - (hi[axis] - lo[axis] + 1)) // 2
             shift[item, axis] = target + hi[axis] if flipped[item] else target - lo[axis]
         if clear[item] and len(out):
-            if not _widen(line_most, column_most, event, 0.0, lo, hi):
+            if not _box(profile, event, 0.0, lo, hi):
                 lo[:], hi[:] = 0, event - 1  # all of it is to be moved, around the frame where need be
             _move(x[item], out[item], event, flipped[item], shift[item], scalar[item], lo, hi)
 
@@ -180,19 +209,20 @@ def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Te
     bits = parts.view(f"i{parts.itemsize}")
     mask = bits.dtype.type(np.iinfo(bits.dtype).max)  # all bits but the sign
     scalar_parts = scalar.numpy()[:, None].view(parts.dtype)
-    results = flipped.numpy(), shift.numpy(), scalar.numpy(), scalar_parts, clear.numpy()
+    step = items_within(_AT_ONCE, x)
+    todo = iter(range(0, count, step))
 
-    def treat(some: slice) -> None:
-        _canonicalize(
-            lines[some], parts[some], bits[some], mask, out[some], np.array(event), threshold,
-            *(one[some] for one in results),
-        )  # fmt: skip
+    def work() -> None:
+        for first in todo:  # what another thread has not taken
+            _canonicalize(
+                first, min(first + step, count), lines, parts, bits, mask, out, np.array(event), threshold,
+                flipped.numpy(), shift.numpy(), scalar.numpy(), scalar_parts, clear.numpy(),
+            )  # fmt: skip
 
-    threads = max(1, min(torch.get_num_threads(), count, x.nbytes // _BYTES_PER_THREAD))
-    if threads == 1:
-        treat(slice(None))
-    else:
-        ends = [count * n // threads for n in range(threads + 1)]
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(treat, map(slice, ends[:-1], ends[1:])))
+    others = min(torch.get_num_threads(), -(-count // step)) - 1
+    helpers = [_pool(others).submit(work) for _ in range(others)]
+    work()
+    for helper in helpers:
+        if not helper.cancel():  # it may not have come to anything: torch's own threads are busy for a while after work
+            helper.result()
     return flipped, shift, scalar, clear
