@@ -20,8 +20,9 @@ import torch
 
 Operations = Mapping[str, Callable[[], object]]
 
-#: A sample lasts at least so many seconds: shorter operations are repeated in it. A GPU has to wait for its first one.
-_LEAST_SAMPLE = {"cpu": 2e-3, "cuda": 2e-2}
+#: A sample lasts at least so many seconds: shorter operations are repeated in it. Of the first ones a GPU is waited
+#: for, and a CPU's caches have what the operation before has left.
+_LEAST_SAMPLE = 2e-2
 _LEAST_ROUNDS = 5
 
 
@@ -62,7 +63,7 @@ def measure(
     for operation in operations.values():
         _seconds(operation, 1, device)
     repeats = {
-        name: max(1, math.ceil(_LEAST_SAMPLE[device.type] / max(_seconds(operation, 1, device), 1e-6)))
+        name: max(1, math.ceil(_LEAST_SAMPLE / max(_seconds(operation, 1, device), 1e-6)))
         for name, operation in operations.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in operations}

@@ -227,14 +227,14 @@ def test_mutants_of_the_way_on_a_cpu(name: str, monkeypatch: pytest.MonkeyPatch)
 
 
 def _numba_mutants() -> dict[str, Any]:
-    read, widen, score, turn, move = (
-        getattr(_numba, name).py_func for name in ("_read", "_widen", "_score", "_turn", "_move")
+    read, box, score, turn, move = (
+        getattr(_numba, name).py_func for name in ("_read", "_box", "_score", "_turn", "_move")
     )
 
-    def from_the_corner(line_most: Any, column_most: Any, event: Any, floor: float, lo: Any, hi: Any) -> bool:
-        same: bool = widen(line_most, column_most, event, floor, lo, hi)
+    def from_the_corner(profile: Any, event: Any, floor: float, lo: Any, hi: Any) -> bool:
+        same: bool = box(profile, event, floor, lo, hi)
         lo[:] = 0
-        return same
+        return same or floor > 0
 
     def sums_over_the_batch(parts: Any, bits: Any, mask: Any, lines: Any, columns: Any, sums: Any) -> float:
         before = np.nan_to_num(sums)
@@ -243,7 +243,7 @@ def _numba_mutants() -> dict[str, Any]:
         return total
 
     return {
-        "_widen": from_the_corner,
+        "_box": from_the_corner,
         "_read": sums_over_the_batch,
         "_score": lambda sums, dc, lo, hi: -score(sums, dc.conjugate(), lo, hi),
         "_turn": lambda source, goal, flipped, scalar: turn(
