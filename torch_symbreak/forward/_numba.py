@@ -113,13 +113,13 @@ def _score(sums, dc, lo, hi):
 
 @njit(nogil=True, cache=True)
 def _turn(source, goal, flipped, scalar):
-    """``u k(x)`` of all entries of ``source``, in reverse if flipped, at the beginning of ``goal``."""
-    count = len(source)
+    """``u k(x)`` of consecutive entries, in reverse if flipped."""
     if flipped:
-        for n in range(count):
-            goal[n] = scalar * np.conj(source[count - 1 - n])
+        source = source[::-1]
+        for n in range(len(source)):
+            goal[n] = scalar * np.conj(source[n])
     else:
-        for n in range(count):
+        for n in range(len(source)):
             goal[n] = scalar * source[n]
 
 
@@ -127,27 +127,31 @@ def _turn(source, goal, flipped, scalar):
 def _move(x, out, event, flipped, shift, scalar, lo, hi):
     """``(g . x)(n) = u k(x(s (n - t)))`` of an item, (lines, N_d), which is zero outside [lo, hi]."""
     d, size = len(event), x.shape[1]
-    first, count = lo[d - 1], hi[d - 1] - lo[d - 1] + 1
+    first, length = lo[d - 1], hi[d - 1] - lo[d - 1] + 1
     start = (shift[d - 1] - hi[d - 1] if flipped else shift[d - 1] + first) % size
-    ahead = min(count, size - start)  # the others come out at the front
-    cut = count - ahead if flipped else ahead
-    index, lines = lo[: d - 1].copy(), 1
+    ahead = min(length, size - start)  # the rest comes out at the front
+    index, lines = np.empty(d - 1, np.int64), 1
     for axis in range(d - 1):
         lines *= hi[axis] - lo[axis] + 1
-    if lines * count < x.size:
+    if lines * length < x.size:
         for line in out:
             for n in range(size):
                 line[n] = 0
-    for _ in range(lines):
-        source, goal = 0, 0
-        for axis in range(d - 1):
-            n, size_here = index[axis], event[axis]
-            to = (shift[axis] - n if flipped else shift[axis] + n) % size_here
-            source, goal = source * size_here + n, goal * size_here + to
-        content, place = x[source, first : first + count], out[goal]
-        _turn(content[cut:], place[start:] if flipped else place, flipped, scalar)
-        _turn(content[:cut], place if flipped else place[start:], flipped, scalar)
-        _advance(index, lo, hi)
+    rest = length - ahead
+    runs = (first + rest if flipped else first, start, ahead), (first if flipped else first + ahead, 0, rest)
+    for begin, to, count in runs:
+        if count == 0:
+            continue
+        index[:] = lo[: d - 1]
+        for _ in range(lines):
+            source, goal = 0, 0
+            for axis in range(d - 1):
+                n, here = index[axis], event[axis]
+                moved = shift[axis] - n if flipped else shift[axis] + n
+                moved += here if moved < 0 else (-here if moved >= here else 0)
+                source, goal = source * here + n, goal * here + moved
+            _turn(x[source, begin : begin + count], out[goal, to : to + count], flipped, scalar)
+            _advance(index, lo, hi)
 
 
 @njit(nogil=True, cache=True)
