@@ -27,14 +27,14 @@ from torch_symbreak.forward._cpu import CLEAR, SLACK, SMALLEST, UNDERFLOW, items
 
 #: Whether the loops are compiled: under ``NUMBA_DISABLE_JIT=1`` they would run in Python.
 COMPILES: bool = not getattr(numba.config, "DISABLE_JIT", False)
-#: What is worth a thread of its own: to wake it takes some 50 microseconds.
+#: Bytes of items that a thread takes at once: to wake one takes some 50 microseconds.
 _AT_ONCE = 2**20
+#: Sums may be taken in any order, by which they fit into vectors; values that are not finite stay what they are.
+_ANY_ORDER = {"reassoc", "nsz"}
 
 _pool = functools.cache(ThreadPoolExecutor)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not live on in a child
-#: Sums may be taken in any order, by which they fit into vectors; values that are not finite stay what they are.
-_ANY_ORDER = {"reassoc", "nsz"}
 
 
 @njit(nogil=True, cache=True, fastmath=_ANY_ORDER)
