@@ -18,7 +18,7 @@ from benchmarks import canonicalize, loading, metrics, report, training
 from benchmarks.measure import machine, measure, row, versions
 
 SUITES = {"canonicalize": canonicalize, "loading": loading, "metrics": metrics, "training": training}
-_PACKAGES = ("torchvision", "numpy", "scikit-image", "deepinv")
+_PACKAGES = ("torchvision", "numpy", "numba", "scikit-image", "deepinv")
 
 
 def main() -> None:

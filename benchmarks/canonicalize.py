@@ -15,8 +15,9 @@ from torch import Tensor
 from torchvision.transforms import Compose
 
 from benchmarks.measure import Case, Operations, installed, peak_memory
-from torch_symbreak import FarField, RandomSymmetry
+from torch_symbreak import FarField, FarFieldCanonicalizer, RandomSymmetry
 from torch_symbreak.baselines import LiteralAlgorithm2
+from torch_symbreak.forward.far_field import Way
 from torch_symbreak.plots import Line, plot_lines
 from torch_symbreak.transforms import CenterContent, FixConjugateFlip, FixGlobalPhase, FixSign
 
@@ -24,6 +25,14 @@ OURS, COPY, FFT, LITERAL = "canonicalizer", "copy", "padded FFT", "literal"
 ITEMS = 16, 128, 128  # of the working set, which repeats them
 #: The box, as a share of the frame in each axis, and what is outside: nothing, or what a transform's rounding leaves.
 KINDS = ({"fill": 0.5, "background": 0.0}, {"fill": 0.9, "background": 0.0}, {"fill": 0.5, "background": 1e-7})
+
+
+class WithoutNumba(FarFieldCanonicalizer):
+    """What an installation without the extra has."""
+
+    def _way(self, items: Tensor) -> Way:
+        way = super()._way(items)
+        return "cpu" if way == "numba" else way
 
 
 def model_of(dims: int, dtype: torch.dtype) -> FarField:
@@ -79,6 +88,8 @@ def operations(x: Tensor, *, more: bool = False) -> Operations:
     if more:
         scalar = FixGlobalPhase(dims) if x.is_complex() else FixSign(dims)
         in_turn = Compose([CenterContent(dims), FixConjugateFlip(dims), scalar])
+        if installed("numba") and x.device.type == "cpu":
+            found["without Numba"] = functools.partial(WithoutNumba(dims, field=fix.field), x)
         found["one by one"] = lambda: torch.stack([fix(item) for item in x])
         found["three in turn"] = lambda: in_turn(x)
         if installed("deepinv") and x.is_complex():
@@ -96,7 +107,7 @@ def check() -> None:
     assert torch.allclose(literal(centered), LiteralAlgorithm2()(x), atol=1e-4), "the literal readings disagree"
     results = operations(x, more=True)
     ours = results[OURS]()
-    for name in ("one by one", "three in turn"):
+    for name in results.keys() & {"without Numba", "one by one", "three in turn"}:
         assert torch.allclose(results[name](), ours, atol=1e-4), f"{name} gives something else"
 
 
