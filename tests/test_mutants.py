@@ -227,8 +227,8 @@ def test_mutants_of_the_way_on_a_cpu(name: str, monkeypatch: pytest.MonkeyPatch)
 
 
 def _numba_mutants(_numba: Any) -> dict[str, Any]:
-    read, box, score, turn, move = (
-        getattr(_numba, name).py_func for name in ("_read", "_box", "_score", "_turn", "_move")
+    read, box, fill, turn, move = (
+        getattr(_numba, name).py_func for name in ("_read", "_box", "_fill", "_turn", "_move")
     )
 
     def from_the_corner(profile: Any, event: Any, floor: float, lo: Any, hi: Any) -> bool:
@@ -245,7 +245,7 @@ def _numba_mutants(_numba: Any) -> dict[str, Any]:
     return {
         "_box": from_the_corner,
         "_read": sums_over_the_batch,
-        "_score": lambda sums, dc, lo, hi: -score(sums, dc.conjugate(), lo, hi),
+        "_fill": lambda turns, lo, hi: fill(turns, 0, hi - lo),
         "_turn": lambda source, goal, flipped, scalar: turn(
             np.conj(source) if flipped else source, goal, flipped, scalar
         ),
@@ -253,7 +253,7 @@ def _numba_mutants(_numba: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", [None, "_box", "_read", "_score", "_turn", "_move"])
+@pytest.mark.parametrize("name", [None, "_box", "_read", "_fill", "_turn", "_move"])
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 def test_mutants_of_the_way_with_numba(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """In Python: what is compiled calls the functions that it was compiled with."""

@@ -2,8 +2,9 @@
 
 Every item is read, decided and moved while it is in the cache. The decisions are those of
 ``FarFieldCanonicalizer._element``, made as in ``_cpu``: from the largest part and the sum of all lines along one axis,
-in double precision. An item of which these leave something open (a line near the threshold, a score or a phase near a
-tie, values that are not finite) is not ``clear``: the reference decides it.
+in double precision, and where these leave open whether a flip is a tie, from the item's other frequencies. An item of
+which something else is open (a line near the threshold, a phase near a tie, values that are not finite) is not
+``clear``: the reference decides it.
 """
 
 # The arguments of compiled functions are arrays and numbers.
@@ -23,12 +24,16 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from torch_symbreak._checks import TIE
 from torch_symbreak.forward._cpu import CLEAR, SLACK, SMALLEST, UNDERFLOW, items_within
+from torch_symbreak.symmetries.conjugate_flip import flip_directions
 
 #: Whether the loops are compiled: under ``NUMBA_DISABLE_JIT=1`` they would run in Python.
 COMPILES: bool = not getattr(numba.config, "DISABLE_JIT", False)
 #: Bytes of items that a thread takes at once: to wake one takes some 50 microseconds.
 _AT_ONCE = 2**20
+#: By how much, relative, the reference's sums may differ.
+_OPEN = 1e-5
 #: Sums may be taken in any order, by which they fit into vectors; values that are not finite stay what they are.
 _ANY_ORDER = {"reassoc", "nsz"}
 
@@ -96,19 +101,79 @@ def _box(profile, event, floor, lo, hi):
 
 
 @njit(nogil=True, cache=True)
-def _score(sums, dc, lo, hi):
-    """``Im(F(k) conj F(0))``, k = 1 / (2 L) on the last axis, of the columns' sums: see ``flip_scores``."""
-    size, score, angle = len(sums), 0.0, -math.pi / 2 / (hi - lo + 1)
+def _fill(turns, lo, hi):
+    """``exp(-2 pi i k (n - c))`` along an axis, k = 1 / (2 L); 0 where an entry does not count: see ``flip_scores``."""
+    size, angle = len(turns), -math.pi / 2 / (hi - lo + 1)
     twice = (size - lo - hi) % (2 * size) - size  # 2 (n - c), modulo 2 N into [-N, N)
     step, turn = cmath.exp(2j * angle), cmath.exp(1j * angle * twice)
     for n in range(size):
-        if twice != -size:
-            score += (turn * sums[n] * dc.conjugate()).imag
+        turns[n] = turn if twice != -size else 0
         twice, turn = twice + 2, turn * step
         if twice >= size:
             twice -= 2 * size
             turn = cmath.exp(1j * angle * twice)
-    return score
+
+
+@njit(nogil=True, cache=True)
+def _power(turn, k):
+    """The same at k times the frequency, k from -2 to 2."""
+    power = turn * turn if abs(k) == 2 else turn
+    return 1 + 0j if k == 0 else (power if k > 0 else power.conjugate())
+
+
+@njit(nogil=True, cache=True, fastmath=_ANY_ORDER)
+def _coefficient(x, event, turns, k):
+    """``F(k)`` of an item, (lines, N_d)."""
+    index, first, last = np.zeros(len(event) - 1, np.int64), np.zeros_like(event), event - 1
+    weights, coefficient = np.empty(x.shape[1], np.complex128), 0j
+    for n in range(len(weights)):
+        weights[n] = _power(turns[len(turns) - len(weights) + n], k[-1])
+    for line in x:
+        part, begin = 0j, 0
+        for n in range(len(weights)):
+            part += line[n] * weights[n]
+        for axis in range(len(index)):
+            part *= _power(turns[begin + index[axis]], k[axis])
+            begin += event[axis]
+        coefficient += part
+        _advance(index, first, last)
+    return coefficient
+
+
+@njit(nogil=True, cache=True, fastmath=_ANY_ORDER)
+def _magnitude(parts, width):
+    """The sum of the magnitudes of an item, (lines, parts of a line)."""
+    total = 0.0
+    for line in parts:
+        for n in range(0, len(line), width):
+            re, im = np.float64(line[n]), np.float64(line[n + width - 1])
+            total += math.sqrt(re * re + im * im) if width == 2 else abs(re)
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _first_score(x, total, event, turns, lo, hi, directions):
+    """The first flip score of an item that is no tie, 0 if all are; not a number where it is open whether one is.
+
+    x is what ``flip_scores`` makes of it, rounded alike, and ``total`` the sum of its magnitudes.
+    """
+    begin, least = 0, TIE * total**2
+    for axis in range(len(event)):
+        _fill(turns[begin : begin + event[axis]], lo[axis], hi[axis])
+        begin += event[axis]
+    dc = _coefficient(x, event, turns, 0 * event)
+    for which in range(2 * len(directions)):
+        k = directions[which % len(directions)]
+        f = _coefficient(x, event, turns, k)
+        if which < len(directions):
+            score = (f * dc.conjugate()).imag
+        else:
+            score = (_coefficient(x, event, turns, 2 * k) * f.conjugate()).imag
+        if abs(score) > least * (1 + _OPEN):
+            return score
+        if abs(score) > least * (1 - _OPEN):
+            return math.nan
+    return 0.0
 
 
 @njit(nogil=True, cache=True)
@@ -156,7 +221,7 @@ def _move(x, out, event, flipped, shift, scalar, lo, hi):
 
 @njit(nogil=True, cache=True)
 def _canonicalize(
-    first, last, x, parts, bits, mask, out, event, threshold, flipped, shift, scalar, scalar_parts, clear
+    first, last, x, parts, bits, mask, out, event, directions, threshold, flipped, shift, scalar, scalar_parts, clear
 ):
     """Decide items of x, (B, lines, N_d), and move those that are clear into ``out``, unless that is empty."""
     lines, size = x.shape[1:]
@@ -166,6 +231,7 @@ def _canonicalize(
     line_most, column_parts = line_bits.view(parts.dtype), column_bits.view(parts.dtype)
     column_sum, column_most = np.empty(size * width, np.float64), np.empty(size, parts.dtype)
     sums, profile = np.empty(size, np.complex128), np.empty(event.sum(), parts.dtype)
+    turns = np.empty(len(profile), np.complex128)
     lo, hi = np.empty(d, np.int64), np.empty(d, np.int64)
     # The largest magnitude of a line whose largest part is m is in [m, ratio m], and so is the item's.
     ratio = math.sqrt(width) * (1 + SLACK)
@@ -182,8 +248,19 @@ def _canonicalize(
             continue
         _fold(line_most, column_most, event, profile)
         _box(profile, event, max(threshold * ratio, UNDERFLOW) * peak, lo, hi)
-        score = _score(sums, dc, lo[d - 1], hi[d - 1])
-        clear[item] = abs(score) > CLEAR * total**2 and _box(profile, event, threshold / ratio * peak, lo, hi)
+        clear[item] = _box(profile, event, threshold / ratio * peak, lo, hi)
+        if not clear[item]:
+            continue
+        # s = Im(F(k) conj F(0)), k = 1 / (2 L) on the last axis.
+        score, last = 0.0, turns[len(turns) - size :]
+        _fill(last, lo[d - 1], hi[d - 1])
+        for n in range(size):
+            score += (last[n] * sums[n] * dc.conjugate()).imag
+        if not abs(score) > CLEAR * total**2:
+            scaled = parts[item] / parts.dtype.type(peak)
+            total = _magnitude(scaled, width)
+            score = _first_score(scaled.view(x.dtype), total, event, turns, lo, hi, directions)
+            clear[item] = not math.isnan(score)
         flipped[item] = score < 0
         unit = dc / abs(dc)
         scalar_parts[item, 0] = unit.real
@@ -213,13 +290,14 @@ def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Te
     bits = parts.view(f"i{parts.itemsize}")
     mask = bits.dtype.type(np.iinfo(bits.dtype).max)  # all bits but the sign
     scalar_parts = scalar.numpy()[:, None].view(parts.dtype)
+    directions = np.array(flip_directions(len(event)))
     step = items_within(_AT_ONCE, x)
     todo = iter(range(0, count, step))
 
     def work() -> None:
         for first in todo:  # what another thread has not taken
             _canonicalize(
-                first, min(first + step, count), lines, parts, bits, mask, out, np.array(event), threshold,
+                first, min(first + step, count), lines, parts, bits, mask, out, np.array(event), directions, threshold,
                 flipped.numpy(), shift.numpy(), scalar.numpy(), scalar_parts, clear.numpy(),
             )  # fmt: skip
 
