@@ -25,7 +25,7 @@ from numba import njit
 from torch import Tensor
 
 from torch_symbreak._checks import TIE
-from torch_symbreak.forward._cpu import CLEAR, SLACK, SMALLEST, UNDERFLOW, items_within
+from torch_symbreak.forward._cpu import CLEAR, SLACK, SMALLEST, UNDERFLOW, Array, items_within
 from torch_symbreak.symmetries.conjugate_flip import flip_directions
 
 #: Whether the loops are compiled: under ``NUMBA_DISABLE_JIT=1`` they would run in Python.
@@ -275,31 +275,36 @@ def _canonicalize(
             _move(x[item], out[item], event, flipped[item], shift[item], scalar[item], lo, hi)
 
 
+@functools.cache
+def _sizes(event: tuple[int, ...]) -> tuple[Array, Array]:
+    """The event's shape, and the directions that flips ask."""
+    return np.array(event), np.array(flip_directions(len(event)))
+
+
 def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return of x, (B, *event), contiguous, what items to flip, how to shift and scale them, and which are clear.
 
     Shape: (B,) bool, (B, d) int64, (B,) in the dtype of x, (B,) bool. Of an item that is not clear the others mean
     nothing. Clear ones are moved, as decided, into ``moved`` if it is given.
     """
-    count, *event = x.shape
+    count, size = len(x), x.shape[-1]
     flipped, clear = x.new_empty(count, dtype=torch.bool), x.new_empty(count, dtype=torch.bool)
-    shift, scalar = x.new_empty(count, len(event), dtype=torch.int64), x.new_empty(count)
-    lines = x.numpy().reshape(count, -1, event[-1])
-    out = (x[:0] if moved is None else moved).numpy().reshape(-1, *lines.shape[1:])
-    parts = lines.view(x.real.numpy().dtype)
+    shift, scalar = x.new_empty(count, x.dim() - 1, dtype=torch.int64), x.new_empty(count)
+    lines = x.numpy().reshape(count, -1, size)
+    out = lines[:0] if moved is None else moved.numpy().reshape(lines.shape)
+    parts = lines.view(lines.real.dtype)
     bits = parts.view(f"i{parts.itemsize}")
-    mask = bits.dtype.type(np.iinfo(bits.dtype).max)  # all bits but the sign
-    scalar_parts = scalar.numpy()[:, None].view(parts.dtype)
-    directions = np.array(flip_directions(len(event)))
+    scalars = scalar.numpy()
+    arguments = (
+        lines, parts, bits, bits.dtype.type(np.iinfo(bits.dtype).max), out, *_sizes(x.shape[1:]), threshold,
+        flipped.numpy(), shift.numpy(), scalars, scalars[:, None].view(parts.dtype), clear.numpy(),
+    )  # fmt: skip
     step = items_within(_AT_ONCE, x)
     todo = iter(range(0, count, step))
 
     def work() -> None:
         for first in todo:  # what another thread has not taken
-            _canonicalize(
-                first, min(first + step, count), lines, parts, bits, mask, out, np.array(event), directions, threshold,
-                flipped.numpy(), shift.numpy(), scalar.numpy(), scalar_parts, clear.numpy(),
-            )  # fmt: skip
+            _canonicalize(first, min(first + step, count), *arguments)
 
     others = min(torch.get_num_threads(), -(-count // step)) - 1
     helpers = [_pool(others).submit(work) for _ in range(others)]
