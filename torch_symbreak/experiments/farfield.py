@@ -224,8 +224,8 @@ class FarFieldPhaseRetrieval(Experiment):
     networks: Mapping[str, MakeNetwork] = field(default_factory=lambda: NETWORKS, metadata={"row": False})
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rotated <= 1:
-            raise ValueError(f"rotated needs to be a share in [0, 1], but got {self.rotated}.")
+        if not isinstance(self.rotated, (int, float)) or not 0 <= self.rotated <= 1:
+            raise ValueError(f"rotated needs to be a share in [0, 1], but got {self.rotated!r}.")
 
     @property
     def axes(self) -> dict[str, Sequence[str]]:

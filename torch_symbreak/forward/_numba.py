@@ -2,9 +2,9 @@
 
 Every item is read, decided and moved while it is in the cache. The decisions are those of
 ``FarFieldCanonicalizer._element``, made as in ``_cpu``: from the largest part and the sum of all lines along one axis,
-in double precision, and where these leave open whether a flip is a tie, from the item's other frequencies. An item of
-which something else is open (a line near the threshold, a phase near a tie, values that are not finite) is not
-``clear``: the reference decides it.
+in double precision, and where these leave open whether the first flip score is a tie, from those along the other axes.
+An item of which something is open then (a line near the threshold, a phase near a tie, its own twin, values that are
+not finite) is not ``clear``: the reference decides it.
 """
 
 # The arguments of compiled functions are arrays and numbers.
@@ -13,6 +13,7 @@ which something else is open (a line near the threshold, a phase near a tie, val
 from __future__ import annotations
 
 import cmath
+import collections
 import functools
 import math
 import os
@@ -25,8 +26,7 @@ from numba import njit
 from torch import Tensor
 
 from torch_symbreak._checks import TIE
-from torch_symbreak.forward._cpu import CLEAR, SLACK, SMALLEST, UNDERFLOW, Array, items_within
-from torch_symbreak.symmetries.conjugate_flip import flip_directions
+from torch_symbreak.forward._cpu import CLEAR, SLACK, SMALLEST, UNDERFLOW, items_within
 
 #: Whether the loops are compiled: under ``NUMBA_DISABLE_JIT=1`` they would run in Python.
 COMPILES: bool = not getattr(numba.config, "DISABLE_JIT", False)
@@ -114,30 +114,25 @@ def _fill(turns, lo, hi):
             turn = cmath.exp(1j * angle * twice)
 
 
-@njit(nogil=True, cache=True)
-def _power(turn, k):
-    """The same at k times the frequency, k from -2 to 2."""
-    power = turn * turn if abs(k) == 2 else turn
-    return 1 + 0j if k == 0 else (power if k > 0 else power.conjugate())
-
-
 @njit(nogil=True, cache=True, fastmath=_ANY_ORDER)
-def _coefficient(x, event, turns, k):
-    """``F(k)`` of an item, (lines, N_d)."""
+def _axis_score(x, event, axis, turns):
+    """``Im(F(k) conj F(0))`` of an item, (lines, N_d), k on one axis."""
     index, first, last = np.zeros(len(event) - 1, np.int64), np.zeros_like(event), event - 1
-    weights, coefficient = np.empty(x.shape[1], np.complex128), 0j
-    for n in range(len(weights)):
-        weights[n] = _power(turns[len(turns) - len(weights) + n], k[-1])
+    coefficient, dc = 0j, 0j
     for line in x:
-        part, begin = 0j, 0
-        for n in range(len(weights)):
-            part += line[n] * weights[n]
-        for axis in range(len(index)):
-            part *= _power(turns[begin + index[axis]], k[axis])
-            begin += event[axis]
+        part, whole = 0j, 0j
+        if axis == len(index):
+            for n in range(len(line)):
+                part += line[n] * turns[n]
+                whole += line[n]
+        else:
+            for n in range(len(line)):
+                whole += line[n]
+            part = whole * turns[index[axis]]
         coefficient += part
+        dc += whole
         _advance(index, first, last)
-    return coefficient
+    return (coefficient * dc.conjugate()).imag
 
 
 @njit(nogil=True, cache=True, fastmath=_ANY_ORDER)
@@ -152,28 +147,21 @@ def _magnitude(parts, width):
 
 
 @njit(nogil=True, cache=True)
-def _first_score(x, total, event, turns, lo, hi, directions):
-    """The first flip score of an item that is no tie, 0 if all are; not a number where it is open whether one is.
+def _first_score(x, least, event, turns, lo, hi):
+    """The first flip score that is no tie, not above ``least``, of those along the axes: see ``flip_scores``.
 
-    x is what ``flip_scores`` makes of it, rounded alike, and ``total`` the sum of its magnitudes.
+    Not a number where it is open whether one is, or all are: the reference goes on with what costs more passes.
+    x is what ``flip_scores`` makes of an item, rounded alike.
     """
-    begin, least = 0, TIE * total**2
-    for axis in range(len(event)):
-        _fill(turns[begin : begin + event[axis]], lo[axis], hi[axis])
-        begin += event[axis]
-    dc = _coefficient(x, event, turns, 0 * event)
-    for which in range(2 * len(directions)):
-        k = directions[which % len(directions)]
-        f = _coefficient(x, event, turns, k)
-        if which < len(directions):
-            score = (f * dc.conjugate()).imag
-        else:
-            score = (_coefficient(x, event, turns, 2 * k) * f.conjugate()).imag
+    for axis in range(len(event) - 1, -1, -1):
+        along = turns[: event[axis]]
+        _fill(along, lo[axis], hi[axis])
+        score = _axis_score(x, event, axis, along)
         if abs(score) > least * (1 + _OPEN):
             return score
         if abs(score) > least * (1 - _OPEN):
-            return math.nan
-    return 0.0
+            break
+    return math.nan
 
 
 @njit(nogil=True, cache=True)
@@ -221,7 +209,7 @@ def _move(x, out, event, flipped, shift, scalar, lo, hi):
 
 @njit(nogil=True, cache=True)
 def _canonicalize(
-    first, last, x, parts, bits, mask, out, event, directions, threshold, flipped, shift, scalar, scalar_parts, clear
+    first, last, x, parts, bits, mask, out, event, limits, threshold, flipped, shift, scalar, scalar_parts, clear
 ):
     """Decide items of x, (B, lines, N_d), and move those that are clear into ``out``, unless that is empty."""
     lines, size = x.shape[1:]
@@ -231,10 +219,11 @@ def _canonicalize(
     line_most, column_parts = line_bits.view(parts.dtype), column_bits.view(parts.dtype)
     column_sum, column_most = np.empty(size * width, np.float64), np.empty(size, parts.dtype)
     sums, profile = np.empty(size, np.complex128), np.empty(event.sum(), parts.dtype)
-    turns = np.empty(len(profile), np.complex128)
+    turns = np.empty(event.max(), np.complex128)
+    tie, clearly, slack, smallest, underflow = limits
     lo, hi = np.empty(d, np.int64), np.empty(d, np.int64)
     # The largest magnitude of a line whose largest part is m is in [m, ratio m], and so is the item's.
-    ratio = math.sqrt(width) * (1 + SLACK)
+    ratio = math.sqrt(width) * (1 + slack)
     for item in range(first, last):
         total = _read(parts[item], bits[item], mask, line_bits, column_bits, column_sum)
         dc, peak = 0j, 0.0
@@ -243,23 +232,23 @@ def _canonicalize(
             sums[n] = column_sum[n * width] + (1j * column_sum[n * width + 1] if width == 2 else 0)
             peak = max(peak, np.float64(column_most[n]))
             dc += sums[n]
-        clear[item] = ratio * threshold < 1 and SMALLEST < total < 1 / SMALLEST and abs(dc) > CLEAR * total
+        clear[item] = ratio * threshold < 1 and smallest < total < 1 / smallest and abs(dc) > clearly * total
         if not clear[item]:  # also what is zero or not finite
             continue
         _fold(line_most, column_most, event, profile)
-        _box(profile, event, max(threshold * ratio, UNDERFLOW) * peak, lo, hi)
+        _box(profile, event, max(threshold * ratio, underflow) * peak, lo, hi)
         clear[item] = _box(profile, event, threshold / ratio * peak, lo, hi)
         if not clear[item]:
             continue
         # s = Im(F(k) conj F(0)), k = 1 / (2 L) on the last axis.
-        score, last = 0.0, turns[len(turns) - size :]
+        score, last = 0.0, turns[:size]
         _fill(last, lo[d - 1], hi[d - 1])
         for n in range(size):
             score += (last[n] * sums[n] * dc.conjugate()).imag
-        if not abs(score) > CLEAR * total**2:
+        if not abs(score) > clearly * total**2:
             scaled = parts[item] / parts.dtype.type(peak)
-            total = _magnitude(scaled, width)
-            score = _first_score(scaled.view(x.dtype), total, event, turns, lo, hi, directions)
+            least = tie * _magnitude(scaled, width) ** 2
+            score = _first_score(scaled.view(x.dtype), least, event, turns, lo, hi)
             clear[item] = not math.isnan(score)
         flipped[item] = score < 0
         unit = dc / abs(dc)
@@ -275,10 +264,8 @@ def _canonicalize(
             _move(x[item], out[item], event, flipped[item], shift[item], scalar[item], lo, hi)
 
 
-@functools.cache
-def _sizes(event: tuple[int, ...]) -> tuple[Array, Array]:
-    """The event's shape, and the directions that flips ask."""
-    return np.array(event), np.array(flip_directions(len(event)))
+#: As an argument: Numba's cache would not see that a constant of another file has changed.
+_LIMITS = TIE, CLEAR, SLACK, SMALLEST, UNDERFLOW
 
 
 def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -296,7 +283,8 @@ def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Te
     bits = parts.view(f"i{parts.itemsize}")
     scalars = scalar.numpy()
     arguments = (
-        lines, parts, bits, bits.dtype.type(np.iinfo(bits.dtype).max), out, *_sizes(x.shape[1:]), threshold,
+        lines, parts, bits, bits.dtype.type(np.iinfo(bits.dtype).max), out,
+        np.array(x.shape[1:]), _LIMITS, float(threshold),
         flipped.numpy(), shift.numpy(), scalars, scalars[:, None].view(parts.dtype), clear.numpy(),
     )  # fmt: skip
     step = items_within(_AT_ONCE, x)
@@ -307,8 +295,14 @@ def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Te
             _canonicalize(first, min(first + step, count), *arguments)
 
     others = min(torch.get_num_threads(), -(-count // step)) - 1
-    helpers = [_pool(others).submit(work) for _ in range(others)]
-    work()
+    try:
+        helpers = [_pool(others).submit(work) for _ in range(others)]
+    except RuntimeError:  # the interpreter is about to end
+        helpers = []
+    try:
+        work()
+    finally:
+        collections.deque(todo, maxlen=0)  # nothing is left for the others after an interrupt
     for helper in helpers:
         if not helper.cancel():  # it may not have come to anything: torch's own threads are busy for a while after work
             helper.result()

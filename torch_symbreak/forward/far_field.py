@@ -75,7 +75,9 @@ def _numba_runs(dtype: torch.dtype) -> bool:
         return False
     except Exception as error:  # no place for what it compiles, a NumPy that is too new for it: there is another way
         warnings.warn(
-            f"Numba does not run ({type(error).__name__}: {error}); canonicalizing on a CPU is slower.", stacklevel=2
+            f"Numba does not run ({type(error).__name__}: {error}); canonicalizing on a CPU is slower. "
+            "If what it has kept is damaged, delete the files *.nbi and *.nbc of torch_symbreak.",
+            stacklevel=2,
         )
         return False
 

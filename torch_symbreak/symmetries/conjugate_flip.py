@@ -40,7 +40,7 @@ class ConjugateFlip(Rearrangement):
     flips = True
 
 
-def flip_directions(d: int) -> list[tuple[int, ...]]:
+def _directions(d: int) -> list[tuple[int, ...]]:
     """Frequencies in {-1, 0, 1}^d up to sign: the axes, last to first, then the diagonals in lexicographic order."""
     cube: list[tuple[int, ...]] = [()]  # itertools.product, as torch.compile of 2.6 understands it
     for _ in range(d):
@@ -84,7 +84,7 @@ def flip_scores(x: Tensor, box: Box, event_dims: int, channel_dims: int) -> Tens
             position = 5 * position + times * one + 2
         return values[..., position]
 
-    directions = flip_directions(event_dims)
+    directions = _directions(event_dims)
     dc = at(directions[0], 0)
     scores = [(at(k, 1) * dc.conj()).imag for k in directions]
     scores += [(at(k, 2) * at(k, 1).conj()).imag for k in directions]
