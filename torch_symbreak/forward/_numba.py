@@ -241,10 +241,10 @@ def _canonicalize(
         if not clear[item]:
             continue
         # s = Im(F(k) conj F(0)), k = 1 / (2 L) on the last axis.
-        score, last = 0.0, turns[:size]
-        _fill(last, lo[d - 1], hi[d - 1])
+        score, along = 0.0, turns[:size]
+        _fill(along, lo[d - 1], hi[d - 1])
         for n in range(size):
-            score += (last[n] * sums[n] * dc.conjugate()).imag
+            score += (along[n] * sums[n] * dc.conjugate()).imag
         if not abs(score) > clearly * total**2:
             scaled = parts[item] / parts.dtype.type(peak)
             least = tie * _magnitude(scaled, width) ** 2
