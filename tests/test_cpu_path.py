@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import tracemalloc
 import warnings
 from collections.abc import Iterator
@@ -130,12 +129,11 @@ def test_numba_that_does_not_run_is_not_used(monkeypatch: pytest.MonkeyPatch) ->
     def broken(*_: Any) -> None:
         raise RuntimeError("no place to keep it")
 
-    runs = functools.partial(NUMBA_RUNS, torch.float32)
     monkeypatch.setattr(numba_way(), "decide", broken)
     with pytest.warns(UserWarning, match=r"Numba does not run \(RuntimeError: no place"):
-        assert not runs()
+        assert not NUMBA_RUNS(torch.float32)
     monkeypatch.setattr(numba_way(), "COMPILES", False)
-    assert not runs()
+    assert not NUMBA_RUNS(torch.float32)
 
 
 def test_another_default_device_and_traces() -> None:

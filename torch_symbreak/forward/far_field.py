@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -62,45 +62,49 @@ Way = Literal["numba", "cpu", "kernels"] | None
 _KERNELS_LARGEST, _KERNELS_THRESHOLD = 2**20, 0.999
 
 
-@functools.cache
-def _numba_runs(dtype: torch.dtype) -> bool:
-    """Whether Numba is installed and compiles: try it, for items of this dtype."""
+def _runs(attempt: Callable[[], object], otherwise: str) -> bool:
+    """Whether an attempt at a way succeeds. If it fails though all is installed, warn that ``otherwise``."""
     try:
-        from torch_symbreak.forward import _numba
-
-        if _numba.COMPILES:
-            _numba.decide(torch.ones(1, 2, dtype=dtype, device="cpu"), 0.0)
-        return _numba.COMPILES
-    except ImportError:
-        return False
-    except Exception as error:  # no place for what it compiles, a NumPy that is too new for it: there is another way
-        warnings.warn(
-            f"Numba does not run ({type(error).__name__}: {error}); canonicalizing on a CPU is slower. "
-            "If what it has kept is damaged, delete the files *.nbi and *.nbc of torch_symbreak.",
-            stacklevel=2,
-        )
-        return False
-
-
-@functools.cache
-def _kernels_run(device: torch.device) -> bool:
-    """Whether Triton's kernels do: try one."""
-    try:
-        from torch_symbreak.forward import _kernels
-
-        x = torch.ones(1, 2, 2, dtype=torch.complex64, device=device)
-        _kernels.decide(x, 0.0, torch.empty_like(x))
+        attempt()
     except ImportError:
         return False
     except torch.OutOfMemoryError:  # this time, not for good
         raise
-    except Exception as error:  # a GPU that is too old, no C compiler for the launcher: whatever it is, there is a way
-        warnings.warn(
-            f"Triton does not run on {device} ({type(error).__name__}: {error}); canonicalizing there is slower.",
-            stacklevel=2,
-        )
+    except Exception as error:  # a GPU too old, no C compiler or no place for what is compiled: there is another way
+        warnings.warn(otherwise.format(f"{type(error).__name__}: {error}"), stacklevel=3)
         return False
     return True
+
+
+@functools.cache
+def _numba_runs(dtype: torch.dtype) -> bool:
+    """Whether Numba is installed and compiles, for items of this dtype."""
+
+    def attempt() -> None:
+        from torch_symbreak.forward import _numba
+
+        if not _numba.COMPILES:
+            raise ImportError
+        _numba.decide(torch.ones(1, 2, dtype=dtype, device="cpu"), 0.0)
+
+    return _runs(
+        attempt,
+        "Numba does not run ({}); canonicalizing on a CPU is slower. If what it has kept is damaged, delete the files "
+        "*.nbi and *.nbc of torch_symbreak.",
+    )
+
+
+@functools.cache
+def _kernels_run(device: torch.device) -> bool:
+    """Whether Triton's kernels do."""
+
+    def attempt() -> None:
+        from torch_symbreak.forward import _kernels
+
+        x = torch.ones(1, 2, 2, dtype=torch.complex64, device=device)
+        _kernels.decide(x, 0.0, torch.empty_like(x))
+
+    return _runs(attempt, f"Triton does not run on {device} ({{}}); canonicalizing there is slower.")
 
 
 def _pieces(items: Tensor, way: Way) -> Sequence[Tensor]:
