@@ -31,7 +31,7 @@ from torch_symbreak import (
     sa_mse,
 )
 from torch_symbreak._fourier import correlate
-from torch_symbreak.metrics import alignment
+from torch_symbreak.alignment import nearest, search
 from torch_symbreak.testing import assert_group, relative_error
 
 FRAMES = [(6,), (7,), (10,), (2, 4), (3, 3), (2, 5), (2, 2, 2), (1, 3, 3)]
@@ -262,6 +262,8 @@ def test_an_unknown_scale() -> None:
 class Swap(Symmetry):
     """A user's finite symmetry: exchange of the two channels."""
 
+    commutes = True
+
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         return torch.rand(x.shape[: -self.item_dims], generator=generator) < 0.5
 
@@ -422,7 +424,7 @@ def test_rounding_is_bounded(d: int, flipped: bool, mean: float, seed: int) -> N
         for dtype in (torch.complex128, torch.complex64)
     )
     wrong = (here - there).abs().flatten(1).amax(-1)
-    assert (wrong < alignment._rounding(x.to(torch.complex64), r.to(torch.complex64), group) / 5).all()
+    assert (wrong < search.rounding_of(x.to(torch.complex64), r.to(torch.complex64), group) / 5).all()
 
 
 def test_single_precision_is_enough_for_most(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,7 +433,7 @@ def test_single_precision_is_enough_for_most(monkeypatch: pytest.MonkeyPatch) ->
     r = torch.nn.functional.pad(torch.randn(50, 20, 20, dtype=torch.complex64, generator=generator), (3, 9, 8, 4))
     x = RandomSymmetry(FarField().symmetries, generator=generator)(r)
     expected = align(x, r, FarField().symmetries)
-    monkeypatch.setattr(alignment, "_chosen", None)
+    monkeypatch.setattr(nearest, "_chosen", None)
     assert torch.equal(align(x, r, FarField().symmetries).aligned, expected.aligned)
     assert relative_error(expected.aligned, r, 2).max() < 1e-6
 

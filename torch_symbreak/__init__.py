@@ -13,6 +13,8 @@ True
 
 from torch_symbreak._checks import check_finite
 from torch_symbreak._version import __version__
+from torch_symbreak.alignment import Alignment, align
+from torch_symbreak.canonical import FarFieldCanonicalizer
 from torch_symbreak.datasets import (
     BraggCrystals,
     CollateTransform,
@@ -23,13 +25,11 @@ from torch_symbreak.datasets import (
     SquareRoots,
     SymmetryBrokenDataset,
 )
-from torch_symbreak.forward import ElementwiseSquare, FarField, FarFieldCanonicalizer, ForwardModel, GaussianIntensity
+from torch_symbreak.forward import ElementwiseSquare, FarField, ForwardModel, GaussianIntensity
 from torch_symbreak.losses import MagnitudeLoss, OrbitMinLoss
 from torch_symbreak.metrics import (
-    Alignment,
     Curve,
     Modes,
-    align,
     average_modes,
     frc,
     measurement_residual,

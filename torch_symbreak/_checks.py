@@ -1,43 +1,17 @@
-"""Argument checks and the layout of items, in one place.
+"""Argument errors: what came, what was wanted, what to type.
 
-A target is ``(*batch, *channels, *event)``; an *item* is its ``(*channels, *event)`` part.
-The checks look at metadata only (never at values), so that transforms need no host synchronization;
-:func:`check_finite` is the one that looks at values.
+The checks look at metadata only, so that transforms need no host synchronization. :func:`check_finite` alone looks at
+values.
 """
 
 from __future__ import annotations
 
-import functools
-import math
-import sys
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 Field = Literal["real", "complex"]
-
-#: Below this share of the largest value possible, a sum is rounding noise and decides nothing.
-TIE = 1e-6
-
-
-def eager(x: Tensor) -> bool:
-    """Whether ``x`` is a plain tensor that is neither compiled, traced, fake nor differentiated."""
-    return (
-        type(x) is Tensor
-        and not torch.compiler.is_compiling()
-        and torch._C._get_tracing_state() is None
-        and torch._C._len_torch_dispatch_stack() == 0  # fake tensors, make_fx
-        and torch._C._functorch.maybe_current_level() is None
-        and not (x.requires_grad and torch.is_grad_enabled())
-        and forward_ad.unpack_dual(x).tangent is None
-    )
-
-
-def tangible(x: Tensor) -> bool:
-    """Whether the values of ``x`` can be looked at without waiting for a device."""
-    return x.device.type == "cpu" and eager(x)
 
 
 def describe(x: Any) -> str:
@@ -176,78 +150,3 @@ def check_finite(x: Tensor, *, name: str = "x") -> Tensor:
             f"entries{where}. Mend or drop them."
         )
     return x
-
-
-def batch_shape(x: Tensor, item_dims: int) -> torch.Size:
-    """The leading, batch part of the shape of ``x``."""
-    return x.shape[: x.dim() - item_dims]
-
-
-def flat_items(x: Tensor, item_dims: int) -> Tensor:
-    """Flatten every item: ``(*batch, *item)`` to ``(*batch, P)``; P = 1 for ``item_dims = 0``."""
-    batch = batch_shape(x, item_dims)
-    return x.reshape(*batch, math.prod(x.shape[len(batch) :]))
-
-
-def flat_parts(x: Tensor, item_dims: int) -> Tensor:
-    """The same as real numbers: of complex x the real and imaginary parts in turn, (*batch, 2 P)."""
-    flat = flat_items(x, item_dims)
-    return torch.view_as_real(resolved(flat)).flatten(-2) if x.is_complex() else flat
-
-
-def per_item(value: Tensor, item_dims: int) -> Tensor:
-    """Give a ``(*batch,)`` tensor ``item_dims`` trailing dimensions of size 1, to broadcast over items."""
-    return value.reshape((*value.shape, *[1] * item_dims))
-
-
-def power(x: Tensor) -> Tensor:
-    """``re² + im²``: as ``abs() ** 2``, without the root and with a gradient at 0."""
-    return torch.addcmul(x.real.square(), x.imag, x.imag) if x.is_complex() else x.square()
-
-
-def peak(*tensors: Tensor, item_dims: int) -> Tensor:
-    """Every item's largest ``|re|`` or ``|im|`` in all tensors, (*batch,); 1 if all are 0: one can divide by it."""
-    flat = [flat_parts(x, item_dims) for x in tensors]
-    largest = functools.reduce(torch.maximum, [part for x in flat for part in (x.amax(-1), -x.amin(-1))])
-    return torch.where(largest > 0, largest, 1)
-
-
-def unit_scale(x: Tensor, item_dims: int) -> Tensor:
-    """Divide every item by its :func:`peak`, so that its squares neither under- nor overflow."""
-    return divided(x, per_item(peak(x, item_dims=item_dims), item_dims))
-
-
-def divided(x: Tensor, by: Tensor) -> Tensor:
-    """x / by for real ``by``, part by part: complex division overflows on subnormal numbers."""
-    if not x.is_complex():
-        return x / by
-    return torch.view_as_complex(torch.view_as_real(resolved(x)) / by[..., None])
-
-
-def wide(x: Tensor) -> torch.dtype:
-    """The dtype in which decisions about ``x`` are taken: double precision, single on a device that has no double."""
-    if x.device.type == "mps":
-        return torch.complex64 if x.is_complex() else torch.float32
-    return torch.complex128 if x.is_complex() else torch.float64
-
-
-def resolved(x: Tensor) -> Tensor:
-    """Resolve lazy conj/neg bits: with ``DataLoader`` workers an unresolved one is lost silently."""
-    return x.resolve_conj().resolve_neg()
-
-
-def typed_like(y: Tensor, x: Tensor) -> Tensor:
-    """``y`` as the torchvision type of ``x`` (Image, Mask, ...), if it has one: transforms keep it."""
-    if type(x) in (Tensor, torch.nn.Parameter):  # nearly always, and torch.compile follows
-        return y
-    tv_tensors = sys.modules.get("torchvision.tv_tensors")  # x can be none of its types if nobody imported it
-    return tv_tensors.wrap(y, like=x) if tv_tensors and isinstance(x, tv_tensors.TVTensor) else y
-
-
-def uniform(shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None) -> Tensor:
-    """Draw from U[0, 1) in float64 where the generator lives, and move it to ``device``."""
-    source = device if generator is None else generator.device
-    dtype = torch.float32 if source.type == "mps" else torch.float64
-    if generator is None:  # torch.compile takes no generator=None
-        return torch.rand(shape, dtype=dtype, device=source)
-    return torch.rand(shape, dtype=dtype, generator=generator, device=source).to(device)

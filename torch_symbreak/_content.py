@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import flat_items, power, unit_scale
+from torch_symbreak._items import flat_items, power, unit_scale
 
 #: ``False``: no axis is periodic; ``True``: all are; a detector shape: axis a is where M_a = N_a.
 Wrap = bool | tuple[int, ...]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import power
+from torch_symbreak._items import power
 
 
 def detector_shape(frame: Sequence[int], oversampling: float) -> tuple[int, ...]:

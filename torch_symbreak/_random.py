@@ -60,3 +60,12 @@ def item_normal(seed: int, index: Tensor, shape: Sequence[int], *, stream: int =
     # Half a step off 0, so that the logarithm's tail stays finite on both sides.
     u = item_uniform(seed, index, shape, stream=stream) + 2.0**-54
     return torch.special.ndtri(u)
+
+
+def uniform(shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None) -> Tensor:
+    """Draw from U[0, 1) in float64 where the generator lives, and move it to ``device``."""
+    source = device if generator is None else generator.device
+    dtype = torch.float32 if source.type == "mps" else torch.float64
+    if generator is None:  # torch.compile takes no generator=None
+        return torch.rand(shape, dtype=dtype, device=source)
+    return torch.rand(shape, dtype=dtype, generator=generator, device=source).to(device)

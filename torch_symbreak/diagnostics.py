@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_same_shape, flat_items, power, wide
-from torch_symbreak.metrics import Alignment, align
+from torch_symbreak._checks import check_same_shape
+from torch_symbreak._items import flat_items, power, wide
+from torch_symbreak.alignment import Alignment, align
 from torch_symbreak.metrics.errors import ssim_as_is
 from torch_symbreak.symmetries import Element, Product, Symmetry
 

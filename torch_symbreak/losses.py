@@ -8,9 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from torch_symbreak._checks import check_same_shape, power
+from torch_symbreak._checks import check_same_shape
+from torch_symbreak._items import power
+from torch_symbreak.alignment import align
 from torch_symbreak.forward import ForwardModel
-from torch_symbreak.metrics import align
 from torch_symbreak.symmetries import Product, Symmetry
 
 Base = Literal["mse", "l1"] | Callable[[Tensor, Tensor], Tensor]

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import batch_shape, flat_items
+from torch_symbreak._items import batch_shape, flat_items
 from torch_symbreak.forward import ForwardModel
 from torch_symbreak.symmetries import Canonicalizer, Symmetry
 

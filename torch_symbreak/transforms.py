@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
-from torch_symbreak._checks import check_complex, check_target, check_tensor, describe, typed_like
+from torch_symbreak._checks import check_complex, check_target, check_tensor, describe
+from torch_symbreak._items import typed_like
 from torch_symbreak.symmetries import (
     CenterContent,
     FixConjugateFlip,

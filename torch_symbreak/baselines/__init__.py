@@ -1,4 +1,4 @@
-"""What the library is compared with."""
+"""Baselines that the library is compared with."""
 
 from torch_symbreak.baselines.literal import LiteralAlgorithm2
 

@@ -1,4 +1,4 @@
-"""What every measurement model declares: its symmetries and the canonicalizer that breaks them."""
+"""The contract of measurement models: each declares its symmetries and the canonicalizer that breaks them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class ForwardModel(nn.Module):
     @property
     @abstractmethod
     def symmetries(self) -> tuple[Symmetry, ...]:
-        """The symmetries of the model, of which any product leaves the measurement unchanged."""
+        """The symmetries of the model. Any product of them leaves the measurement unchanged."""
 
     @abstractmethod
     def canonicalizer(self) -> Canonicalizer[Any]:
-        """The transform for targets that breaks all of :attr:`symmetries`."""
+        """Return the transform for targets that breaks all of :attr:`symmetries`."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import Field, check_field, check_target, power, resolved
+from torch_symbreak._checks import Field, check_field, check_target
+from torch_symbreak._items import power, resolved
 from torch_symbreak.forward.base import ForwardModel
 from torch_symbreak.symmetries import FixGlobalPhase, FixSign, GlobalPhase, Sign
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from torch_symbreak._content import Wrap, wrapped_axes
 from torch_symbreak.interop._channels import to_channels, to_complex
-from torch_symbreak.symmetries import Canonicalizer, Element, Motion, Product
-from torch_symbreak.symmetries.base import move
+from torch_symbreak.symmetries import Canonicalizer, Element, Product
+from torch_symbreak.symmetries.motion import move
 
 __all__ = ["BreakSymmetry"]
 
@@ -88,15 +88,8 @@ class BreakSymmetry(GeometricAugmentationBase2D):
             params = self.forward_parameters(images.shape)
         if "shift" not in params:  # else it is a replay; a container keeps this dict, for inverse and masks
             x = to_complex("BreakSymmetry", images, 2)
-            found = self.canonicalizer.element(x)
-            whole = self.group.identity(x)
-            if isinstance(found, Motion):
-                whole = whole._replace(flipped=found.flipped, shift=found.shift)
-            elif isinstance(found, Tensor):
-                whole = whole._replace(scalar=found)
-            else:
-                whole = found
-            params.update(flipped=whole.flipped, shift=whole.shift, scalar=whole.scalar)
+            g = self.group.lift(self.canonicalizer.symmetry, self.canonicalizer.element(x), x)
+            params.update(flipped=g.flipped, shift=g.shift, scalar=g.scalar)
         return super().forward(input, params=params, **kwargs)
 
     def compute_transformation(self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any]) -> Tensor:

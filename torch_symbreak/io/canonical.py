@@ -177,8 +177,7 @@ class _Work:
     def _element(self, fix: Canonicalizer[Any], group: Product, x: Tensor, first: int) -> Element:
         """What is done to each target."""
         if self.command == "break":
-            g = fix.element(x)
-            return g if isinstance(g, Element) else group.identity(x)._replace(scalar=g)
+            return group.lift(fix.symmetry, fix.element(x), x)
         if self.command == "scramble":
             return _drawn(group, x, self.seed, first)
         return group.inverse(self._stored(group.identity(x), first))

@@ -1,6 +1,5 @@
 """Metrics that respect symmetries."""
 
-from torch_symbreak.metrics.alignment import Alignment, align
 from torch_symbreak.metrics.curves import Curve, frc, prtf
 from torch_symbreak.metrics.errors import (
     measurement_residual,
@@ -14,10 +13,8 @@ from torch_symbreak.metrics.errors import (
 from torch_symbreak.metrics.modes import Modes, average_modes
 
 __all__ = [
-    "Alignment",
     "Curve",
     "Modes",
-    "align",
     "average_modes",
     "frc",
     "measurement_residual",

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_target, check_tensor, power, wide
+from torch_symbreak._checks import check_target, check_tensor
+from torch_symbreak._items import power, wide
+from torch_symbreak.alignment import align
 from torch_symbreak.forward import FarField
-from torch_symbreak.metrics.alignment import align
 from torch_symbreak.metrics.errors import Reduction, Symmetries, reduce
 from torch_symbreak.symmetries import Product
 

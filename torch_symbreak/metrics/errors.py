@@ -13,9 +13,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_same_shape, check_tensor, flat_items, per_item, power, wide
+from torch_symbreak._checks import check_same_shape, check_tensor
+from torch_symbreak._items import flat_items, per_item, power, wide
+from torch_symbreak.alignment import align
 from torch_symbreak.forward import ForwardModel
-from torch_symbreak.metrics.alignment import align
 from torch_symbreak.symmetries import Product, Symmetry
 
 Reduction = Literal["mean", "sum", "none"]

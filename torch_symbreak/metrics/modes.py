@@ -1,4 +1,4 @@
-"""What many reconstructions of one object have in common."""
+"""The common part of many reconstructions of one object."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_finite, check_target, describe, flat_items, wide
-from torch_symbreak.metrics.alignment import align
+from torch_symbreak._checks import check_finite, check_target, describe
+from torch_symbreak._items import flat_items, wide
+from torch_symbreak.alignment import align
 from torch_symbreak.metrics.errors import Symmetries
 from torch_symbreak.symmetries import Element, Product
 
 
 class Modes(NamedTuple):
-    """What :func:`average_modes` found."""
+    """Result of :func:`average_modes`."""
 
     average: Tensor  # (*item): the mean of the aligned reconstructions
     mode: Tensor  # (*item): the first principal mode, scaled and oriented as the average

@@ -1,9 +1,12 @@
 """Symmetries and their canonicalizers, one file each, on the contract of :mod:`torch_symbreak.symmetries.base`."""
 
-from torch_symbreak.symmetries.base import Canonicalizer, Element, Motion, Product, Rearrangement, Scalar, Symmetry
+from torch_symbreak.symmetries.base import Canonicalizer, Symmetry
 from torch_symbreak.symmetries.conjugate_flip import ConjugateFlip, FixConjugateFlip
 from torch_symbreak.symmetries.global_phase import FixGlobalPhase, GlobalPhase
+from torch_symbreak.symmetries.motion import Motion, Rearrangement
 from torch_symbreak.symmetries.phase_ramp import PhaseRamp
+from torch_symbreak.symmetries.product import Element, Product
+from torch_symbreak.symmetries.scalar import Scalar
 from torch_symbreak.symmetries.scale import Scale
 from torch_symbreak.symmetries.sign import FixSign, Sign
 from torch_symbreak.symmetries.translation import CenterContent, Translation

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import TIE, flat_items, power, unit_scale, wide
-from torch_symbreak._content import Box, Wrap, box_ends, box_margin, content_box
-from torch_symbreak.symmetries.base import Canonicalizer, Motion, Rearrangement
+from torch_symbreak._content import Box, Wrap, box_ends, box_margin
+from torch_symbreak._items import TIE, flat_items, power, unit_scale, wide
+from torch_symbreak.symmetries.base import Canonicalizer
+from torch_symbreak.symmetries.motion import Motion, Rearrangement, placement
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class ConjugateFlip(Rearrangement):
     Args:
         event_dims: Trailing dimensions that are flipped together. Default 2.
         channel_dims: Dimensions before the event that share the orientation; they are not flipped. Default 0.
-        threshold: Content exceeds this, relative to the item's largest magnitude. Default 1e-4.
+        threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
         wrap: True for the periodic model (M = N), False with zero padding, or the detector's shape. Default False.
 
     Example:
@@ -41,7 +42,7 @@ class ConjugateFlip(Rearrangement):
 
 
 def _directions(d: int) -> list[tuple[int, ...]]:
-    """Frequencies in {-1, 0, 1}^d up to sign: the axes, last to first, then the diagonals in lexicographic order."""
+    """List the frequencies in {-1, 0, 1}^d up to sign: axes, last to first, then diagonals in lexicographic order."""
     cube: list[tuple[int, ...]] = [()]  # itertools.product, as torch.compile of 2.6 understands it
     for _ in range(d):
         cube = [(*k, one) for k in cube for one in (-1, 0, 1)]
@@ -51,7 +52,7 @@ def _directions(d: int) -> list[tuple[int, ...]]:
 
 
 def flip_scores(x: Tensor, box: Box, event_dims: int, channel_dims: int) -> Tensor:
-    """The numbers whose signs tell an item from its twin, over ``(sum |x|)²``, in the order in which they decide.
+    """Return the numbers whose signs tell an item from its twin, over ``(sum |x|)²``, in order of decision.
 
     With ``F(k) = sum_n z(n) exp(-2 pi i k . (n - c))``, z the sum over the channels, c the box's center and frequencies
     in units of 1 / (2 L_a) per axis: first ``Im(F(k) conj F(0))``, k the axes from the last to the first and then the
@@ -92,7 +93,7 @@ def flip_scores(x: Tensor, box: Box, event_dims: int, channel_dims: int) -> Tens
 
 
 def flip_decision(scores: Tensor) -> Tensor:
-    """True where the first score that is not at rounding level is negative, (*batch,); a tie stays as it is."""
+    """Return whether the first score above rounding level is negative, (*batch,); a tie stays as it is."""
     decided = scores.abs() > TIE
     first = decided.to(torch.int8).argmax(-1, keepdim=True)
     return (scores.gather(-1, first) < -TIE).squeeze(-1)
@@ -117,7 +118,7 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
     Args:
         event_dims: Trailing dimensions that are flipped together. Default 2.
         channel_dims: Dimensions before the event that share the orientation. Default 0.
-        threshold: Content exceeds this, relative to the item's largest magnitude. Default 1e-4.
+        threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
         wrap: True for the periodic model (M = N). Default False.
 
     Example: an object and its twin get one representative.
@@ -138,14 +139,13 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
 
     def _box_and_scores(self, x: Tensor) -> tuple[Box, Tensor]:
         self.check(x)
-        group = self.symmetry
-        box = content_box(x, group.event_dims, group.channel_dims, group.threshold, group.wrap)
-        return box, flip_scores(x, box, group.event_dims, group.channel_dims)
+        box = self.symmetry.box(x)
+        return box, flip_scores(x, box, self.symmetry.event_dims, self.symmetry.channel_dims)
 
     def element(self, x: Tensor) -> Motion:
         box, scores = self._box_and_scores(x)
         flipped = flip_decision(scores)
-        return Motion(flipped, torch.where(flipped[..., None], box_ends(box), 0))
+        return Motion(flipped, placement(box, box.lo, flipped))
 
     def margin(self, x: Tensor) -> Tensor:
         _, scores = self._box_and_scores(x)

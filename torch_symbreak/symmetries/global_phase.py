@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import batch_shape, check_complex, power, uniform
-from torch_symbreak.symmetries.base import Anchor, FixScalar, Scalar
+from torch_symbreak._checks import check_complex
+from torch_symbreak._items import batch_shape, power
+from torch_symbreak._random import uniform
+from torch_symbreak.symmetries.scalar import Anchor, FixScalar, Scalar
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,7 @@ class GlobalPhase(Scalar):
         return power(correlation)  # |c|²: gains are only compared
 
     def best(self, correlation: Tensor) -> Tensor:
-        unit = torch.sgn(correlation).conj()
-        return torch.where(correlation == 0, 1, unit)
+        return torch.where(correlation == 0, 1, torch.sgn(correlation).conj())
 
 
 class FixGlobalPhase(FixScalar[GlobalPhase]):
@@ -90,3 +91,6 @@ class FixGlobalPhase(FixScalar[GlobalPhase]):
     def check(self, x: Any) -> None:
         super().check(x)
         check_complex(type(self).__name__, x)
+
+    def unit(self, anchor: Tensor) -> Tensor:
+        return torch.sgn(anchor).conj()

@@ -1,4 +1,4 @@
-"""The linear phase ramp: what an off-center detector adds to a reconstruction."""
+"""The linear phase ramp, which an off-center detector adds to a reconstruction."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import batch_shape, check_complex, check_dims, flat_items, resolved, uniform
+from torch_symbreak._checks import check_complex, check_dims
 from torch_symbreak._fourier import diffraction, transform_at
+from torch_symbreak._items import batch_shape, flat_items, resolved
+from torch_symbreak._random import uniform
 from torch_symbreak.symmetries.base import Symmetry, check_batch
 
 
@@ -74,6 +76,10 @@ class PhaseRamp(Symmetry):
 
     def compose(self, g2: Tensor, g1: Tensor) -> Tensor:
         return g2 + g1
+
+    def identity(self, x: Tensor) -> Tensor:
+        batch = batch_shape(x, self.item_dims)
+        return torch.zeros((*batch, self.event_dims), dtype=torch.float64, device=x.device)
 
     def exchange(self, g: Tensor, shift: Tensor) -> Tensor:
         angle = 2 * math.pi * (g * shift).sum(-1)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import batch_shape, uniform
-from torch_symbreak.symmetries.base import Scalar
+from torch_symbreak._items import batch_shape
+from torch_symbreak._random import uniform
+from torch_symbreak.symmetries.scalar import Scalar
 
 
 @dataclass(frozen=True)

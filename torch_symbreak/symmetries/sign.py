@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import batch_shape, check_real, uniform
-from torch_symbreak.symmetries.base import Anchor, FixScalar, Scalar
+from torch_symbreak._checks import check_real
+from torch_symbreak._items import batch_shape
+from torch_symbreak._random import uniform
+from torch_symbreak.symmetries.scalar import Anchor, FixScalar, Scalar
 
 
 @dataclass(frozen=True)
@@ -89,3 +91,6 @@ class FixSign(FixScalar[Sign]):
     def check(self, x: Any) -> None:
         super().check(x)
         check_real(type(self).__name__, x)
+
+    def unit(self, anchor: Tensor) -> Tensor:
+        return torch.sgn(anchor)

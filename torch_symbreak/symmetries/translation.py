@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import batch_shape
-from torch_symbreak._content import Box, Wrap, box_margin, content_box
-from torch_symbreak.symmetries.base import Canonicalizer, Motion, Rearrangement
+from torch_symbreak._content import Wrap, box_margin
+from torch_symbreak._items import batch_shape
+from torch_symbreak.symmetries.base import Canonicalizer
+from torch_symbreak.symmetries.motion import Motion, Rearrangement, centered, placement
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Translation(Rearrangement):
     """Integer shifts, one per item and axis: ``(g . x)(n) = x(n - t)``, indices modulo the frame.
 
     A shift is admissible, and sampled, if it keeps the content box inside the frame; on a periodic axis (``wrap``)
-    every shift is. What lies below the threshold outside the box may wrap around: on a frame with padding this
+    every shift is. Faint values outside the box may wrap around. On a padded frame this
     changes the measured magnitude by at most ``2 threshold sqrt(n)`` of its norm, n the entries outside the box.
 
     Shape: targets (*batch, *channels, *event); elements :class:`Motion` with ``flipped`` False (*batch,) and
@@ -26,7 +27,7 @@ class Translation(Rearrangement):
     Args:
         event_dims: Trailing dimensions that are shifted: 1 signals, 2 images, 3 volumes. Default 2.
         channel_dims: Dimensions before the event that share its shift. Default 0.
-        threshold: Content exceeds this, relative to the item's largest magnitude. Default 1e-4.
+        threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
         wrap: True for the periodic model (M = N), False with zero padding, or the detector's shape: an axis is
             periodic where its M equals the frame's N. Default False.
 
@@ -39,11 +40,6 @@ class Translation(Rearrangement):
 
     shifts = True
     flips = False
-
-
-def centering_target(box: Box, event: tuple[int, ...]) -> Tensor:
-    """Where a centered box starts: ``(N - L) // 2``, (*batch, d)."""
-    return (box.length.new_tensor(list(event)) - box.length) // 2
 
 
 class CenterContent(Canonicalizer[Translation]):
@@ -60,8 +56,8 @@ class CenterContent(Canonicalizer[Translation]):
     Args:
         event_dims: Trailing dimensions that are centered. Default 2.
         channel_dims: Dimensions before the event that share one box. Default 0.
-        threshold: Content exceeds this, relative to the item's largest magnitude: what round-off leaves is not
-            content. Default 1e-4; 0 counts what exceeds 1e-22 (single precision) of it.
+        threshold: Pixels below this fraction of the peak count as background. Default 1e-4, which clears round-off;
+            0 counts all above 1e-22 of the peak (single precision).
         wrap: True for the periodic model (M = N): the box is the shortest arc that covers the content. Default False.
 
     Example: wherever the content lies, it ends at one place.
@@ -81,11 +77,9 @@ class CenterContent(Canonicalizer[Translation]):
 
     def element(self, x: Tensor) -> Motion:
         self.check(x)
-        group = self.symmetry
-        box = content_box(x, group.event_dims, group.channel_dims, group.threshold, group.wrap)
-        target = centering_target(box, x.shape[x.dim() - group.event_dims :])
-        flipped = torch.zeros(batch_shape(x, group.item_dims), dtype=torch.bool, device=x.device)
-        return Motion(flipped, target - box.lo)
+        box = self.symmetry.box(x)
+        flipped = torch.zeros(batch_shape(x, self.symmetry.item_dims), dtype=torch.bool, device=x.device)
+        return Motion(flipped, placement(box, centered(box, x.shape[x.dim() - self.symmetry.event_dims :]), flipped))
 
     def margin(self, x: Tensor) -> Tensor:
         self.check(x)

@@ -3,7 +3,8 @@
 Three steps, in double precision where they decide: *read* the values once, for the largest power of every line and the
 sums over all axes but the last; *decide* the element of every item from these; *move* all values as decided. Items
 that fit into the cache take all three in one kernel, so that memory is read once and written once; larger ones are
-divided among programs. The decisions are those of ``FarFieldCanonicalizer._element``: where the first flip score or
+divided among programs. Items
+decide as the reference does: where the first flip score or
 the sum is near a tie, the deciding program goes over its item again, for all other frequencies.
 
 An event of d <= 3 axes is (n0, n1, n2), the missing ones of size 1; a line is what the last axis runs along.
@@ -15,6 +16,7 @@ An event of d <= 3 axes is (n0, n1, n2), the missing ones of size 1; a line is w
 from __future__ import annotations
 
 import math
+import os
 from typing import NamedTuple
 
 import torch
@@ -22,24 +24,29 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from torch_symbreak._checks import TIE
+from torch_symbreak._items import TIE
+from torch_symbreak.canonical.rule import CLEAR, Decision
 
 _QUARTER = tl.constexpr(math.pi / 2)  # of a turn
 _TIE = tl.constexpr(TIE)
 #: What is surely no tie: sums of parts, at least those of magnitudes, are what scores are first compared with.
-_CLEAR = tl.constexpr(1.25 * TIE)
+_CLEAR = tl.constexpr(CLEAR)
 #: Squares below this share of the largest are zero to the reference, in single precision.
 _UNDERFLOW = tl.constexpr(2.0**-150)
 
 
 class Tiles(NamedTuple):
-    """How a program goes through its lines."""
+    """Lines and columns that a program treats at once."""
 
     entries: int  # at once
     warps: int
     stages: int  # of loads under way, while reading
 
 
+#: Whether kernels run in Triton's interpreter, on a CPU too.
+INTERPRETED: bool = triton.knobs.runtime.interpret if hasattr(triton, "knobs") else bool(os.getenv("TRITON_INTERPRET"))
+#: Bytes of items that are decided and moved together.
+PIECE = 2**28
 #: Batches of at most so many bytes, of items of at most so many, take all steps in one kernel: a launch costs more.
 SMALL, WHOLE = 2**24, 2**18
 TOGETHER = Tiles(1024, 8, 3)
@@ -55,7 +62,7 @@ _SIZES = ("n0", "n1", "n2", "lines", "lines_each", "blocks", "besides")
 
 @triton.jit
 def _load(x, at, mask, COMPLEX: tl.constexpr):
-    """Real and imaginary parts of the entries ``at``, 0 where masked."""
+    """Load real and imaginary parts of the entries ``at``, 0 where masked."""
     if COMPLEX:
         parts = tl.load(x + 2 * tl.expand_dims(at, -1) + tl.arange(0, 2), tl.expand_dims(mask, -1), other=0.0)
         re, im = tl.split(parts)
@@ -67,7 +74,7 @@ def _load(x, at, mask, COMPLEX: tl.constexpr):
 
 @triton.jit
 def _scratch(scratch, item, lines, n2, blocks, besides):
-    """What is read of an item: largest powers of lines and columns, the columns' sums, the sum of |parts|.
+    """Point to an item's largest powers of lines and columns, its columns' sums, and its sum of |parts|.
 
     Shapes: (column blocks, lines), then three times (line blocks, n2), then (line blocks, column blocks).
     """
@@ -83,7 +90,7 @@ def _read(
     x, scratch, lines, n2, lines_each,
     COMPLEX: tl.constexpr, TILE: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """Of a block of lines and columns what :func:`_scratch` says."""
+    """Write for a block of lines and columns the numbers that :func:`_scratch` lists."""
     item = tl.program_id(0).to(tl.int64)
     block, beside = tl.program_id(1), tl.program_id(2)
     blocks, besides = tl.num_programs(1), tl.num_programs(2)
@@ -112,7 +119,7 @@ def _read(
 
 @triton.jit
 def _column(x, column_power, column_re, column_im, column, blocks, n2, COMPLEX: tl.constexpr, LINE: tl.constexpr):
-    """Largest power and sum of the item's columns: what was read before, of items of one line that line itself."""
+    """Return the largest power and the sum of the item's columns, read before; items of one line are read here."""
     mask = column < n2
     if LINE:
         re, im = _load(x, column, mask, COMPLEX)
@@ -131,7 +138,7 @@ def _column(x, column_power, column_re, column_im, column, blocks, n2, COMPLEX: 
 
 @triton.jit
 def _turns(at, n, ends, length, k):
-    """The angle of ``exp(-2 pi i k (n - c) / (2 L))``, and whether the entry counts: see ``flip_scores``."""
+    """Return the angle of ``exp(-2 pi i k (n - c) / (2 L))``, and whether the entry counts: see ``flip_scores``."""
     twice = 2 * at - ends + n
     twice = (twice + 2 * n) % (2 * n) - n  # 2 (n - c), modulo 2 N into [-N, N)
     return (twice * k).to(tl.float64) * -_QUARTER / length, (twice != -n) | (k == 0)
@@ -142,7 +149,7 @@ def _coefficients(
     x, k0, k1, k2, ends0, ends1, ends2, length0, length1, length2, n0, n1, n2,
     COMPLEX: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """``F(k)`` and ``F(2 k)`` of an item."""
+    """Return ``F(k)`` and ``F(2 k)`` of an item."""
     f_re = tl.zeros((CHUNK,), tl.float64)
     f_im, g_re, g_im = f_re, f_re, f_re
     for first in range(0, n0 * n1 * n2, CHUNK):
@@ -167,7 +174,7 @@ def _coefficients(
 
 @triton.jit
 def _magnitude(x, size, COMPLEX: tl.constexpr, CHUNK: tl.constexpr):
-    """The sum of the magnitudes of an item."""
+    """Return the sum of the magnitudes of an item."""
     total = tl.zeros((CHUNK,), tl.float64)
     for first in range(0, size, CHUNK):
         at = first + tl.arange(0, CHUNK)
@@ -182,9 +189,9 @@ def _decide(
     x, scratch, flipped_, shift, scalar, box, blocks, besides, n0, n1, n2, threshold,
     COMPLEX: tl.constexpr, D: tl.constexpr, LINE: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """The element of every item, the identity for one that is zero or not finite, and between what indices it lies.
+    """Decide the element of every item, the identity for one that is zero or not finite, and where the item lies.
 
-    That is ``box``, (B, 6): the first and last index of each axis outside which there are nothing but zeros.
+    ``box``, (B, 6), is the first and last index of each axis outside which all entries are zero.
     """
     item = tl.program_id(0).to(tl.int64)
     lines = n0 * n1
@@ -300,7 +307,7 @@ def _decide(
 
 @triton.jit
 def _source(at, t, flipped, n):
-    """Where the entry ``at`` of an axis comes from."""
+    """Return the index from which the entry ``at`` of an axis comes."""
     return (tl.where(flipped, t - at, at - t) + 2 * n) % n
 
 
@@ -309,7 +316,7 @@ def _move(
     x, out, flipped_, shift, scalar, box, n0, n1, n2, lines_each,
     COMPLEX: tl.constexpr, D: tl.constexpr, TILE: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """``(g . x)(n) = u k(x(s (n - t)))`` for a block of lines and columns of every item."""
+    """Write ``(g . x)(n) = u k(x(s (n - t)))`` for a block of lines and columns of every item."""
     item = tl.program_id(0).to(tl.int64)
     block, beside = tl.program_id(1), tl.program_id(2)
     lines = n0 * n1
@@ -350,7 +357,7 @@ def _all(
     COMPLEX: tl.constexpr, D: tl.constexpr, LINE: tl.constexpr,
     TILE: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """All three steps, one program for every item."""
+    """Take all three steps, one program for every item."""
     if not LINE:
         _read(x, scratch, n0 * n1, n2, n0 * n1, COMPLEX, TILE, COLUMNS, STAGES)
         tl.debug_barrier()  # what some threads wrote others read
@@ -359,11 +366,9 @@ def _all(
     _move(x, out, flipped, shift, scalar, box, n0, n1, n2, n0 * n1, COMPLEX, D, TILE, COLUMNS)
 
 
-def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the element (flipped, shift, scalar) of every item of x, (B, *event), contiguous.
-
-    With ``moved``, of x's shape and contiguous, also move every item by its element into it.
-    """
+def decide(items: Tensor, threshold: float, out: Tensor | None) -> Decision:
+    """Decide the element of every item, (B, *event), and move all items by it into ``out`` unless it is None."""
+    x, moved = items, out
     count, *event = x.shape
     d = len(event)
     n0, n1, n2 = [1] * (3 - d) + event
@@ -394,7 +399,7 @@ def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Te
             _all[(count,)](
                 given, to, scratch, *found, *sizes, floor, *fixed, line, tile, columns, stages, CHUNK, num_warps=warps
             )  # fmt: skip
-            return element
+            return Decision(*element, None)
         grid = (count, blocks, besides)
         if not line:
             _read[grid](given, scratch, lines, n2, lines_each, x.is_complex(), tile, columns, stages, num_warps=warps)
@@ -403,7 +408,7 @@ def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Te
         )  # fmt: skip
         if to is not None:
             _move[grid](given, to, *found, *sizes, lines_each, *fixed, tile, columns, num_warps=warps)
-    return element
+    return Decision(*element, None)
 
 
 def _real(x: Tensor) -> Tensor:
@@ -411,5 +416,5 @@ def _real(x: Tensor) -> Tensor:
 
 
 def _power(n: int) -> int:
-    """The least power of two that is not less."""
+    """Return the least power of two that is not less."""
     return 1 << (n - 1).bit_length()

@@ -1,10 +1,9 @@
-"""The far-field canonicalizer's decisions and moves on a CPU, without a Fourier transform and in the cache.
+"""The far-field canonicalizer's decisions and moves on a CPU, in NumPy: no Fourier transform, in the cache.
 
-The decisions are those of the reference, ``FarFieldCanonicalizer`` on any device, made from what one pass over the
-values gives: of every line the largest ``|re|`` or ``|im|``, and the sums over all axes but the last, in double
-precision. Where these leave open whether a flip is a tie, all frequencies are asked, as the reference does. Where they
-leave open anything else (a line near the threshold, a phase near a tie, values that are not finite) an item is not
-``certain``, and the reference decides it.
+One pass over the values gives the largest ``|re|`` or ``|im|`` of every line, and the sums over all axes but the last,
+in double precision. The element follows from these. Where they leave open whether a flip is a tie, all frequencies are
+asked, as the reference does. Where they leave open anything else (a line near the threshold, a phase near a tie, values
+that are not finite) an item is not ``certain``.
 """
 
 from __future__ import annotations
@@ -16,48 +15,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import TIE
 from torch_symbreak._content import Box
+from torch_symbreak._items import items_within, per_item
+from torch_symbreak.canonical.rule import CLEAR, SLACK, SMALLEST, UNDERFLOW, Decision
 from torch_symbreak.symmetries.conjugate_flip import flip_decision, flip_scores
+from torch_symbreak.symmetries.motion import Motion, centered, move, placement
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Bytes of items that are treated at once: with what is made of them they fit into the second cache of a core.
-CHUNK = 2**20
-#: Boxes are moved one by one if that is less work than moving whole items together: of items of some size, small boxes.
+#: Bytes of items that are decided and moved together: enough for long operations, few enough to bound memory.
+PIECE = 2**23
+#: Bytes of items that are read at once: with the temporaries they fit into the second cache of a core.
+_CHUNK = 2**20
+#: Move boxes one by one only if that is less work than moving whole items together: large items, small boxes.
 _LEAST_BYTES, _MOST_OF_ITEM = 2**14, 0.5
-#: More than all rounding errors of the reference's magnitudes, relative.
-SLACK = 1e-5
-#: What the reference will find to be no tie: it rounds items to single precision, which moves scores by 1.2e-7 at most.
-CLEAR = 1.25 * TIE
-#: Products of sums below this underflow, and over its reciprocal overflow: in double precision only.
-SMALLEST = 1e-100
-#: With ``threshold=0`` the reference's squares may underflow below this share of the largest.
-UNDERFLOW = 1e-12
 
 
-class Decisions(NamedTuple):
-    """Of B items in d dimensions: the element, and where the content box is and goes."""
+class _Boxes(NamedTuple):
+    """Places of the content of B items, before and after, (B, d) each."""
 
-    certain: Array  # (B,) bool: whether the others are what the reference says
-    flipped: Array  # (B,) bool
-    shift: Array  # (B, d) int64
-    scalar: Array  # (B,), in the items' dtype
-    lo: Array  # (B, d) int64
-    target: Array  # (B, d) int64
-    length: Array  # (B, d) int64
-    bare: Array  # (B,) bool: whether the box is certain, and there is nothing but zeros outside
-
-
-def items_within(limit: int, x: Tensor) -> int:
-    """How many items of ``x``, (B, *item) and not empty, have at most ``limit`` bytes; at least 1."""
-    return max(1, limit * len(x) // x.nbytes)
+    content: Box
+    target: Tensor
+    bare: Array  # (B,) bool: whether the box is certain, and all is zero outside
 
 
 def _read(x: Tensor) -> tuple[Array, Array, Array, Array]:
-    """The pass over the values of x, (B, N_1, ..., N_d).
+    """Read x, (B, N_1, ..., N_d), once.
 
-    Returns the largest part of every line along the last axis, (B, N_1, ..., N_d-1), the largest part and the sum over
+    Return the largest part of every line along the last axis, (B, N_1, ..., N_d-1), the largest part and the sum over
     all axes but the last, (B, N_d) each, and the sum of all parts' magnitudes, (B,).
     """
     count, *lead = x.shape[:-1]
@@ -65,8 +50,8 @@ def _read(x: Tensor) -> tuple[Array, Array, Array, Array]:
     parts = parts.reshape(count, math.prod(lead), -1)
     lines, columns = parts.new_empty(parts.shape[:2]), parts.new_empty(count, parts.shape[2])
     sums, totals = columns.new_empty(columns.shape, dtype=torch.float64), torch.empty_like(lines)
-    step = items_within(CHUNK, x)
-    # One piece of memory for all chunks: fresh memory costs more than what is done in it.
+    step = items_within(_CHUNK, x)
+    # One piece of memory for all chunks: fresh memory costs more than the work in it.
     scratch = parts.new_empty(parts[:step].shape, dtype=torch.float64)
     magnitudes = scratch.view(parts.dtype).flatten()[: scratch.numel()].view(scratch.shape)
     for part, line, column, total in zip(*(z.split(step) for z in (parts, lines, columns, totals)), strict=True):
@@ -87,12 +72,12 @@ def _read(x: Tensor) -> tuple[Array, Array, Array, Array]:
 
 
 def _extent(content: Array) -> tuple[Array, Array]:
-    """The first and the last index that is True, of (B, N)."""
+    """Return the first and the last index that is True, of (B, N)."""
     return content.argmax(-1), content.shape[-1] - 1 - content[:, ::-1].argmax(-1)
 
 
-def decide(x: Tensor, threshold: float) -> Decisions:
-    """Decide where the content of x, (B, N_1, ..., N_d), lies, how it is oriented, and what to multiply it by."""
+def _decided(x: Tensor, threshold: float) -> tuple[Decision, _Boxes]:
+    """Decide where the content of x, (B, N_1, ..., N_d), lies, how it is oriented, and which number multiplies it."""
     event = x.shape[1:]
     d, size = len(event), event[-1]
     lines, columns, sums, total = _read(x)
@@ -129,35 +114,50 @@ def decide(x: Tensor, threshold: float) -> Decisions:
         unit = dc / np.abs(dc)
         near = certain & ~(np.abs(score) > CLEAR * total**2)
     flipped = score < 0
+    box = Box(torch.from_numpy(lo), torch.from_numpy(length))
     if near.any():
-        box = Box(torch.from_numpy(lo[near]), torch.from_numpy(length[near]))
-        flipped[near] = flip_decision(flip_scores(x[torch.from_numpy(near)], box, d, 0)).numpy()
-    target = (np.array(event) - length) // 2
-    shift = np.where(flipped[:, None], target + hi, target - lo)
+        some = torch.from_numpy(near)
+        flipped[near] = flip_decision(flip_scores(x[some], Box(box.lo[some], box.length[some]), d, 0)).numpy()
     scalar = np.where(flipped, unit, unit.conj()).astype(x[:0].numpy().dtype)
-    return Decisions(certain, flipped, shift, scalar, lo, target, length, bare)
+    turned_over, target = torch.from_numpy(flipped), centered(box, event)
+    shift = placement(box, target, turned_over)
+    decision = Decision(turned_over, shift, torch.from_numpy(scalar), torch.from_numpy(certain))
+    return decision, _Boxes(box, target, bare)
 
 
-def boxes_alone(x: Tensor, found: Decisions) -> bool:
-    """Whether moving boxes is all that is to be done to x, (B, *event), and less work than moving everything."""
-    if not bool(found.bare.all()):
+def decide(items: Tensor, threshold: float, out: Tensor | None) -> Decision:
+    """Decide the element of every item, (B, *event), and move all items by it into ``out`` unless it is None."""
+    decision, boxes = _decided(items, threshold)
+    if out is None:
+        return decision
+    if _boxes_alone(items, boxes):
+        _move_boxes(items, decision, boxes, out)
+    else:
+        d = items.dim() - 1
+        torch.mul(move(Motion(decision.flipped, decision.shift), items, d, 0), per_item(decision.scalar, d), out=out)
+    return decision
+
+
+def _boxes_alone(x: Tensor, boxes: _Boxes) -> bool:
+    """Return whether moving boxes moves all of x, (B, *event), and is less work than moving everything."""
+    if not bool(boxes.bare.all()):
         return False
     size = math.prod(x.shape[1:])
-    share = found.length.prod(-1).mean() / size
+    share = boxes.content.length.numpy().prod(-1).mean() / size
     return size * x.element_size() >= _LEAST_BYTES and bool(share <= _MOST_OF_ITEM)
 
 
-def move_boxes(x: Tensor, found: Decisions, moved: Tensor) -> None:
-    """Move the boxes of x, (B, *event), as decided, into ``moved``, which becomes zero elsewhere."""
-    moved.zero_()
-    reverse = (slice(None, None, -1),) * found.lo.shape[1]
-    sources, goals = x.numpy(), moved.numpy()
-    ends = [one.tolist() for one in (found.lo, found.lo + found.length, found.target, found.target + found.length)]
+def _move_boxes(x: Tensor, decision: Decision, boxes: _Boxes, out: Tensor) -> None:
+    """Move the boxes of x, (B, *event), as decided, into ``out``, which becomes zero elsewhere."""
+    out.zero_()
+    lo, length = boxes.content
+    reverse = (slice(None, None, -1),) * lo.shape[1]
+    ends = [end.tolist() for end in (lo, lo + length, boxes.target, boxes.target + length)]
     with np.errstate(all="ignore"):
-        for source, goal, flipped, scalar, *(lo, hi, to, end) in zip(
-            sources, goals, found.flipped.tolist(), found.scalar, *ends, strict=True
+        for source, goal, flipped, scalar, *(first, last, to, end) in zip(
+            x.numpy(), out.numpy(), decision.flipped.tolist(), decision.scalar.numpy(), *ends, strict=True
         ):
-            box, place = source[tuple(map(slice, lo, hi))], goal[tuple(map(slice, to, end))]
+            box, place = source[tuple(map(slice, first, last))], goal[tuple(map(slice, to, end))]
             if flipped:
                 box = np.conjugate(box[reverse], out=place)
             np.multiply(box, scalar, out=place)

@@ -1,10 +1,9 @@
 """The far-field canonicalizer on a CPU in one loop over the items, compiled by Numba: an optional dependency.
 
-Every item is read, decided and moved while it is in the cache. The decisions are those of
-``FarFieldCanonicalizer._element``, made as in ``_cpu``: from the largest part and the sum of all lines along one axis,
-in double precision, and where these leave open whether the first flip score is a tie, from those along the other axes.
-An item of which something is open then (a line near the threshold, a phase near a tie, its own twin, values that are
-not finite) is not ``clear``: the reference decides it.
+Every item is read, decided and moved while it is in the cache, as in ``_cpu``: from the largest part and the sum of all
+lines along one axis, in double precision. Where these leave open whether the first flip score is a tie, those along
+the other axes decide. An item of which something is open then (a line near the threshold, a phase near a tie, its own
+twin, values that are not finite) is not ``certain``.
 """
 
 # The arguments of compiled functions are arrays and numbers.
@@ -25,11 +24,13 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from torch_symbreak._checks import TIE
-from torch_symbreak.forward._cpu import CLEAR, SLACK, SMALLEST, UNDERFLOW, items_within
+from torch_symbreak._items import TIE, items_within
+from torch_symbreak.canonical.rule import CLEAR, SLACK, SMALLEST, UNDERFLOW, Decision
 
 #: Whether the loops are compiled: under ``NUMBA_DISABLE_JIT=1`` they would run in Python.
 COMPILES: bool = not getattr(numba.config, "DISABLE_JIT", False)
+#: The loop divides any batch by itself.
+PIECE = None
 #: Bytes of items that a thread takes at once: to wake one takes some 50 microseconds.
 _AT_ONCE = 2**20
 #: By how much, relative, the reference's sums may differ.
@@ -44,7 +45,7 @@ if hasattr(os, "register_at_fork"):
 
 @njit(nogil=True, cache=True, fastmath=_ANY_ORDER)
 def _read(parts, bits, mask, line_most, column_most, column_sum):
-    """Of an item, (lines, parts of a line): the largest magnitude of every line and column, and the columns' sums.
+    """Read an item, (lines, parts of a line): the largest magnitude of every line and column, and the columns' sums.
 
     ``bits`` are those of ``parts``: without their sign they are in the order of the magnitudes, NaN the largest.
     Returns the sum of all magnitudes.
@@ -73,7 +74,7 @@ def _advance(index, lo, hi):
 
 @njit(nogil=True, cache=True)
 def _fold(line_most, column_most, event, profile):
-    """The largest magnitude at every index of every axis, one axis after the other, of lines and columns."""
+    """Fold to the largest magnitude at every index of every axis, one axis after the other, of lines and columns."""
     index, first, last = np.zeros(len(event) - 1, np.int64), np.zeros_like(event), event - 1
     profile[:] = 0
     for most in line_most:
@@ -102,7 +103,7 @@ def _box(profile, event, floor, lo, hi):
 
 @njit(nogil=True, cache=True)
 def _fill(turns, lo, hi):
-    """``exp(-2 pi i k (n - c))`` along an axis, k = 1 / (2 L); 0 where an entry does not count: see ``flip_scores``."""
+    """Fill in ``exp(-2 pi i k (n - c))`` along an axis, k = 1 / (2 L); 0 as in ``flip_scores``."""
     size, angle = len(turns), -math.pi / 2 / (hi - lo + 1)
     twice = (size - lo - hi) % (2 * size) - size  # 2 (n - c), modulo 2 N into [-N, N)
     step, turn = cmath.exp(2j * angle), cmath.exp(1j * angle * twice)
@@ -116,7 +117,7 @@ def _fill(turns, lo, hi):
 
 @njit(nogil=True, cache=True, fastmath=_ANY_ORDER)
 def _axis_score(x, event, axis, turns):
-    """``Im(F(k) conj F(0))`` of an item, (lines, N_d), k on one axis."""
+    """Return ``Im(F(k) conj F(0))`` of an item, (lines, N_d), k on one axis."""
     index, first, last = np.zeros(len(event) - 1, np.int64), np.zeros_like(event), event - 1
     coefficient, dc = 0j, 0j
     for line in x:
@@ -137,7 +138,7 @@ def _axis_score(x, event, axis, turns):
 
 @njit(nogil=True, cache=True, fastmath=_ANY_ORDER)
 def _magnitude(parts, width):
-    """The sum of the magnitudes of an item, (lines, parts of a line)."""
+    """Return the sum of the magnitudes of an item, (lines, parts of a line)."""
     total = 0.0
     for line in parts:
         for n in range(0, len(line), width):
@@ -148,7 +149,7 @@ def _magnitude(parts, width):
 
 @njit(nogil=True, cache=True)
 def _first_score(x, least, event, turns, lo, hi):
-    """The first flip score that is no tie, not above ``least``, of those along the axes: see ``flip_scores``.
+    """Return the first flip score along the axes that exceeds ``least``: see ``flip_scores``.
 
     Not a number where it is open whether one is, or all are: the reference goes on with what costs more passes.
     x is what ``flip_scores`` makes of an item, rounded alike.
@@ -166,7 +167,7 @@ def _first_score(x, least, event, turns, lo, hi):
 
 @njit(nogil=True, cache=True)
 def _turn(source, goal, flipped, scalar):
-    """``u k(x)`` of consecutive entries, in reverse if flipped."""
+    """Write ``u k(x)`` of consecutive entries, in reverse if flipped."""
     if flipped:
         source = source[::-1]
         for n in range(len(source)):
@@ -178,7 +179,7 @@ def _turn(source, goal, flipped, scalar):
 
 @njit(nogil=True, cache=True)
 def _move(x, out, event, flipped, shift, scalar, lo, hi):
-    """``(g . x)(n) = u k(x(s (n - t)))`` of an item, (lines, N_d), which is zero outside [lo, hi]."""
+    """Write ``(g . x)(n) = u k(x(s (n - t)))`` of an item, (lines, N_d), which is zero outside [lo, hi]."""
     d, size = len(event), x.shape[1]
     first, length = lo[d - 1], hi[d - 1] - lo[d - 1] + 1
     start = (shift[d - 1] - hi[d - 1] if flipped else shift[d - 1] + first) % size
@@ -209,9 +210,9 @@ def _move(x, out, event, flipped, shift, scalar, lo, hi):
 
 @njit(nogil=True, cache=True)
 def _canonicalize(
-    first, last, x, parts, bits, mask, out, event, limits, threshold, flipped, shift, scalar, scalar_parts, clear
+    first, last, x, parts, bits, mask, out, event, limits, threshold, flipped, shift, scalar, scalar_parts, certain
 ):
-    """Decide items of x, (B, lines, N_d), and move those that are clear into ``out``, unless that is empty."""
+    """Decide items of x, (B, lines, N_d), and move those that are certain into ``out``, unless that is empty."""
     lines, size = x.shape[1:]
     width = parts.shape[2] // size  # 2 parts of complex entries, 1 of real ones
     d = len(event)
@@ -232,13 +233,13 @@ def _canonicalize(
             sums[n] = column_sum[n * width] + (1j * column_sum[n * width + 1] if width == 2 else 0)
             peak = max(peak, np.float64(column_most[n]))
             dc += sums[n]
-        clear[item] = ratio * threshold < 1 and smallest < total < 1 / smallest and abs(dc) > clearly * total
-        if not clear[item]:  # also what is zero or not finite
+        certain[item] = ratio * threshold < 1 and smallest < total < 1 / smallest and abs(dc) > clearly * total
+        if not certain[item]:  # also what is zero or not finite
             continue
         _fold(line_most, column_most, event, profile)
         _box(profile, event, max(threshold * ratio, underflow) * peak, lo, hi)
-        clear[item] = _box(profile, event, threshold / ratio * peak, lo, hi)
-        if not clear[item]:
+        certain[item] = _box(profile, event, threshold / ratio * peak, lo, hi)
+        if not certain[item]:
             continue
         # s = Im(F(k) conj F(0)), k = 1 / (2 L) on the last axis.
         score, along = 0.0, turns[:size]
@@ -249,7 +250,7 @@ def _canonicalize(
             scaled = parts[item] / parts.dtype.type(peak)
             least = tie * _magnitude(scaled, width) ** 2
             score = _first_score(scaled.view(x.dtype), least, event, turns, lo, hi)
-            clear[item] = not math.isnan(score)
+            certain[item] = not math.isnan(score)
         flipped[item] = score < 0
         unit = dc / abs(dc)
         scalar_parts[item, 0] = unit.real
@@ -258,7 +259,7 @@ def _canonicalize(
         for axis in range(d):
             target = (event[axis] - (hi[axis] - lo[axis] + 1)) // 2
             shift[item, axis] = target + hi[axis] if flipped[item] else target - lo[axis]
-        if clear[item] and len(out):
+        if certain[item] and len(out):
             if not _box(profile, event, 0.0, lo, hi):
                 lo[:], hi[:] = 0, event - 1  # all of it is to be moved, around the frame where need be
             _move(x[item], out[item], event, flipped[item], shift[item], scalar[item], lo, hi)
@@ -268,24 +269,24 @@ def _canonicalize(
 _LIMITS = TIE, CLEAR, SLACK, SMALLEST, UNDERFLOW
 
 
-def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return of x, (B, *event), contiguous, what items to flip, how to shift and scale them, and which are clear.
+def decide(items: Tensor, threshold: float, out: Tensor | None) -> Decision:
+    """Decide the element of every item, (B, *event), and move those that are certain into ``out`` unless it is None.
 
-    Shape: (B,) bool, (B, d) int64, (B,) in the dtype of x, (B,) bool. Of an item that is not clear the others mean
-    nothing. Clear ones are moved, as decided, into ``moved`` if it is given.
+    Of an item that is not certain the other numbers mean nothing.
     """
+    x = items
     count, size = len(x), x.shape[-1]
-    flipped, clear = x.new_empty(count, dtype=torch.bool), x.new_empty(count, dtype=torch.bool)
+    flipped, certain = x.new_empty(count, dtype=torch.bool), x.new_empty(count, dtype=torch.bool)
     shift, scalar = x.new_empty(count, x.dim() - 1, dtype=torch.int64), x.new_empty(count)
     lines = x.numpy().reshape(count, -1, size)
-    out = lines[:0] if moved is None else moved.numpy().reshape(lines.shape)
+    moved = lines[:0] if out is None else out.numpy().reshape(lines.shape)
     parts = lines.view(lines.real.dtype)
     bits = parts.view(f"i{parts.itemsize}")
     scalars = scalar.numpy()
     arguments = (
-        lines, parts, bits, bits.dtype.type(np.iinfo(bits.dtype).max), out,
+        lines, parts, bits, bits.dtype.type(np.iinfo(bits.dtype).max), moved,
         np.array(x.shape[1:]), _LIMITS, float(threshold),
-        flipped.numpy(), shift.numpy(), scalars, scalars[:, None].view(parts.dtype), clear.numpy(),
+        flipped.numpy(), shift.numpy(), scalars, scalars[:, None].view(parts.dtype), certain.numpy(),
     )  # fmt: skip
     step = items_within(_AT_ONCE, x)
     todo = iter(range(0, count, step))
@@ -306,4 +307,4 @@ def decide(x: Tensor, threshold: float, moved: Tensor | None = None) -> tuple[Te
     for helper in helpers:
         if not helper.cancel():  # it may not have come to anything: torch's own threads are busy for a while after work
             helper.result()
-    return flipped, shift, scalar, clear
+    return Decision(flipped, shift, scalar, certain)

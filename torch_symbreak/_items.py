@@ -1,0 +1,125 @@
+"""Layout and numerics of batched items.
+
+A target is ``(*batch, *channels, *event)``; an *item* is its ``(*channels, *event)`` part.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+#: Tie threshold: below this share of the largest value possible, a sum is rounding noise and decides nothing.
+TIE = 1e-6
+
+
+def eager(x: Tensor) -> bool:
+    """Return whether ``x`` is a plain tensor that is neither compiled, traced, fake nor differentiated."""
+    return (
+        type(x) is Tensor
+        and not torch.compiler.is_compiling()
+        and torch._C._get_tracing_state() is None
+        and torch._C._len_torch_dispatch_stack() == 0  # fake tensors, make_fx
+        and torch._C._functorch.maybe_current_level() is None
+        and not (x.requires_grad and torch.is_grad_enabled())
+        and forward_ad.unpack_dual(x).tangent is None
+    )
+
+
+def tangible(x: Tensor) -> bool:
+    """Return whether the values of ``x`` can be looked at without waiting for a device."""
+    return x.device.type == "cpu" and eager(x)
+
+
+def batch_shape(x: Tensor, item_dims: int) -> torch.Size:
+    """Return the leading, batch part of the shape of ``x``."""
+    return x.shape[: x.dim() - item_dims]
+
+
+def flat_items(x: Tensor, item_dims: int) -> Tensor:
+    """Flatten every item: ``(*batch, *item)`` to ``(*batch, P)``; P = 1 for ``item_dims = 0``."""
+    batch = batch_shape(x, item_dims)
+    return x.reshape(*batch, math.prod(x.shape[len(batch) :]))
+
+
+def flat_parts(x: Tensor, item_dims: int) -> Tensor:
+    """Flatten every item to real numbers; complex x to real and imaginary parts in turn, (*batch, 2 P)."""
+    flat = flat_items(x, item_dims)
+    return torch.view_as_real(resolved(flat)).flatten(-2) if x.is_complex() else flat
+
+
+def per_item(value: Tensor, item_dims: int) -> Tensor:
+    """Give a ``(*batch,)`` tensor ``item_dims`` trailing dimensions of size 1, to broadcast over items."""
+    return value.reshape((*value.shape, *[1] * item_dims))
+
+
+def power(x: Tensor) -> Tensor:
+    """Return ``re² + im²``: as ``abs() ** 2``, without the root and with a gradient at 0."""
+    return torch.addcmul(x.real.square(), x.imag, x.imag) if x.is_complex() else x.square()
+
+
+def peak(*tensors: Tensor, item_dims: int) -> Tensor:
+    """Return every item's largest ``|re|`` or ``|im|`` in all tensors, (*batch,); 1, a safe divisor, if all are 0."""
+    flat = [flat_parts(x, item_dims) for x in tensors]
+    largest = functools.reduce(torch.maximum, [part for x in flat for part in (x.amax(-1), -x.amin(-1))])
+    return torch.where(largest > 0, largest, 1)
+
+
+def unit_scale(x: Tensor, item_dims: int) -> Tensor:
+    """Divide every item by its :func:`peak`, so that its squares neither under- nor overflow."""
+    return divided(x, per_item(peak(x, item_dims=item_dims), item_dims))
+
+
+def divided(x: Tensor, by: Tensor) -> Tensor:
+    """Return x / by for real ``by``, part by part: complex division overflows on subnormal numbers."""
+    if not x.is_complex():
+        return x / by
+    return torch.view_as_complex(torch.view_as_real(resolved(x)) / by[..., None])
+
+
+def wide(x: Tensor) -> torch.dtype:
+    """Return the dtype of decisions about ``x``: double precision, or single on a device that has no double."""
+    if x.device.type == "mps":
+        return torch.complex64 if x.is_complex() else torch.float32
+    return torch.complex128 if x.is_complex() else torch.float64
+
+
+def resolved(x: Tensor) -> Tensor:
+    """Resolve lazy conj/neg bits: with ``DataLoader`` workers an unresolved one is lost silently."""
+    return x.resolve_conj().resolve_neg()
+
+
+def typed_like(y: Tensor, x: Tensor) -> Tensor:
+    """Return ``y`` as the torchvision type of ``x`` (Image, Mask, ...), if it has one: transforms keep it."""
+    if type(x) in (Tensor, torch.nn.Parameter):  # nearly always, and torch.compile follows
+        return y
+    tv_tensors = sys.modules.get("torchvision.tv_tensors")  # x can be none of its types if nobody imported it
+    return tv_tensors.wrap(y, like=x) if tv_tensors and isinstance(x, tv_tensors.TVTensor) else y
+
+
+def items_within(limit: int, x: Tensor) -> int:
+    """Return how many items of ``x``, (B, *item) and not empty, have at most ``limit`` bytes; at least 1."""
+    return max(1, limit * len(x) // x.nbytes)
+
+
+def join_elements(parts: Sequence[Any], batch: torch.Size) -> Any:
+    """Join elements of consecutive items, tensors or (named) tuples of them, to the element of a batch."""
+    if isinstance(parts[0], Tensor):
+        whole = torch.cat(list(parts))
+        return whole.reshape((*batch, *whole.shape[1:]))
+    columns = [join_elements(column, batch) for column in zip(*parts, strict=True)]
+    return type(parts[0])(*columns) if hasattr(parts[0], "_fields") else tuple(columns)
+
+
+def where_elements(mask: Tensor, new: Any, old: Any) -> Any:
+    """Choose per item, by a mask (*batch,), the new or the old element: tensors, or (named) tuples of them."""
+    if isinstance(new, Tensor):
+        return torch.where(mask.reshape((*mask.shape, *[1] * (new.dim() - mask.dim()))), new, old)
+    parts = [where_elements(mask, one, other) for one, other in zip(new, old, strict=True)]
+    return type(new)(*parts) if hasattr(new, "_fields") else tuple(parts)
