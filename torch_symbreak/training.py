@@ -43,10 +43,10 @@ FEATURES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a network is trained: AdamW until the validation loss has reached a plateau, never to a clock.
+    """Train with AdamW until the validation loss has reached a plateau, never to a clock.
 
     The learning rate is halved after ``patience`` epochs without improvement of the validation loss (by 0.1 %), and the
-    training ends after three times as many; the network of the best epoch is what is kept.
+    training ends after three times as many. The network of the best epoch is kept.
 
     Args:
         batch_size: Pairs per step (and device). Default 64.
@@ -83,7 +83,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """Where a network is trained; what is said here goes to Lightning's ``Trainer``.
+    """Choose devices and precision for Lightning's ``Trainer``.
 
     Args:
         device: "auto" (CUDA where there is one), "cpu" or "cuda". Default "auto".
@@ -125,9 +125,9 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Curves:
-    """The loss of every epoch: a running mean over the training batches, and of the validation set afterwards.
+    """Losses of every epoch: a running mean over the training batches, then the validation set's.
 
-    And the seconds that it took, of which equality does not ask.
+    Seconds per epoch are ignored by ``==``.
     """
 
     train: list[float] = field(default_factory=list)
@@ -146,14 +146,14 @@ class Regression(LightningModule):
 
     Args:
         network: (B, m) to (B, n), or (B, 1, M1, M2) to (B, 1, N1, N2); for complex objects two times as many.
-        y: The training set's measurements, whose statistics are taken.
-        x: The training set's objects, whose shape and dtype are those of the answer.
-        feature: What of y the network gets: "intensity", "magnitude" or "log-magnitude", log(1 + sqrt(y)). Default
+        y: The training set's measurements, for their statistics.
+        x: The training set's objects, for the shape and dtype of the answer.
+        feature: Input of the network, made from y: "intensity", "magnitude" or "log-magnitude", log(1 + sqrt(y)). Default
             "log-magnitude".
         loss: Of prediction and x. Default: the mean over all entries of ``|prediction - x|²``.
         augment: Makes other pairs (y, x) of those of a training batch. Default: none.
         training: Default ``Training()``.
-        seed: Of the order of the pairs and of what is drawn in a step: ``augment``, dropout. Default 0.
+        seed: Seed of the order of the pairs and of all draws in a step: ``augment``, dropout. Default 0.
 
     Example: an intensity in, a complex object out.
         >>> import torch
@@ -213,7 +213,7 @@ class Regression(LightningModule):
         return loss
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        # What a step draws is a function of (seed, step, process): a resumed training draws the same.
+        # Draws of a step are a function of (seed, step, process): a resumed training draws the same.
         torch.manual_seed((self.seed * 1_000_003 + self.global_step) * 1_009 + self.global_rank)
         return self._loss(batch if self.augment is None else self.augment(*batch), "train")
 
@@ -256,12 +256,12 @@ class Regression(LightningModule):
 
 
 def main_process() -> bool:
-    """Whether this process is the one that writes files: all but one of a distributed training do not."""
+    """Return whether this process writes files: in a distributed training one does."""
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 class _Progress(RichProgressBar):
-    """Lightning's progress bar, which says what is trained."""
+    """Lightning's progress bar with a label."""
 
     def __init__(self, label: str) -> None:
         super().__init__(console_kwargs={"stderr": True})
@@ -272,14 +272,14 @@ class _Progress(RichProgressBar):
 
 
 class _Plateau(EarlyStopping):
-    """Lightning's early stopping, which also knows after a resumption that the plateau had been reached."""
+    """Lightning's early stopping, which also remembers across a resumption that the plateau was reached."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
 class _Checkpoint(ModelCheckpoint):
-    """Lightning's, which knows the best epoch after its folder was moved too: files there are known by their names."""
+    """Lightning's checkpoints, found by their names, so that their folder can be moved."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         def here(path: str) -> str:
@@ -345,12 +345,12 @@ def fit(
     with the numbers of an undisturbed one. On a CPU the same seed gives the same numbers.
 
     Args:
-        model: What is trained, as its ``training_plan`` says.
+        model: The model to train, as its ``training_plan`` says.
         train: Pairs (y, x).
         validation: Pairs (y, x), whose loss is measured after every epoch.
-        folder: For the checkpoints, of this training alone.
+        folder: Folder of this training's checkpoints.
         hardware: Default ``Hardware()``.
-        label: What the progress bar calls it. Default "training".
+        label: Label of the progress bar. Default "training".
 
     Raises:
         RuntimeError: If the training diverges, or the checkpoint in ``folder`` is damaged.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -23,12 +22,9 @@ from torch_symbreak._items import (
     per_item,
     power,
     resolved,
-    tangible,
-    unit_scale,
-    where_elements,
     wide,
 )
-from torch_symbreak.alignment.search import nearest_motion, rounding_of, torus_of
+from torch_symbreak.alignment.search import mask_of, nearest_choice, torus_of
 from torch_symbreak.symmetries import Element, Motion, Product, Symmetry
 from torch_symbreak.symmetries.motion import invert_motion, move, source_indices
 
@@ -39,50 +35,6 @@ class Alignment(NamedTuple):
     aligned: Tensor  # (*batch, *channels, *event), like x: g . x, cut to the frame
     element: Element  # g, of Product(symmetries)
     error: Tensor  # (*batch,), real, double precision: the squared distance per entry, cut energy included
-
-
-class _Choice(NamedTuple):
-    """A motion and elements of the group's other parts; the scalar follows from them."""
-
-    motion: Motion
-    others: tuple[Any, ...] = ()
-
-
-def _chosen(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> _Choice:
-    """Choose what takes x nearest to the reference, among all candidates of the group's other symmetries."""
-    chosen: _Choice | None = None
-    for others in itertools.product(*(part.candidates(x, reference) for part in group.others)):
-        moved = x
-        for part, h in zip(group.others, others, strict=True):
-            moved = part.act(h, moved)
-        motion, gain, _ = nearest_motion(moved, reference, group, subpixel)
-        choice = _Choice(motion, others)
-        if chosen is None:
-            chosen, most = choice, gain
-        else:
-            better = gain > most
-            chosen, most = where_elements(better, choice, chosen), torch.where(better, gain, most)
-    if chosen is None:
-        raise ValueError(f"align got no elements to choose from: one of {group.others} enumerates none.")
-    return chosen
-
-
-def _certified(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> _Choice:
-    """Choose as in double precision; in single precision for the items of which rounding cannot change the choice."""
-    double = wide(x)
-    # Rarely is anything left for double precision, but one must look. Fractions and others need double anyway.
-    if not (tangible(x) and tangible(reference)) or not group.shifts or subpixel > 1 or group.others:
-        return _chosen(x.to(double), reference.to(double), group, subpixel)
-    # Each in its own unit: the product of two small ones would leave the range of single precision.
-    single = torch.complex64 if x.is_complex() else torch.float32
-    pair = (z.to(torch.promote_types(z.dtype, single)) for z in (x, reference))
-    here, there = (unit_scale(z, group.item_dims).to(single) for z in pair)
-    motion, _, certain = nearest_motion(here, there, group, subpixel, rounding_of(here, there, group))
-    doubtful = (~certain).nonzero().squeeze(-1)
-    if len(doubtful):
-        exact = _chosen(x[doubtful].to(double), reference[doubtful].to(double), group, subpixel).motion
-        motion = Motion(*(old.index_copy(0, doubtful, new) for old, new in zip(motion, exact, strict=True)))
-    return _Choice(motion)
 
 
 def _chunk(x: Tensor, group: Product) -> int:
@@ -101,17 +53,6 @@ def _inside(motion: Motion, group: Product, event: Sequence[int]) -> list[Tensor
         torch.ones_like(source, dtype=torch.bool) if turns else (source >= 0) & (source < size)
         for source, size, turns in zip(source_indices(motion, event), event, periodic, strict=True)
     ]
-
-
-def _mask(inside: list[Tensor], channel_dims: int) -> Tensor:
-    """Return the outer product of masks per axis, (*batch, 1s for channels, *event)."""
-    batch, d = inside[0].shape[:-1], len(inside)
-    mask = torch.ones((), dtype=torch.bool, device=inside[0].device)
-    for axis, one in enumerate(inside):
-        shape = [1] * (channel_dims + d)
-        shape[channel_dims + axis] = one.shape[-1]
-        mask = mask & one.reshape(*batch, *shape)
-    return mask
 
 
 def _energy(x: Tensor, group: Product) -> Tensor:
@@ -136,9 +77,9 @@ def _moved(motion: Motion, x: Tensor, group: Product) -> tuple[Tensor, Tensor]:
     moved = move(motion, x, group.event_dims, group.channel_dims)
     if all(wrapped_axes(group.rearrangement.wrap, event)):
         return moved.to(wide(x)), none
-    moved = torch.where(_mask(_inside(motion, group, event), group.channel_dims), moved, 0)
+    moved = torch.where(mask_of(_inside(motion, group, event), group.channel_dims), moved, 0)
     # An entry of x is cut if the inverse motion finds nothing there.
-    kept = _mask(_inside(invert_motion(motion), group, event), group.channel_dims)
+    kept = mask_of(_inside(invert_motion(motion), group, event), group.channel_dims)
     return moved.to(wide(x)), _energy(torch.where(kept, 0, x), group)
 
 
@@ -160,7 +101,7 @@ def _aligned(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> Ali
         unit = peak(x.detach().to(wide(x)), reference.detach().to(wide(x)), item_dims=group.item_dims)
         here, there = (divided(z.to(wide(z)), per_item(unit, group.item_dims)) for z in (x, reference))
     with torch.no_grad():
-        motion, others = _certified(here, there, group, subpixel)
+        motion, others = nearest_choice(here, there, group, subpixel=subpixel)
     for part, h in zip(group.others, others, strict=True):
         here = part.act(h, here.to(wide(here)))
     there = there.to(wide(there))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from torch_symbreak._content import box_ends, content_box, wrapped_axes
+from torch_symbreak._content import Box, box_ends, wrapped_axes
 from torch_symbreak._fourier import correlate, spectrum, transform_at
 from torch_symbreak._items import (
     batch_shape,
@@ -17,10 +18,16 @@ from torch_symbreak._items import (
     flat_parts,
     per_item,
     resolved,
+    tangible,
+    unit_scale,
     where_elements,
+    wide,
 )
 from torch_symbreak.symmetries import Motion, Product
-from torch_symbreak.symmetries.motion import move
+from torch_symbreak.symmetries.motion import move, placement
+
+#: The largest ``Re(u c)`` over the group's scalars u, or a positive power of it, of correlations c.
+Gain = Callable[[Tensor], Tensor]
 
 
 def torus_of(group: Product, event: Sequence[int]) -> list[int]:
@@ -37,19 +44,20 @@ def _over_channels(correlation: Tensor, group: Product) -> Tensor:
 
 
 class _Spectra(NamedTuple):
-    """Transforms of x and the reference on a torus on which no shift wraps onto itself."""
+    """Transforms of x and the reference on a torus on which no shift wraps content onto itself."""
 
     x: Tensor
     reference: Tensor
     torus: list[int]
 
 
-def _spectra(x: Tensor, reference: Tensor, group: Product) -> _Spectra:
-    torus = torus_of(group, x.shape[x.dim() - group.event_dims :])
+def _spectra(x: Tensor, reference: Tensor, group: Product, box: Box | None) -> _Spectra:
+    event = x.shape[x.dim() - group.event_dims :]
+    torus = torus_of(group, event) if box is None else list(event)  # a shift inside the frame wraps no content
     return _Spectra(spectrum(x, torus), spectrum(reference, torus), torus)
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """The best of the motions of one orientation."""
 
     shift: Tensor  # (*batch, d)
@@ -67,46 +75,86 @@ def _two_largest(gains: Tensor) -> tuple[Tensor, Tensor]:
     return i * gains.shape[-1] + j, torch.maximum(*others)
 
 
+def mask_of(axes: Sequence[Tensor], channel_dims: int) -> Tensor:
+    """Return the outer product of masks per axis, (*batch, N_a) each: (*batch, 1s for channels, *event)."""
+    batch, d = axes[0].shape[:-1], len(axes)
+    mask = torch.ones((), dtype=torch.bool, device=axes[0].device)
+    for axis, one in enumerate(axes):
+        shape = [1] * (channel_dims + d)
+        shape[channel_dims + axis] = one.shape[-1]
+        mask = mask & one.reshape(*batch, *shape)
+    return mask
+
+
+def _target(shift: Tensor, lo: Tensor, length: Tensor, size: Tensor | int, turned: bool) -> Tensor:
+    """Return where a shift modulo the frame takes the box, the inverse of ``placement``."""
+    return (shift - (lo + length - 1) if turned else shift + lo) % size
+
+
+def _inadmissible(box: Box, group: Product, event: Sequence[int], turned: bool) -> Tensor:
+    """Return which shifts modulo the frame push the box out of it, (*batch, *event)."""
+    assert group.rearrangement is not None
+    periodic = wrapped_axes(group.rearrangement.wrap, tuple(event))
+    fits = []
+    for axis, (size, turns) in enumerate(zip(event, periodic, strict=True)):
+        lo, length = box.lo[..., axis, None], box.length[..., axis, None]
+        target = _target(torch.arange(size, device=lo.device), lo, length, size, turned)
+        fits.append(torch.ones_like(target, dtype=torch.bool) if turns else target <= size - length)
+    return ~mask_of(fits, 0)
+
+
 def _best_shift(
-    x: Tensor, spectra: _Spectra, group: Product, turned: bool, gain: Callable[[Tensor], Tensor], halves: bool
-) -> _Found:
-    """Try all shifts in one orientation."""
+    x: Tensor,
+    spectra: _Spectra,
+    group: Product,
+    turned: bool,
+    gain: Gain,
+    halves: bool,
+    box: Box | None,
+) -> Found:
+    """Try all shifts in one orientation, or those that keep the box inside the frame."""
+    event = x.shape[x.dim() - group.event_dims :]
     found = _over_channels(
         correlate(spectra.x, spectra.reference, group.event_dims, flipped=turned, halves=halves), group
     )
     found = found if x.is_complex() else found.real
     gains = gain(found).clone() if gain is torch.real else gain(found)
-    for axis, (size, n) in enumerate(zip(spectra.torus, x.shape[x.dim() - group.event_dims :], strict=True)):
+    if box is not None:
+        gains.masked_fill_(_inadmissible(box, group, event, turned), -torch.inf)
+    for axis, (size, n) in enumerate(zip(spectra.torus, event, strict=True)):
         if size > n:  # the one of 2 N shifts that leaves nothing in the frame
             last = (2 if halves else 1) * (size - 1 if turned else n)
             gains.select(axis - group.event_dims, last).fill_(-torch.inf)
     flat = flat_items(found, group.event_dims)
     best, second = _two_largest(flat_items(gains, group.event_dims).unflatten(-1, (-1, gains.shape[-1])))
     shift, place = [], best.squeeze(-1)
-    for size, n in zip(reversed(spectra.torus), reversed(x.shape[x.dim() - group.event_dims :]), strict=True):
+    for size, n in zip(reversed(spectra.torus), reversed(event), strict=True):
         steps = 2 * size if halves else size
         t = place % steps / 2 if halves else place % steps
         # Unflipped shifts lie in (-N, N): the upper half of 2 N stands for negative ones.
         shift.append(t if turned or size == n else torch.where(t >= n, t - size, t))
         place = place // steps
-    return _Found(torch.stack(shift[::-1], -1), resolved(flat.gather(-1, best).squeeze(-1).conj()), second)
+    shifts = torch.stack(shift[::-1], -1)
+    if box is not None:
+        flipped = torch.full(box.lo.shape[:-1], turned, device=x.device)
+        shifts = placement(box, _target(shifts, *box, shifts.new_tensor(list(event)), turned), flipped)
+    return Found(shifts, resolved(flat.gather(-1, best).squeeze(-1).conj()), second)
 
 
-def _in_place(x: Tensor, reference: Tensor, group: Product, turned: bool) -> _Found:
+def _in_place(x: Tensor, reference: Tensor, group: Product, turned: bool) -> Found:
     """Try the one motion of an orientation of a group without shifts: none, or the flip about the own content."""
     batch, d = batch_shape(x, group.item_dims), group.event_dims
     shift = torch.zeros(*batch, d, dtype=torch.int64, device=x.device)
     if turned:
         assert group.rearrangement is not None
-        rule = group.rearrangement
-        shift = box_ends(content_box(x, d, rule.channel_dims, rule.threshold, rule.wrap))
+        shift = box_ends(group.rearrangement.box(x))
         x = move(Motion(torch.ones(batch, dtype=torch.bool, device=x.device), shift), x, d, group.channel_dims)
     top = flat_items(x * reference.conj(), group.item_dims).sum(-1)
-    return _Found(shift, top, torch.full_like(top.real, -torch.inf))
+    return Found(shift, top, torch.full_like(top.real, -torch.inf))
 
 
 def _refined(
-    spectra: _Spectra, group: Product, motion: Motion, gain: Callable[[Tensor], Tensor], subpixel: int, real: bool
+    spectra: _Spectra, group: Product, motion: Motion, gain: Gain, subpixel: int, real: bool
 ) -> tuple[Motion, Tensor]:
     """Refine shifts to 1 / ``subpixel`` of an entry, by a matrix Fourier transform around the peak."""
     own = torch.where(per_item(motion.flipped, group.item_dims), spectra.x, spectra.x.conj())
@@ -123,22 +171,52 @@ def _refined(
     return Motion(motion.flipped, torch.cat(shift, -1)), found.gather(-1, best).squeeze(-1)
 
 
+def _by_orientation(
+    x: Tensor, reference: Tensor, spectra: _Spectra | None, group: Product, gain: Gain, halves: bool, box: Box | None
+) -> list[Found]:
+    """Return the best motion as it is and, if the group flips, the best flipped one."""
+    return [
+        _in_place(x, reference, group, turned)
+        if spectra is None
+        else _best_shift(x, spectra, group, turned, gain, halves, box)
+        for turned in ((False, True) if group.flips else (False,))
+    ]
+
+
+def best_motions(x: Tensor, reference: Tensor, group: Product, gain: Gain, box: Box | None) -> list[Found]:
+    """Return the motion of each orientation that gains most, and what the runner-up gains."""
+    spectra = _spectra(x, reference, group, box) if group.shifts else None
+    return _by_orientation(x, reference, spectra, group, gain, False, box)
+
+
+def self_correlations(x: Tensor, group: Product, *, of: Tensor) -> list[Tensor]:
+    """Correlate all motions of ``of`` modulo the frame with x, (*batch, *event), orientation by orientation."""
+    d, turns = group.event_dims, (False, True) if group.flips else (False,)
+    if not group.shifts:
+        return [_in_place(of, x, group, turned).top.reshape(-1, *[1] * d) for turned in turns]
+    event = x.shape[x.dim() - d :]
+    fx, fr = spectrum(of, event), spectrum(x, event)
+    return [_over_channels(correlate(fx, fr, d, flipped=turned), group) for turned in turns]
+
+
 def nearest_motion(
-    x: Tensor, reference: Tensor, group: Product, subpixel: int, rounding: Tensor | float = 0.0
+    x: Tensor,
+    reference: Tensor,
+    group: Product,
+    *,
+    subpixel: int = 1,
+    rounding: Tensor | float = 0.0,
+    box: Box | None = None,
 ) -> tuple[Motion, Tensor, Tensor]:
     """Return the motion that takes x nearest to the reference, its gain, and whether it is certain, all per item.
 
-    It is certain if no other motion can gain as much where each correlation may be wrong by ``rounding``.
+    It is certain if no other motion can gain as much where each correlation may be wrong by ``rounding``. With ``box``
+    the shifts keep it inside the frame.
     """
-    gain: Callable[[Tensor], Tensor] = torch.real if group.scalar is None else group.scalar.gain
+    gain: Gain = torch.real if group.scalar is None else group.scalar.gain
     fractions = group.shifts and subpixel > 1  # the peak of a fractional shift can hide between entries
-    spectra = _spectra(x, reference, group) if group.shifts else None
-    found = [
-        _in_place(x, reference, group, turned)
-        if spectra is None
-        else _best_shift(x, spectra, group, turned, gain, fractions)
-        for turned in ((False, True) if group.flips else (False,))
-    ]
+    spectra = _spectra(x, reference, group, box) if group.shifts else None
+    found = _by_orientation(x, reference, spectra, group, gain, fractions, box)
     shift, top, second = found[0]
     flipped = torch.zeros(top.shape, dtype=torch.bool, device=x.device)
     if group.flips:
@@ -175,3 +253,65 @@ def rounding_of(x: Tensor, reference: Tensor, group: Product) -> Tensor:
     entries = math.prod(torus_of(group, event)) * math.prod(x.shape[x.dim() - group.item_dims : x.dim() - len(event)])
     one, other = (torch.linalg.vector_norm(flat_parts(z, group.item_dims), dim=-1) for z in (x, reference))
     return 8 * torch.finfo(x.dtype).eps * (1 + math.log2(entries)) * one * other
+
+
+class Choice(NamedTuple):
+    """A motion and elements of the group's other parts; the scalar follows from them."""
+
+    motion: Motion
+    others: tuple[Any, ...] = ()
+
+
+def _chosen(x: Tensor, reference: Tensor, group: Product, subpixel: int, inside: bool) -> Choice:
+    """Choose what takes x nearest to the reference, among all candidates of the group's other symmetries."""
+    chosen: Choice | None = None
+    for others in itertools.product(*(part.candidates(x, reference) for part in group.others)):
+        moved = x
+        for part, h in zip(group.others, others, strict=True):
+            moved = part.act(h, moved)
+        motion, gain, _ = nearest_motion(moved, reference, group, subpixel=subpixel, box=box_of(moved, group, inside))
+        choice = Choice(motion, others)
+        if chosen is None:
+            chosen, most = choice, gain
+        else:
+            better = gain > most
+            chosen, most = where_elements(better, choice, chosen), torch.where(better, gain, most)
+    if chosen is None:
+        raise ValueError(f"an alignment got no elements to choose from: one of {group.others} enumerates none.")
+    return chosen
+
+
+def nearest_choice(x: Tensor, reference: Tensor, group: Product, *, subpixel: int = 1, inside: bool = False) -> Choice:
+    """Choose the motion and the other elements that take each item nearest to its reference, as in double precision.
+
+    Single precision searches for the items of which its rounding errors cannot change the choice.
+
+    Args:
+        x: The items, (B, *item).
+        reference: Their references, (B, *item), or (1, *item) for one that all share.
+        group: The symmetries.
+        subpixel: Find shifts to 1 / ``subpixel`` of an entry. Default 1.
+        inside: Allow only shifts that keep the content inside the frame, and act modulo the frame. Default: all shifts,
+            of items that zeros surround.
+    """
+    double = wide(x)
+    # Rarely is anything left for double precision, but one must look. Fractions and others need double anyway.
+    if not (tangible(x) and tangible(reference)) or not group.shifts or subpixel > 1 or group.others:
+        return _chosen(x.to(double), reference.to(double), group, subpixel, inside)
+    # Each in its own unit: the product of two small ones would leave the range of single precision.
+    single = torch.complex64 if x.is_complex() else torch.float32
+    pair = (z.to(torch.promote_types(z.dtype, single)) for z in (x, reference))
+    here, there = (unit_scale(z, group.item_dims).to(single) for z in pair)
+    box = box_of(x, group, inside)
+    motion, _, certain = nearest_motion(here, there, group, rounding=rounding_of(here, there, group), box=box)
+    doubtful = (~certain).nonzero().squeeze(-1)
+    if len(doubtful):
+        target = reference if len(reference) == 1 else reference[doubtful]
+        exact = _chosen(x[doubtful].to(double), target.to(double), group, subpixel, inside).motion
+        motion = Motion(*(old.index_copy(0, doubtful, new) for old, new in zip(motion, exact, strict=True)))
+    return Choice(motion)
+
+
+def box_of(x: Tensor, group: Product, inside: bool) -> Box | None:
+    """Return the content box of every item if shifts must keep it ``inside`` the frame."""
+    return group.rearrangement.box(x) if inside and group.shifts and group.rearrangement is not None else None

@@ -2,5 +2,6 @@
 
 from torch_symbreak.canonical.backends import using
 from torch_symbreak.canonical.far_field import FarFieldCanonicalizer
+from torch_symbreak.canonical.template import AlignToTemplate
 
-__all__ = ["FarFieldCanonicalizer", "using"]
+__all__ = ["AlignToTemplate", "FarFieldCanonicalizer", "using"]

@@ -41,6 +41,10 @@ class Symmetry(ABC):
     #: phase, which :meth:`exchange` returns. None: not declared, and ``Product`` refuses to guess.
     commutes: ClassVar[bool | None] = None
 
+    #: Whether :meth:`candidates` holds a nearest element, jointly with the other symmetries of a ``Product``. False for
+    #: a heuristic, which serves alignment but could give one orbit two canonical points.
+    exact: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         check_dims(type(self).__name__, self.event_dims, self.channel_dims, least=0)
 

@@ -1,0 +1,311 @@
+"""The canonical point nearest to a template: ``C(x) = argmin over g of ||g . x - t||²``.
+
+The group acts by isometries, so that this is ``argmax Re<g . x, t>``. The points that no element takes nearer to t are
+an intersection of half-spaces, a convex cone: the Dirichlet fundamental domain of the group. It meets every orbit, once
+off ties, and no rule has to be invented for it.
+
+On a padded frame only shifts that keep the content inside the frame compete. All points of an orbit have the same
+admissible orbit, so C is invariant. Gains are those of ``act``, modulo the frame, where an admissible shift wraps no
+content: the correlation is circular on the frame itself, one Fourier transform and an inverse one per orientation.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_symbreak._checks import check_finite, check_tensor, describe
+from torch_symbreak._content import box_margin
+from torch_symbreak._items import (
+    batch_shape,
+    flat_items,
+    flat_parts,
+    join_elements,
+    resolved,
+    typed_like,
+    unit_scale,
+    wide,
+)
+from torch_symbreak.alignment.search import Choice, best_motions, box_of, nearest_choice, self_correlations
+from torch_symbreak.symmetries import Canonicalizer, Element, Product, Symmetry
+from torch_symbreak.symmetries.motion import move
+
+#: A template that an element moves by less than this, relative to its norm, is fixed by the element.
+_FIXED = 1e-4
+#: Entries of items at once: what a CPU's cache holds with the spectra, or a device's memory.
+_ENTRIES, _ENTRIES_ON_GPU = 2**17, 2**26
+
+
+class AlignToTemplate(Canonicalizer[Product]):
+    """Move every item to the point of its orbit that is nearest to a template.
+
+    The template is state: it is saved in ``state_dict``, pickles, follows ``.to(device)``, and is cast to the device
+    and precision of the items. Fit one to your training targets with :meth:`fit`.
+
+    Ties: where two elements gain alike, one of them is taken. :meth:`margins` says how far an item is from that, all
+    gaps in gain over ``||x|| ||t||``: "conjugate_flip" between the best of both orientations, "translation" to the next
+    best shift of the chosen orientation (at most the margin of the content box), "global_phase" or "sign" the gain
+    itself, and one for every finite group by its name. Neighboring shifts of smooth objects gain nearly as much, and
+    little is lost there. :meth:`margin` is the smallest of all.
+
+    Shape: (*batch, *channels, *event) to the same; :meth:`element` an :class:`Element`; :meth:`margin` (*batch,).
+
+    Args:
+        template: (*channels, *event), finite and not zero; shape () for ``Sign(0)``.
+        symmetries: As for :class:`Product`: translations, flips, phases, signs and finite groups.
+
+    Raises:
+        TypeError: If a symmetry is no isometry (``Scale``) or its best element is not found exactly (``PhaseRamp``), or
+            if the template is complex and the targets are real.
+        ValueError: If the template has another shape than the items, or an element other than the identity leaves it as
+            it is.
+
+    Example: every point of an orbit goes to one.
+        >>> import torch
+        >>> from torch_symbreak import FarField, RandomSymmetry
+        >>> _, model = torch.manual_seed(0), FarField(2)
+        >>> fix = AlignToTemplate(torch.randn(8, 8, dtype=torch.complex64), model.symmetries)
+        >>> x = torch.nn.functional.pad(torch.randn(3, 4, 5, dtype=torch.complex64), (1, 2, 2, 2))
+        >>> torch.allclose(fix(RandomSymmetry(model.symmetries)(x)), fix(x), atol=1e-5)
+        True
+
+    References: the talk, "What are good fundamental domains?"; Dirichlet domains: Ratcliffe, Foundations of Hyperbolic
+        Manifolds, section 6.6.
+    """
+
+    template: Tensor
+
+    def __init__(self, template: Tensor, symmetries: Symmetry | Sequence[Symmetry]) -> None:
+        super().__init__(Product(symmetries))
+        _check_parts(self.symmetry)
+        _check_template(template, self.symmetry)
+        self.register_buffer("template", resolved(template.detach()).clone())
+
+    def check(self, x: Any) -> None:
+        super().check(x)
+        self.symmetry.check(x)
+        if x.shape[x.dim() - self.symmetry.item_dims :] != self.template.shape:
+            raise ValueError(
+                f"AlignToTemplate has a template of shape {tuple(self.template.shape)} and needs targets of shape "
+                f"(*batch, *{tuple(self.template.shape)}), but got {tuple(x.shape)}. Fit one to these targets: "
+                "AlignToTemplate.fit(objects, symmetries)."
+            )
+        if self.template.is_complex() and not x.is_complex():
+            raise TypeError(
+                f"AlignToTemplate has a complex template, but got {describe(x)}. Fit a real one to real targets."
+            )
+
+    def element(self, x: Tensor) -> Element:
+        self.check(x)
+        if x.numel() == 0:
+            return self.symmetry.identity(x)
+        found: Element = self._in_chunks(x, self._element)
+        return found
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.check(x)
+        if x.numel() == 0:
+            return x.clone()
+        moved: Tensor = self._in_chunks(x, self._moved)
+        return typed_like(moved, x)
+
+    def margins(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the margin of each symmetry by name, (*batch,) each, in [0, 1]; 0 at a tie."""
+        self.check(x)
+        batch = batch_shape(x, self.symmetry.item_dims)
+        if x.numel() == 0:
+            return {name: x.real.new_zeros(batch) for name in self._margin_names()}
+        values = self._in_chunks(x.detach(), self._margins)
+        return dict(zip(self._margin_names(), values, strict=True))
+
+    def margin(self, x: Tensor) -> Tensor:
+        return torch.stack(list(self.margins(x).values())).amin(0)
+
+    def extra_repr(self) -> str:
+        return f"template=<{describe(self.template)}>, {list(self.symmetry.symmetries)!r}"
+
+    def _in_chunks(self, x: Tensor, function: Callable[[Tensor], Any]) -> Any:
+        """Apply a function to (B, *item), as many items at a time as a cache holds, and join what it returns."""
+        batch = batch_shape(x, self.symmetry.item_dims)
+        limit = _ENTRIES if x.device.type == "cpu" else _ENTRIES_ON_GPU
+        step = max(1, limit // self.template.numel())
+        parts = x.reshape(batch.numel(), *self.template.shape).split(step)
+        return join_elements([function(part) for part in parts], batch)
+
+    def _reference(self, x: Tensor) -> Tensor:
+        """Return the template as a batch of one, in the dtype of x and to its own scale, so that products have room."""
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        return unit_scale(self.template.to(x.device, torch.promote_types(dtype, self.template.dtype))[None], self._dims)
+
+    @property
+    def _dims(self) -> int:
+        return self.symmetry.item_dims
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        """Return x with each item to its own scale, in at least single precision."""
+        return unit_scale(x.detach().to(torch.promote_types(x.dtype, torch.float32)), self._dims)
+
+    def _choice(self, x: Tensor) -> Choice:
+        with torch.no_grad():
+            return nearest_choice(self._scaled(x), self._reference(x), self.symmetry, inside=True)
+
+    def _rearranged(self, x: Tensor) -> tuple[Choice, Tensor, Tensor]:
+        """Return the choice for x, (B, *item), x moved by all but the scalar, and the best scalar then, (B,)."""
+        group, choice = self.symmetry, self._choice(x)
+        for part, h in zip(group.others, choice.others, strict=True):
+            x = part.act(h, x)
+        if group.rearrangement is not None:
+            x = move(choice.motion, x, group.event_dims, group.channel_dims)
+        if group.scalar is None:
+            return choice, x, torch.ones(len(x), dtype=x.dtype, device=x.device)
+        terms = unit_scale(x, self._dims) * self._reference(x).conj()
+        top = flat_items(terms, self._dims).sum(-1, dtype=wide(terms))
+        return choice, x, resolved(group.scalar.best(top).to(x.dtype))
+
+    def _element(self, x: Tensor) -> Element:
+        choice, _, scalar = self._rearranged(x)
+        return Element(*choice.motion, scalar, choice.others)
+
+    def _moved(self, x: Tensor) -> Tensor:
+        _, moved, scalar = self._rearranged(x)
+        return moved if self.symmetry.scalar is None else self.symmetry.scalar.act(scalar, moved)
+
+    # ---------------------------------------------------------------------------------------------------- margins
+
+    def _margin_names(self) -> list[str]:
+        group = self.symmetry
+        parts = [part for part in group.symmetries if part not in group.others]
+        names = [_snake_case(part) for part in (*parts, *group.others)]
+        return [name if name not in names[:i] else f"{name}_{i + 1}" for i, name in enumerate(names)]
+
+    def _margins(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the margins of (B, *item), in the order of their names."""
+        group = self.symmetry
+        double = wide(x)
+        x, reference = self._scaled(x).to(double), self._reference(x).to(double)
+        norms = _norm(x, self._dims) * _norm(reference, self._dims)
+        proposals = [list(enumerate(part.elements(x))) for part in group.others]
+        found = [self._gains(x, [h for _, h in others], reference) for others in itertools.product(*proposals)]
+        numbers = torch.tensor(
+            [[number for number, _ in others] for others in itertools.product(*proposals)], device=x.device
+        )
+        gains = torch.stack([one[0] for one in found])  # (K, B)
+        best = gains.argmax(0)
+        top, flip_gap, shift_gap = (torch.stack(column).gather(0, best[None])[0] for column in zip(*found, strict=True))
+        box = torch.ones_like(top)
+        if group.rearrangement is not None:
+            like = group.rearrangement
+            box = box_margin(x, like.event_dims, like.channel_dims, like.threshold, like.wrap).to(top.dtype)
+
+        def share(gap: Tensor) -> Tensor:
+            ratio = gap / torch.where(norms > 0, norms, 1)
+            return torch.where(norms > 0, ratio, 0).clamp(0, 1)
+
+        margins = {"translation": torch.minimum(share(shift_gap), box), "conjugate_flip": share(flip_gap)}
+        if not group.shifts:  # a flip alone is about the content's own box
+            margins["conjugate_flip"] = torch.minimum(margins["conjugate_flip"], box)
+        values = []
+        for part in group.symmetries:
+            if part not in group.others:
+                values.append(margins.get(_snake_case(part), share(top)))
+        for place in range(len(group.others)):
+            same = numbers[:, place, None] == numbers[best, place]
+            values.append(share(top - gains.masked_fill(same, -torch.inf).amax(0)))
+        return tuple(values)
+
+    def _gains(self, x: Tensor, others: Sequence[Any], reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the best gain after the others' elements, and its gaps to the other orientation and to other shifts."""
+        group = self.symmetry
+        for part, h in zip(group.others, others, strict=True):
+            x = part.act(h, x)
+        found = best_motions(x, reference, group, self._value, box_of(x, group, inside=True))
+        tops = torch.stack([self._value(one.top) for one in found])
+        seconds = torch.stack([one.second for one in found])
+        top, which = tops.max(0)
+        flip_gap = (tops[0] - tops[-1]).abs() if len(found) > 1 else torch.full_like(top, torch.inf)
+        return top, flip_gap, top - seconds.gather(0, which[None])[0]
+
+    def _value(self, correlation: Tensor) -> Tensor:
+        """Return the largest ``Re(u c)`` itself: a scalar's ``gain`` may be a power of it."""
+        scalar = self.symmetry.scalar
+        return correlation.real if scalar is None else (scalar.best(correlation) * correlation).real
+
+
+def _norm(x: Tensor, item_dims: int) -> Tensor:
+    return torch.linalg.vector_norm(flat_parts(x, item_dims), dim=-1)
+
+
+def _snake_case(part: Symmetry) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(part).__name__).lower()
+
+
+def _check_parts(group: Product) -> None:
+    """Raise ``TypeError`` unless the best element of every symmetry is found exactly and keeps distances."""
+    if group.scale is not None:
+        raise TypeError(
+            f"AlignToTemplate needs isometries, but {group.scale} changes distances: the nearest multiple of half of "
+            "all items is 0. Normalize the items first and leave Scale out."
+        )
+    for part in group.others:
+        name = type(part).__name__
+        if not part.exact:
+            raise TypeError(
+                f"AlignToTemplate needs symmetries whose best element is found exactly, but the candidates of {name} "
+                "are a heuristic, and one orbit could get two targets. Leave it out."
+            )
+        if type(part).elements is Symmetry.elements and type(part).candidates is Symmetry.candidates:
+            raise TypeError(
+                f"AlignToTemplate cannot search {name}: it is neither a Rearrangement nor a Scalar, and does not "
+                "enumerate its elements. If the group is finite, implement elements(x)."
+            )
+
+
+def _check_template(template: Any, group: Product) -> None:
+    """Raise unless the template is a finite item that only the identity leaves as it is."""
+    check_tensor("AlignToTemplate", template, what="template")
+    if template.dim() != group.item_dims or 0 in template.shape:
+        raise ValueError(
+            f"AlignToTemplate needs a template of one item, (*channels, *event) with channel_dims={group.channel_dims} "
+            f"and event_dims={group.event_dims}, but got {describe(template)}."
+        )
+    group.check(template)
+    check_finite(template.detach().flatten(), name="the template")
+    if not bool(template.any()):
+        raise ValueError("AlignToTemplate needs a template that is not zero: no point of an orbit is nearer to 0.")
+    fixing = _fixing(template.detach(), group)
+    if fixing is not None:
+        raise ValueError(
+            f"AlignToTemplate needs a template that only the identity leaves as it is, but {fixing} has another "
+            "element that does, so that every item is a tie. Take an object of the data as template, or fit one: "
+            "AlignToTemplate.fit(objects, symmetries, start=...)."
+        )
+
+
+def _fixing(template: Tensor, group: Product) -> Symmetry | None:
+    """Return a symmetry of which an element other than the identity leaves the template as it is, if any does."""
+    t = unit_scale(template.to(wide(template))[None], group.item_dims)
+    anything = torch.randn(t.shape, dtype=t.dtype, generator=torch.Generator().manual_seed(0)).to(t.device)
+    energy = _norm(t, group.item_dims).square()
+    for others in itertools.product(*(part.elements(t) for part in group.others)):
+        moved, guilty = t, None
+        for part, h in zip(group.others, others, strict=True):
+            moved = part.act(h, moved)
+            if not torch.allclose(part.act(h, anything), anything):
+                guilty = part
+        for turned, correlation in enumerate(self_correlations(t, group, of=moved)):
+            c = correlation if t.is_complex() else correlation.real
+            value = c.real if group.scalar is None else (group.scalar.best(c) * c).real
+            value = value.flatten() / energy
+            if guilty is None and not turned:
+                value[0] = -torch.inf  # the identity
+            place = int(value.argmax())
+            if value[place] >= 1 - _FIXED**2 / 2:
+                if guilty is not None:
+                    return guilty
+                return next(part for part in group.symmetries if getattr(part, "flips" if turned else "shifts", False))
+    return None
