@@ -32,8 +32,8 @@ from torch_symbreak import (
 )
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.experiments import PRESETS, Case, FarFieldPhaseRetrieval, Gaussian, Grid, SquareRoot, read_rows
-from torch_symbreak.experiments.base import _alone
 from torch_symbreak.experiments.farfield import BREAK, MODEL, digit_images, photograph_patches, rotated, turned
+from torch_symbreak.experiments.results import locked
 from torch_symbreak.models import MLP
 from torch_symbreak.training import Curves, Hardware, Regression, Training, fit
 
@@ -422,7 +422,7 @@ def test_a_moved_training_goes_on_with_its_best_epoch(tmp_path):
 
 def test_seconds_of_a_row_are_those_of_all_epochs(tmp_path, monkeypatch):
     curves = Curves(train=[1.0, 1.0], validation=[1.0, 1.0], seconds=[30.0, 12.34])  # the first before a resumption
-    monkeypatch.setattr("torch_symbreak.experiments.base.fit", lambda *args, **kwargs: curves)
+    monkeypatch.setattr("torch_symbreak.experiments.predictors.fit", lambda *args, **kwargs: curves)
     grid = Grid(data=("uniform",), networks=("dnn",), breaking=("exact",), samples=(40,))
     rows = SquareRoot().run(grid, tmp_path, hardware=CPU)
     assert [row["seconds"] for row in rows if row["network"] == "dnn"] == [42.3]
@@ -601,7 +601,7 @@ def test_failures_end_with_1(debug, tmp_path, monkeypatch, capsys):
     def broken(*args, **kwargs):
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr("torch_symbreak.experiments.base.write_file", broken)
+    monkeypatch.setattr("torch_symbreak.experiments.results.write_file", broken)
     flag = ["--debug"] if debug else []
     arguments = ("--out", tmp_path, "--samples", 40, "--networks", "knn")
     assert symbreak(monkeypatch, "reproduce", "square", *arguments, *flag) == 1
@@ -658,7 +658,7 @@ def test_a_table_of_others_is_not_replaced(name, flag, tmp_path, monkeypatch, ca
 
 def test_a_second_run_is_kept_out(tmp_path):
     grid = Grid(data=("uniform",), networks=("knn",), breaking=("exact",), samples=(40,))
-    with _alone(tmp_path), pytest.raises(FileExistsError, match="Another run is at work"):
+    with locked(tmp_path), pytest.raises(FileExistsError, match="Another run is at work"):
         SquareRoot().run(grid, tmp_path)
     assert len(SquareRoot().run(grid, tmp_path)) == 2
 
