@@ -45,7 +45,7 @@ MakeNetwork = Callable[[Sequence[int], Sequence[int]], nn.Module]
 MODEL = FarField(2, centered=True)
 #: Training part of scikit-learn's 1,797 digits. The other 500 are for testing.
 TRAIN_DIGITS = 1297
-#: Test objects in a figure.
+#: Number of test objects in a figure.
 SHOWN = 5
 
 #: Transforms that make targets from scrambled objects, and from those that augmentation has changed. "...-only" leaves

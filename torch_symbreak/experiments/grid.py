@@ -12,7 +12,7 @@ CONSTANT = "constant"
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table to be: the data, the predictor, how targets are made, the number of pairs, and the seed."""
+    """Identify one row by its data, its predictor, the breaking of its targets, the number of pairs, and the seed."""
 
     data: str
     network: str
@@ -25,7 +25,7 @@ class Case:
 
     @property
     def slug(self) -> str:
-        """Name for files."""
+        """Return the name of the files of this case, without suffix."""
         return "_".join(str(value) for value in asdict(self).values())
 
 

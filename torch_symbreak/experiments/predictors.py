@@ -1,4 +1,4 @@
-"""Predictors that learn from the pairs of a case: the constant one, nearest neighbors, and trained networks."""
+"""Predictors that learn from the pairs of a case: the mean, nearest neighbors, and trained networks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VALIDATION = 0.1
 
 
 class Split(NamedTuple):
-    """Pairs (y, x) of a case."""
+    """Hold the pairs (y, x) of a case."""
 
     train: tuple[Tensor, Tensor]  # n pairs, the last of which are a network's validation set
     test: tuple[Tensor, Tensor]
@@ -45,7 +45,7 @@ def neighbors(split: Split, feature: Feature) -> Predict:
 
     Args:
         split: Pairs to learn from.
-        feature: Quantity between which distances are measured.
+        feature: Function of the measurements. Distances are those between its values.
     """
     features = FEATURES[feature]
     y, x = split.train
@@ -71,7 +71,7 @@ def trained(
     Args:
         split: Pairs to learn from.
         make: Makes the network from all training pairs (y, x). ``seed`` alone determines its first weights.
-        feature: Quantity that the network gets.
+        feature: Function of the measurements that the network gets.
         loss: Training and validation loss. None: the mean squared error.
         augment: Changes the pairs of a training batch. None: no change.
         training: Optimizer and end of the training.

@@ -14,7 +14,7 @@ from torch_symbreak.training import Training
 
 @dataclass(frozen=True)
 class Preset:
-    """An experiment, the cases that it runs, and the settings of its trainings."""
+    """Bundle an experiment with its cases and the settings of its trainings."""
 
     experiment: Experiment
     grids: tuple[Grid, ...]

@@ -47,7 +47,7 @@ class Experiment(ABC):
     talk: ClassVar[reports.Talk] = {}
     #: True if the talk's errors have the units of the first metric, so that one figure can show both.
     talk_comparable: ClassVar[bool] = False
-    #: Quantity that networks get. "knn" measures distances between its own.
+    #: Function of the measurements that networks get. Nearest neighbors have their own.
     feature: ClassVar[Feature]
     neighbor_feature: ClassVar[Feature] = "magnitude"
 
@@ -56,7 +56,7 @@ class Experiment(ABC):
     @property
     @abstractmethod
     def axes(self) -> dict[str, Sequence[str]]:
-        """Names that the axes "data", "networks" and "breaking" can take."""
+        """List the names that the axes "data", "networks" and "breaking" can take."""
 
     @abstractmethod
     def pairs(self, data: str, breaking: str, count: int, seed: int, *, train: bool) -> tuple[Tensor, Tensor]:
