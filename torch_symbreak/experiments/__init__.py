@@ -1,9 +1,12 @@
-"""Experiments: each is a recipe from cases to rows, tables and figures; nothing is printed here."""
+"""Experiments: recipes that turn cases into rows, tables and figures. Nothing is printed here."""
 
-from torch_symbreak.experiments.base import CAPTION, Case, Experiment, Grid, read_rows, remove_results
 from torch_symbreak.experiments.farfield import FarFieldPhaseRetrieval
 from torch_symbreak.experiments.gaussian import Gaussian
+from torch_symbreak.experiments.grid import Case, Grid
 from torch_symbreak.experiments.presets import PRESETS, Preset
+from torch_symbreak.experiments.recipe import Experiment
+from torch_symbreak.experiments.report import CAPTION
+from torch_symbreak.experiments.results import read_rows, remove_results
 from torch_symbreak.experiments.square import SquareRoot
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Far-field phase retrieval: the talk's table of networks on crystals, and the same on photographs and digits."""
+"""Far-field phase retrieval: the talk's networks on crystals, photographs and digits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ from torch_symbreak import (
     sa_mse,
 )
 from torch_symbreak.baselines import LiteralAlgorithm2
-from torch_symbreak.experiments.base import CONSTANT, MSE, Experiment, Predict, Row, Split, largest
+from torch_symbreak.experiments.grid import CONSTANT
+from torch_symbreak.experiments.predictors import Predict, Split
+from torch_symbreak.experiments.recipe import Experiment
+from torch_symbreak.experiments.report import MSE, Talk, largest
+from torch_symbreak.experiments.results import Row
 from torch_symbreak.models import SiSPRNet, UNet
 from torch_symbreak.plots import plot_objects
 from torch_symbreak.training import Change, Feature
@@ -37,13 +41,15 @@ from torch_symbreak.training import Change, Feature
 Objects = Callable[[Sequence[int], int, int, bool], Tensor]
 MakeNetwork = Callable[[Sequence[int], Sequence[int]], nn.Module]
 
-#: Zero frequency in the middle: neighbors on the detector are then neighbors for the network too.
+#: Zero frequency is in the middle, so that neighbors on the detector are neighbors for the network.
 MODEL = FarField(2, centered=True)
-TRAIN_DIGITS = 1297  # of scikit-learn's 1,797; the other 500 are for testing
+#: Training part of scikit-learn's 1,797 digits. The other 500 are for testing.
+TRAIN_DIGITS = 1297
+#: Number of test objects in a figure.
 SHOWN = 5
 
-#: What makes targets of scrambled objects, and again of those that augmentation has turned; "...-only" leaves that one
-#: symmetry of the three unbroken.
+#: Transforms that make targets from scrambled objects, and from those that augmentation has changed. "...-only" leaves
+#: that one symmetry of the three unbroken.
 BREAK: dict[str, nn.Module] = {
     "none": nn.Identity(),
     "literal": LiteralAlgorithm2(),
@@ -63,9 +69,9 @@ def photograph_patches(name: str, count: int, seed: int, size: int = 16) -> Tens
 
     Args:
         name: "china.jpg" or "flower.jpg".
-        count: How many, at random positions.
-        seed: Of the positions.
-        size: Default 16.
+        count: Number of patches, at random positions.
+        seed: Seed of the positions.
+        size: Height and width. Default 16.
 
     Example:
         >>> photograph_patches("china.jpg", 3, seed=0).shape
@@ -82,9 +88,10 @@ def photograph_patches(name: str, count: int, seed: int, size: int = 16) -> Tens
 
 
 def digit_images(count: int, seed: int, *, train: bool, size: int = 16) -> Tensor:
-    """Take digits of scikit-learn's training or test part, enlarged: (count, size, size) in [0, 1].
+    """Take scikit-learn's digits, enlarged: (count, size, size) in [0, 1].
 
-    The parts are disjoint and do not depend on the seed, which orders them; a part too small is repeated.
+    The training and the test part are disjoint and always the same. The seed orders them. Digits repeat if ``count``
+    exceeds the size of the part.
 
     Example:
         >>> digit_images(3, seed=0, train=False).shape
@@ -99,17 +106,16 @@ def digit_images(count: int, seed: int, *, train: bool, size: int = 16) -> Tenso
 
 def _photographs(frame: Sequence[int], count: int, seed: int, train: bool) -> Tensor:
     patches = photograph_patches("flower.jpg" if train else "china.jpg", count, seed, 2 * min(frame) // 3)
-    return ComplexImages(patches, frame=frame, forward=MODEL, seed=seed).batch(range(count))[1]
+    return ComplexImages(patches, frame=frame, forward=MODEL, seed=seed).objects(torch.arange(count))
 
 
 def _digits(frame: Sequence[int], count: int, seed: int, train: bool) -> Tensor:
     images = digit_images(count, seed, train=train, size=2 * min(frame) // 3)
-    return ComplexImages(images, frame=frame, forward=MODEL, seed=seed).batch(range(count))[1]
+    return ComplexImages(images, frame=frame, forward=MODEL, seed=seed).objects(torch.arange(count))
 
 
 def _crystals(frame: Sequence[int], count: int, seed: int, train: bool) -> Tensor:
-    made = BraggCrystals(count, frame=frame, forward=MODEL, seed=seed)
-    return torch.cat([made.batch(range(start, min(start + 100, count)))[1] for start in range(0, count, 100)])
+    return BraggCrystals(count, frame=frame, forward=MODEL, seed=seed).objects(torch.arange(count))
 
 
 DATA: dict[str, Objects] = {"crystals": _crystals, "photographs": _photographs, "digits": _digits}
@@ -117,14 +123,14 @@ NETWORKS: dict[str, MakeNetwork] = {"unet": UNet, "sisprnet": SiSPRNet}
 
 
 def turned(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mirror and transpose the items of a batch at random, measurements and objects alike.
+    """Mirror and transpose the items of a batch at random, measurements and objects together.
 
-    Turning an object by the symmetries of the square turns its diffraction pattern alike, so every pair is eight;
-    frames that are not square are only mirrored. Draws from torch's global generator.
+    A symmetry of the square turns an object and its diffraction pattern alike, so that one pair becomes eight. Frames
+    that are not square are only mirrored. Draws from torch's global generator.
 
-    Shape: y (B, M1, M2), zero frequency at M // 2, x (B, N1, N2), to the same.
+    Shape: y (B, M1, M2), with zero frequency at M // 2, and x (B, N1, N2), to the same.
 
-    Example: the new pairs are pairs too.
+    Example: the new measurements belong to the new objects.
         >>> x = torch.randn(9, 6, 6, dtype=torch.complex64)
         >>> y, x = turned(MODEL(x), x)
         >>> torch.allclose(MODEL(x), y, atol=1e-3)
@@ -132,7 +138,7 @@ def turned(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """
     chosen = torch.rand(3, len(y), 1, 1).to(y.device) < 0.5
     for axis, choice in zip((-1, -2), chosen, strict=False):
-        # Index M // 2 of the pattern stays where it is.
+        # The roll keeps zero frequency at index M // 2.
         y = torch.where(choice, y.flip(axis).roll((y.shape[axis] + 1) % 2, axis), y)
         x = torch.where(choice, x.flip(axis), x)
     if x.shape[-1] == x.shape[-2] and y.shape[-1] == y.shape[-2]:
@@ -141,14 +147,15 @@ def turned(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def rotated(x: Tensor) -> Tensor:
-    """Rotate the items of a batch about the middle of their frame, each by an angle of its own: new objects.
+    """Rotate the items of a batch about the middle of their frame, each by its own random angle.
 
-    Bicubic interpolation of real and imaginary part, zero outside the frame; what leaves the frame is cut off, so
-    center the objects first. Their measurements have to be made anew. Draws from torch's global generator.
+    Real and imaginary part are interpolated bicubically, with zeros outside the frame. Center the objects first: parts
+    that leave the frame are cut off. The results are new objects, so measure them anew. Draws from torch's global
+    generator.
 
     Shape: x (B, N1, N2) complex, to the same.
 
-    Example: what the middle holds stays there.
+    Example: the middle of the frame stays.
         >>> x = torch.zeros(2, 5, 5, dtype=torch.complex64)
         >>> x[:, 2, 2] = 1j
         >>> torch.allclose(rotated(x)[:, 2, 2], x[:, 2, 2], atol=1e-6)
@@ -156,7 +163,7 @@ def rotated(x: Tensor) -> Tensor:
     """
     angle = 2 * math.pi * torch.rand(len(x), 1, 1).to(x.device, x.real.dtype)
     rows, columns = (torch.arange(n, device=x.device) - (n - 1) / 2 for n in x.shape[-2:])
-    # Not affine_grid, whose product of matrices autocast would round to bfloat16.
+    # affine_grid multiplies matrices, and autocast would round them to bfloat16.
     row = angle.cos() * rows[:, None] + angle.sin() * columns
     column = angle.cos() * columns - angle.sin() * rows[:, None]
     grid = torch.stack((column * 2 / x.shape[-1], row * 2 / x.shape[-2]), -1)
@@ -169,29 +176,35 @@ def rotated(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class FarFieldPhaseRetrieval(Experiment):
-    """Learn complex objects from their diffraction patterns Y = |F X|², twice oversampled, no noise.
+    """Learn complex objects from their diffraction patterns Y = |F X|², twice oversampled and without noise.
 
-    The objects of a case are scrambled by all symmetries; ``breaking`` says what the network is trained and tested on:
+    All symmetries scramble the objects of a case. ``breaking`` makes the targets for training and test from them:
 
-    - "none": the scrambled objects; "exact": their canonical points; "literal": our literal reading of Algorithm 2;
+    - "none": the scrambled objects;
+    - "exact": their canonical points;
+    - "literal": their images under our literal reading of Algorithm 2;
     - "orbit-loss": the scrambled objects, with ``OrbitMinLoss`` as training and validation loss;
-    - "translation-only", "flip-only", "phase-only": scrambled by that symmetry alone, the other two are broken.
+    - "translation-only", "flip-only", "phase-only": objects scrambled by that symmetry alone.
 
-    The measurements are the same for all. Errors are per complex entry. Every training pair is mirrored and transposed
-    at random, anew in each epoch, and a share ``rotated`` of them is rotated, scrambled and measured again; then its
-    symmetry is broken.
+    All share their measurements. Errors are per complex entry. In each epoch, every training pair is mirrored and
+    transposed at random, and a share ``rotated`` of the pairs is rotated, scrambled and measured again. Then
+    ``breaking`` makes the targets anew.
 
     Args:
-        frame: Of the objects. Default (32, 32).
+        frame: Frame of the objects. Default (32, 32).
         width: Channels of the UNet's finest level. Default 16.
-        augmented: Whether pairs are mirrored and transposed. Default True.
+        augmented: Mirror and transpose pairs. Default True.
         rotated: Share of the training pairs, in [0, 1], that are rotated by any angle and measured again. Default 0.
-        test_samples: Test pairs, and training pairs that training errors are measured on. Default 500.
-        objects: Name to what makes objects of (frame, count, seed, whether to train): (count, N1, N2) complex. Default:
-            "crystals", "photographs" (trained on one, tested on another) and "digits".
-        networks: Name to what makes a network of (detector shape, frame). Default: "unet" and "sisprnet".
+        test_samples: Number of test pairs, and of training pairs that training errors are measured on. Default 500.
+        objects: Functions by name, from (frame, count, seed, train) to complex objects (count, N1, N2). ``train`` is
+            True for training objects and False for test objects. Default: "crystals", "photographs" (one photograph
+            for training, another for test) and "digits".
+        networks: Functions by name, from (detector shape, frame) to a network. Default: "unet" and "sisprnet".
 
-    Example: one data set of your own.
+    Raises:
+        ValueError: If ``rotated`` is not in [0, 1].
+
+    Example: a data set of your own.
         >>> import tempfile
         >>> from torch_symbreak.experiments import Grid
         >>> objects = {"noise": lambda frame, n, seed, train: torch.randn(n, *frame) + 0j}
@@ -204,7 +217,7 @@ class FarFieldPhaseRetrieval(Experiment):
 
     name: ClassVar[str] = "farfield"
     metrics: ClassVar[Mapping[str, str]] = MSE
-    talk: ClassVar[Mapping[tuple[str, str, int], tuple[float, float]]] = {
+    talk: ClassVar[Talk] = {
         ("crystals", "unet", 500): (0.1210, 0.0448),
         ("crystals", "unet", 1000): (0.1057, 0.0460),
         ("crystals", "unet", 1500): (0.1056, 0.0385),
@@ -250,7 +263,7 @@ class FarFieldPhaseRetrieval(Experiment):
     def augment(self, breaking: str) -> Change | None:
         if not self.augmented and not self.rotated:
             return None
-        # What is rotated has to be in the middle. Exact targets do not tell where it goes from there, all others do.
+        # Rotation needs centered objects. Their old place matters to all targets but exact ones, so scramble again.
         scramble = nn.Identity() if breaking == "exact" else RandomSymmetry(MODEL.symmetries)
 
         def changed(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

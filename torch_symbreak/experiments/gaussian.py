@@ -11,21 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from torch_symbreak import GaussianIntensity, GaussianPairs, relative_error
-from torch_symbreak.experiments.base import Experiment
+from torch_symbreak.experiments.recipe import Experiment
+from torch_symbreak.experiments.report import Talk
 from torch_symbreak.models import MLP
 from torch_symbreak.training import Feature
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gaussian(Experiment):
-    """Learn x from y = |A x|², x uniform on the unit sphere, A Gaussian with m = 4 dim rows, one for all cases.
+    """Learn x from y = |A x|², with x uniform on the unit sphere and one Gaussian A of 4 dim rows per data.
 
-    Data are called by field and dimension: "real-5" (up to a sign), "complex-5" (up to a phase). Errors are relative
-    ones, the mean of ||prediction - x|| / ||x|| in percent, after the best sign or phase and as they are. Networks get
-    the intensities, nearest neighbors the magnitudes.
+    Names of data are field and dimension: "real-5" (symmetry: the sign), "complex-5" (the phase). Errors are relative,
+    the mean of ||prediction - x|| / ||x|| in percent, as they are and after the best sign or phase. Networks get
+    intensities. Nearest neighbors get magnitudes.
 
     Args:
-        test_samples: Test pairs, and training pairs that training errors are measured on. Default 5000.
+        test_samples: Number of test pairs, and of training pairs that training errors are measured on. Default 5000.
         width: Units of each of the 3 hidden layers. Default 256.
     """
 
@@ -36,7 +37,7 @@ class Gaussian(Experiment):
         "train_sa_error": "train error up to a symmetry, %",
         "train_error": "train error, %",
     }
-    talk: ClassVar[Mapping[tuple[str, str, int], tuple[float, float]]] = {
+    talk: ClassVar[Talk] = {
         ("real-5", "dnn", 20_000): (85.37, 4.08),
         ("real-5", "dnn", 50_000): (90.51, 2.20),
         ("real-5", "dnn", 100_000): (96.66, 1.30),
@@ -58,7 +59,7 @@ class Gaussian(Experiment):
         return {"data": data, "networks": ("dnn", "knn"), "breaking": ("none", "exact")}
 
     def model(self, data: str) -> GaussianIntensity:
-        """The measurement of some data, the same for training and test.
+        """Return the forward model of some data, the same for training and test.
 
         Example:
             >>> Gaussian().model("complex-5").A.shape

@@ -1,19 +1,20 @@
-"""How much the commands compute: quick looks, what two CPU cores do in hours, and the talk's sizes for a GPU."""
+"""Sizes of the experiments: "quick" takes minutes, "cpu" hours on two cores, and "paper" has the talk's sizes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch_symbreak.experiments.base import Experiment, Grid
 from torch_symbreak.experiments.farfield import FarFieldPhaseRetrieval
 from torch_symbreak.experiments.gaussian import Gaussian
+from torch_symbreak.experiments.grid import Grid
+from torch_symbreak.experiments.recipe import Experiment
 from torch_symbreak.experiments.square import SquareRoot
 from torch_symbreak.training import Training
 
 
 @dataclass(frozen=True)
 class Preset:
-    """An experiment, the cases that it runs, and how it trains."""
+    """Bundle an experiment with its cases and the settings of its trainings."""
 
     experiment: Experiment
     grids: tuple[Grid, ...]

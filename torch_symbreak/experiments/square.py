@@ -11,7 +11,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from torch_symbreak import FixSign, SquareRoots, sa_mse
-from torch_symbreak.experiments.base import MSE, Experiment, Predict, Row, Split, largest
+from torch_symbreak.experiments.predictors import Predict, Split
+from torch_symbreak.experiments.recipe import Experiment
+from torch_symbreak.experiments.report import MSE, largest
+from torch_symbreak.experiments.results import Row
 from torch_symbreak.models import MLP
 from torch_symbreak.plots import Line, plot_lines
 from torch_symbreak.symmetries import Sign
@@ -20,10 +23,10 @@ from torch_symbreak.training import Feature
 
 @dataclass(frozen=True, kw_only=True)
 class SquareRoot(Experiment):
-    """Learn x from y = x², x uniform on [-1, 1], before and after its sign is fixed.
+    """Learn x from y = x², with x uniform on [-1, 1], before and after its sign is fixed.
 
     Args:
-        test_samples: Test pairs, and training pairs that training errors are measured on. Default 5000.
+        test_samples: Number of test pairs, and of training pairs that training errors are measured on. Default 5000.
         width: Units of each of the 3 hidden layers. Default 64.
     """
 

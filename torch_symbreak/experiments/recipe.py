@@ -1,0 +1,245 @@
+"""The abstract recipe of an experiment, and the run that measures its cases."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from torch_symbreak.experiments import predictors, results
+from torch_symbreak.experiments import report as reports
+from torch_symbreak.experiments.grid import CONSTANT, Case, Grid
+from torch_symbreak.experiments.predictors import KNN, Predict, Split
+from torch_symbreak.experiments.results import Row
+from torch_symbreak.io import write_file
+from torch_symbreak.plots import png
+from torch_symbreak.training import Change, Curves, Feature, Hardware, Training, main_process
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(ABC):
+    """Describe one experiment: its data, its networks, its errors, and the talk's results.
+
+    A subclass implements the abstract methods and sets the class attributes. Its fields are the parameters of the
+    experiment: every row stores them, and all rows of one directory have the same. A field with
+    ``metadata={"row": False}`` is not stored.
+
+    Args:
+        test_samples: Number of test pairs, the same pairs for all cases. Training errors are measured on as many
+            training pairs. Default 500.
+    """
+
+    name: ClassVar[str]
+    #: Column of a row to heading of the table. The figures show the first one, and the talk reports it.
+    metrics: ClassVar[Mapping[str, str]]
+    #: The talk's first metric, (before, after), by (data, network, n).
+    talk: ClassVar[reports.Talk] = {}
+    #: True if the talk's errors have the units of the first metric, so that one figure can show both.
+    talk_comparable: ClassVar[bool] = False
+    #: Function of the measurements that networks get. Nearest neighbors have their own.
+    feature: ClassVar[Feature]
+    neighbor_feature: ClassVar[Feature] = "magnitude"
+
+    test_samples: int = 500
+
+    @property
+    @abstractmethod
+    def axes(self) -> dict[str, Sequence[str]]:
+        """List the names that the axes "data", "networks" and "breaking" can take."""
+
+    @abstractmethod
+    def pairs(self, data: str, breaking: str, count: int, seed: int, *, train: bool) -> tuple[Tensor, Tensor]:
+        """Make ``count`` pairs: measurements y (count, ...) and targets x (count, ...)."""
+
+    @abstractmethod
+    def network(self, name: str, y: Tensor, x: Tensor) -> nn.Module:
+        """Make a network for such pairs, with fresh weights."""
+
+    @abstractmethod
+    def errors(self, data: str, prediction: Tensor, truth: Tensor) -> dict[str, float]:
+        """Measure predictions. Return the metrics by their columns, without "train_" and "test_"."""
+
+    def loss(self, breaking: str) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """Return the training loss. None: the mean squared error."""
+        return None
+
+    def augment(self, breaking: str) -> Change | None:
+        """Return a function that changes the pairs of a training batch. None: no change."""
+        return None
+
+    def keep(self, predict: Predict, split: Split) -> dict[str, Tensor]:
+        """Return the arrays of a predictor that :meth:`figures` needs."""
+        return {}
+
+    def figures(self, rows: Sequence[Row], arrays: Callable[[Row], dict[str, Tensor]]) -> dict[str, Figure]:
+        """Draw figures beside the errors and the learning curves, by name. ``arrays`` reads those of a row."""
+        return {}
+
+    # ------------------------------------------------------------------------------------------------------- run
+
+    def parameters(self, training: Training) -> Row:
+        """Return the parameters that all rows of one directory must have, as JSON stores them."""
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.metadata.get("row", True)}
+        written: Row = json.loads(json.dumps({**own, "training": asdict(training)}))
+        return written
+
+    def check(self, grids: Iterable[Grid]) -> None:
+        """Raise ``ValueError`` if an axis has a value that this experiment does not know."""
+        for grid, (axis, known) in itertools.product(grids, self.axes.items()):
+            for value in getattr(grid, axis):
+                if value not in known and (axis, value) != ("networks", CONSTANT):
+                    names = ", ".join(known[:9]) + (", ..." if len(known) > 9 else "")
+                    raise ValueError(f"{axis} of {self.name} needs to be among {names}, but got {value!r}.")
+
+    def split(self, data: str, breaking: str, n: int, seed: int) -> Split:
+        """Make the pairs of a case. Training and test draw from different seeds. The test objects never change."""
+        train = self.pairs(data, breaking, n, 2 * seed, train=True)
+        return Split(train, self.pairs(data, breaking, self.test_samples, 1, train=False))
+
+    def resumable(self, out: Path, training: Training, *, resume: bool) -> list[Row]:
+        """Read the rows in ``out`` that :meth:`run` would continue. Raise the errors that it would raise."""
+        return results.resumable_rows(out, self.name, self.parameters(training), resume=resume)
+
+    def run(
+        self,
+        grids: Grid | Sequence[Grid],
+        out: Path,
+        *,
+        training: Training | None = None,
+        hardware: Hardware | None = None,
+        resume: bool = False,
+        report: Callable[[str], None] = lambda message: None,
+    ) -> list[Row]:
+        """Measure all cases of some grids. Write each row to ``out/results.jsonl`` as soon as it is measured.
+
+        An interrupted run continues from its last whole epoch. On a CPU it gives the numbers of an undisturbed run.
+
+        Args:
+            grids: Cases to measure.
+            out: Directory for rows, checkpoints, table and figures. Made if it does not exist.
+            training: Optimizer and end of each training. Default ``Training()``.
+            hardware: Device and precision. Default ``Hardware()``.
+            resume: Continue the rows in ``out``. Default False: ``out`` must hold none.
+            report: Called with a message per case. Default: no-op.
+
+        Returns:
+            All rows of the file.
+
+        Raises:
+            ValueError: If an axis has an unknown value, or the rows in ``out`` have other parameters.
+            FileExistsError: If there are rows in ``out`` and ``resume`` is False, or another run is at work there.
+        """
+        grids = [grids] if isinstance(grids, Grid) else list(grids)
+        self.check(grids)
+        training, hardware = training or Training(), hardware or Hardware()
+        parameters = self.parameters(training)
+        # Hash the parameters into the folder name, so that two runs never share checkpoints.
+        digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:8]
+        cases = list(dict.fromkeys(itertools.chain.from_iterable(grid.cases() for grid in grids)))
+        with results.locked(out):
+            rows = self.resumable(out, training, resume=resume)
+            done = {results.case_of(row) for row in rows}
+            key, split = None, None
+            for number, case in enumerate(cases, 1):
+                if case in done:
+                    continue
+                if (case.data, case.breaking, case.n, case.seed) != key or split is None:
+                    key = (case.data, case.breaking, case.n, case.seed)
+                    split = self.split(*key)
+                if case.network != CONSTANT and main_process():
+                    report(f"[{number}/{len(cases)}] {case}")
+                folder = out / results.CHECKPOINTS / f"{case.slug}-{digest}"
+                numbers, arrays = self._measure(case, split, training, folder, hardware)
+                rows.append(
+                    {
+                        "experiment": self.name,
+                        **asdict(case),
+                        **numbers,
+                        "parameters": parameters,
+                        "versions": results.versions(),
+                        "machine": results.machine(hardware),
+                    }
+                )
+                if main_process():
+                    # Arrays first: a row on disk counts as done, and its arrays must be there.
+                    if arrays:
+                        results.write_arrays(out, case, arrays)
+                    results.write_rows(out, rows)
+                    shutil.rmtree(folder, ignore_errors=True)
+        return rows
+
+    def _measure(
+        self, case: Case, split: Split, training: Training, folder: Path, hardware: Hardware
+    ) -> tuple[Row, dict[str, Tensor]]:
+        """Make the predictor of a case. Return its numbers, and its arrays for the figures."""
+        start = time.perf_counter()
+        curves = Curves()
+        if case.network == CONSTANT:
+            predict = predictors.constant(split)
+        elif case.network == KNN:
+            predict = predictors.neighbors(split, self.neighbor_feature)
+        else:
+            predict, curves = predictors.trained(
+                split,
+                lambda y, x: self.network(case.network, y, x),
+                feature=self.feature,
+                loss=self.loss(case.breaking),
+                augment=self.augment(case.breaking),
+                training=training,
+                seed=case.seed,
+                folder=folder,
+                hardware=hardware,
+                label=str(case),
+            )
+        # The clock of this run misses the epochs before an interruption, the curves have them.
+        seconds = sum(curves.seconds) if curves.seconds else time.perf_counter() - start
+        row: Row = {}
+        for part, (y, x) in zip(("test", "train"), (split.test, split.train), strict=True):
+            y, x = y[: self.test_samples], x[: self.test_samples]
+            row |= {f"{part}_{name}": value for name, value in self.errors(case.data, predict(y), x).items()}
+        row |= {"epochs": len(curves.validation), "seconds": round(seconds, 1)}
+        kept = self.keep(predict, split)
+        if curves.validation:
+            kept |= {"train_curve": torch.tensor(curves.train), "validation_curve": torch.tensor(curves.validation)}
+        return row, kept
+
+    # ---------------------------------------------------------------------------------------------------- report
+
+    def table(self, rows: Sequence[Row]) -> list[list[str]]:
+        """Return the table of errors that ``CAPTION`` describes: header and lines."""
+        return reports.table(rows, self.metrics)
+
+    def ratios(self, rows: Sequence[Row]) -> list[list[str]]:
+        """Return the table of errors on raw targets divided by those on exact ones: header and lines."""
+        return reports.ratios(rows, self.metrics, self.talk)
+
+    def markdown(self, rows: Sequence[Row]) -> str:
+        """Return both tables as a page in Markdown."""
+        return reports.markdown(self.name, self.table(rows), self.ratios(rows))
+
+    def write(self, out: Path) -> list[Path]:
+        """Write table.md and the figures of the rows in ``out``. Return the paths of all results."""
+        rows = results.read_rows(out)
+
+        def arrays(row: Row) -> dict[str, Tensor]:
+            return results.read_arrays(out, row)
+
+        metric, heading = next(iter(self.metrics.items()))
+        talk = self.talk if self.talk_comparable else {}
+        figures = {"errors": reports.plot_errors(rows, metric, heading, talk)}
+        curves = reports.plot_curves(rows, arrays)
+        figures |= ({} if curves is None else {"curves": curves}) | self.figures(rows, arrays)
+        files = {"table.md": self.markdown(rows).encode()}
+        files |= {f"{name}.png": png(figure) for name, figure in figures.items()}
+        return [out / results.RESULTS, *(write_file(out / name, content) for name, content in files.items())]

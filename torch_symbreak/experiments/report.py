@@ -1,0 +1,188 @@
+"""Tables and figures of rows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from torch_symbreak.experiments.grid import CONSTANT
+from torch_symbreak.experiments.results import Row, case_of
+from torch_symbreak.plots import Line, plot_lines
+
+#: The talk's first metric, (before, after), by (data, network, n).
+Talk = Mapping[tuple[str, str, int], tuple[float, float]]
+
+#: The metrics of experiments that measure mean squared errors: column of a row to heading of the table.
+MSE = {
+    "test_mse": "test MSE",
+    "test_sa_mse": "test SA-MSE",
+    "train_mse": "train MSE",
+    "train_sa_mse": "train SA-MSE",
+}
+#: Caption of the table of errors.
+CAPTION = "Errors, mean ± standard deviation over the repeats; in parentheses the share of the constant predictor's."
+
+
+def table(rows: Sequence[Row], metrics: Mapping[str, str]) -> list[list[str]]:
+    """Return the header and the lines of the table that ``CAPTION`` describes.
+
+    Args:
+        rows: Rows, with those of the constant predictor.
+        metrics: Column of a row to heading.
+    """
+    lines = [["data", "n", "network", "targets", "repeats", *metrics.values()]]
+    constants = {case_of(row): row for row in rows if row["network"] == CONSTANT}
+    for (data, n, network, breaking), group in _grouped(rows):
+        cells = []
+        for metric in metrics:
+            share = statistics.mean(
+                _ratio(row[metric], constants[replace(case_of(row), network=CONSTANT)][metric]) for row in group
+            )
+            cells.append(f"{_spread([row[metric] for row in group])} ({share:.2f})")
+        lines.append([data, str(n), network, breaking, str(len(group)), *cells])
+    return lines
+
+
+def ratios(rows: Sequence[Row], metrics: Mapping[str, str], talk: Talk) -> list[list[str]]:
+    """Return a table of the errors on raw targets, divided by those on exact targets, beside the talk's.
+
+    Every seed gives one ratio, because its two runs share their data and the first weights.
+
+    Args:
+        rows: Rows. Exact ones count where the same case with raw targets is there too.
+        metrics: Column of a row to heading.
+        talk: The talk's errors.
+    """
+    header = ["data", "n", "network", *(f"none / exact, {heading}" for heading in metrics.values())]
+    lines = [[*header, "the talk: before → after", "the talk's ratio"]]
+    by_case = {case_of(row): row for row in rows}
+    for (data, n, network, breaking), group in _grouped(rows):
+        partners = [by_case.get(replace(case_of(row), breaking="none")) for row in group]
+        if breaking != "exact" or None in partners:
+            continue
+        cells = [
+            _spread(
+                [_ratio(raw[metric], row[metric]) for raw, row in zip(partners, group, strict=True) if raw is not None]
+            )
+            for metric in metrics
+        ]
+        errors = talk.get((data, network, n))
+        theirs = ["", ""] if errors is None else [f"{errors[0]} → {errors[1]}", f"{errors[0] / errors[1]:.2f}"]
+        lines.append([data, str(n), network, *cells, *theirs])
+    return lines
+
+
+def markdown(title: str, errors: Sequence[Sequence[str]], before_after: Sequence[Sequence[str]]) -> str:
+    """Return a page of two tables, each a header and lines. Leave the second one out if it has no lines.
+
+    Example:
+        >>> print(markdown("square", [["n", "test MSE"], ["100", "0.1 (0.30)"]], [["n"]]))
+        # square
+        <BLANKLINE>
+        Errors, mean ± standard deviation over the repeats; in parentheses the share of the constant predictor's.
+        <BLANKLINE>
+        | n | test MSE |
+        | --- | --- |
+        | 100 | 0.1 (0.30) |
+        <BLANKLINE>
+    """
+    parts = [f"# {title}", "", CAPTION, "", *_markdown_lines(errors), ""]
+    if len(before_after) > 1:
+        parts += ["## Before / after", "", *_markdown_lines(before_after), ""]
+    return "\n".join(parts)
+
+
+def plot_errors(rows: Sequence[Row], metric: str, heading: str, talk: Talk) -> Figure:
+    """Plot a metric over n, one panel per data.
+
+    Args:
+        rows: Rows.
+        metric: Column of the rows.
+        heading: Label of the axis.
+        talk: The talk's errors, in the units of the metric; empty if its units are others.
+    """
+    points: dict[str, dict[tuple[str, str], dict[int, list[float]]]] = {}
+    for (data, n, network, breaking), group in _grouped(rows):
+        points.setdefault(data, {}).setdefault((network, breaking), {})[n] = [row[metric] for row in group]
+    colors = _colors(rows)
+    learners = [name for name in dict.fromkeys(row["network"] for row in rows) if name != CONSTANT]
+    markers = {CONSTANT: "", **dict(zip(learners, itertools.cycle("os^Dv")))}
+    panels: dict[str, list[Line]] = {}
+    for data, series in points.items():
+        lines = panels[data] = []
+        for (network, breaking), by_n in series.items():
+            means = [statistics.mean(values) for values in by_n.values()]
+            spreads = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in by_n.values()]
+            label, style = f"{network}, {breaking}", ":" if network == CONSTANT else "-"
+            color, marker = colors[breaking], markers[network]
+            lines.append(Line(label, list(by_n), means, spreads, color=color, style=style, marker=marker))
+        networks = dict.fromkeys(network for name, network, _ in talk if name == data)
+        for network, marker in zip(networks, "x+", strict=False):
+            errors = {n: pair for (*key, n), pair in talk.items() if key == [data, network]}
+            for side, (breaking, name) in enumerate({"none": "before", "exact": "after"}.items()):
+                theirs = [pair[side] for pair in errors.values()]
+                look = Line(f"the talk: {network}, {name}", list(errors), theirs, style="")
+                lines.append(replace(look, color=colors.get(breaking), marker=marker))
+    return plot_lines(panels, x="training pairs n", y=heading, log_x=True, log_y=True)
+
+
+def plot_curves(rows: Sequence[Row], arrays: Callable[[Row], dict[str, Tensor]]) -> Figure | None:
+    """Plot the learning curves of the largest trainings. Return None if no row has a learning curve.
+
+    Args:
+        rows: Rows.
+        arrays: Reads the arrays of a row.
+    """
+    colors = _colors(rows)
+    panels: dict[str, list[Line]] = {}
+    for row in largest(rows):
+        kept = arrays(row)
+        if "validation_curve" in kept:
+            epochs = list(range(1, row["epochs"] + 1))
+            lines = panels.setdefault(f"{row['data']}, {row['network']}, n = {row['n']}", [])
+            for part, style in (("validation", "-"), ("train", "--")):
+                curve = kept[f"{part}_curve"].tolist()
+                label = f"{row['breaking']}, {part}"
+                lines.append(Line(label, epochs, curve, color=colors[row["breaking"]], style=style))
+    return plot_lines(panels, x="epoch", y="loss", log_y=True) if panels else None
+
+
+def largest(rows: Sequence[Row]) -> list[Row]:
+    """Keep, for each data, network and breaking, the row with the most pairs and the first seed."""
+    best: dict[tuple[str, str, str], Row] = {}
+    for row in sorted(rows, key=lambda row: (-row["n"], row["seed"])):
+        best.setdefault((row["data"], row["network"], row["breaking"]), row)
+    return [row for row in rows if row is best[row["data"], row["network"], row["breaking"]]]
+
+
+def _colors(rows: Sequence[Row]) -> dict[str, str]:
+    """Give every breaking one of Matplotlib's colors, the same for all networks."""
+    return {name: f"C{number}" for number, name in enumerate(dict.fromkeys(row["breaking"] for row in rows))}
+
+
+def _grouped(rows: Sequence[Row]) -> Iterator[tuple[tuple[str, int, str, str], list[Row]]]:
+    """Group rows that differ only in their seed. Sort by data and n, and else keep the order of measurement."""
+    groups: dict[tuple[str, int, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["data"], row["n"], row["network"], row["breaking"]), []).append(row)
+    yield from sorted(groups.items(), key=lambda item: (item[0][0], item[0][1]))
+
+
+def _ratio(error: float, reference: float) -> float:
+    return error / reference if reference else math.inf if error else math.nan
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = f"{statistics.mean(values):.4g}"
+    spreads = len(values) > 1 and all(map(math.isfinite, values))
+    return f"{mean} ± {statistics.stdev(values):.2g}" if spreads else mean
+
+
+def _markdown_lines(lines: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (lines[0], ["---"] * len(lines[0]), *lines[1:])]
