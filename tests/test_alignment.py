@@ -414,7 +414,7 @@ def test_decisions_are_those_of_double_precision(
 
 @given(st.integers(1, 3), st.booleans(), st.sampled_from([0.0, 1.0, 30.0]), st.integers(0, 2**31 - 1))
 def test_rounding_is_bounded(d: int, flipped: bool, mean: float, seed: int) -> None:
-    """Of correlations in single precision, on toruses of any size, primes among them."""
+    """Correlate in single precision, on toruses of any size, primes among them."""
     generator = torch.Generator().manual_seed(seed)
     frame = torch.randint(2, {1: 600, 2: 50, 3: 14}[d], (d,), generator=generator).tolist()
     group = Product([Translation(d, wrap=True)])
@@ -424,7 +424,7 @@ def test_rounding_is_bounded(d: int, flipped: bool, mean: float, seed: int) -> N
         for dtype in (torch.complex128, torch.complex64)
     )
     wrong = (here - there).abs().flatten(1).amax(-1)
-    assert (wrong < search.rounding_of(x.to(torch.complex64), r.to(torch.complex64), group) / 5).all()
+    assert (wrong < search.rounding_of(x.to(torch.complex64), r.to(torch.complex64), group, frame) / 5).all()
 
 
 def test_single_precision_is_enough_for_most(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,7 @@ COMMAND = (
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 def test_killed_runs_resume_to_the_same_table(tmp_path):
     """Send SIGKILL at random moments, resume, and compare with an undisturbed run."""
     straight, killed = tmp_path / "straight", tmp_path / "killed"
@@ -142,6 +143,7 @@ def test_killed_runs_resume_to_the_same_table(tmp_path):
     assert (killed / "table.md").read_text() == (straight / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_two_processes_make_one_table(tmp_path):
     """Train with Lightning's distributed data parallel on the CPU."""
     ended = subprocess.run(

@@ -49,12 +49,16 @@ def check_content_options(owner: str, event_dims: int, threshold: float, wrap: W
         )
 
 
-def _profiles(x: Tensor, event_dims: int, channel_dims: int) -> list[Tensor]:
-    """Per axis the largest squared magnitude of every line, relative to the item's largest: (*batch, N_a) each."""
+def squares_of(x: Tensor, item_dims: int) -> Tensor:
+    """Return the squared magnitudes of every item to its own scale."""
     x = x.detach()
     if x.dtype in (torch.float16, torch.bfloat16):
         x = x.float()  # whose squares reach below the threshold's
-    squares = power(unit_scale(x, event_dims + channel_dims))
+    return power(unit_scale(x, item_dims))
+
+
+def _profiles(squares: Tensor, event_dims: int, channel_dims: int) -> list[Tensor]:
+    """Return per axis the largest square of every line, relative to the item's largest: (*batch, N_a) each."""
     if channel_dims:
         channels = range(squares.dim() - event_dims - channel_dims, squares.dim() - event_dims)
         squares = squares.amax(tuple(channels))
@@ -95,10 +99,15 @@ def content_box(x: Tensor, event_dims: int, channel_dims: int, threshold: float,
     An item without content (all zero, or NaN) has the whole frame as its box, and so has, along a periodic axis,
     an item whose longest gap is not unique: a translation tie.
     """
-    periodic = wrapped_axes(wrap, x.shape[x.dim() - event_dims :])
+    return box_of_squares(squares_of(x, event_dims + channel_dims), event_dims, channel_dims, threshold, wrap)
+
+
+def box_of_squares(squares: Tensor, event_dims: int, channel_dims: int, threshold: float, wrap: Wrap) -> Box:
+    """Return the content box of items of which :func:`squares_of` is at hand."""
+    periodic = wrapped_axes(wrap, squares.shape[squares.dim() - event_dims :])
     pairs = [
         (_arc if turns else _interval)(profile > threshold**2)
-        for profile, turns in zip(_profiles(x, event_dims, channel_dims), periodic, strict=True)
+        for profile, turns in zip(_profiles(squares, event_dims, channel_dims), periodic, strict=True)
     ]
     return Box(*(torch.stack(part, -1) for part in zip(*pairs, strict=True)))
 
@@ -112,7 +121,9 @@ def box_margin(x: Tensor, event_dims: int, channel_dims: int, threshold: float, 
     """
     periodic = wrapped_axes(wrap, x.shape[x.dim() - event_dims :])
     margins = []
-    for profile, turns in zip(_profiles(x, event_dims, channel_dims), periodic, strict=True):
+    for profile, turns in zip(
+        _profiles(squares_of(x, event_dims + channel_dims), event_dims, channel_dims), periodic, strict=True
+    ):
         magnitude = profile.sqrt()
         total = magnitude + threshold
         distance = torch.where(total > 0, (magnitude - threshold).abs() / total, 1)

@@ -41,19 +41,20 @@ def diffraction(x: Tensor, shape: Sequence[int], norm: str, centered: bool) -> T
 
 
 def correlate(fx: Tensor, fr: Tensor, d: int, *, flipped: bool, halves: bool = False) -> Tensor:
-    """``sum_n r(n) conj((g . x)(n))`` for every shift t on the torus of the spectra of x and r over d dimensions.
+    """Return ``<g . x, r>`` for every shift t on the torus of the spectra of x and r over d dimensions.
 
-    g flips and conjugates if ``flipped``. With ``halves`` the shifts go in steps of half an entry, by Fourier
-    interpolation: (*batch, 2 M_1, ..., 2 M_d).
+    g flips and conjugates if ``flipped``; the result is then conjugated, to save a pass over it. With ``halves`` the
+    shifts go in steps of half an entry, by Fourier interpolation: (*batch, 2 M_1, ..., 2 M_d).
     """
     dims = tuple(range(-d, 0))
-    cross = fr * (fx if flipped else fx.conj())
+    cross = fx * (fr if flipped else fr.conj())
     if halves:
         for dim in dims:
             size = cross.shape[dim]
             wide = cross.new_zeros([2 * n if cross.dim() + dim == a else n for a, n in enumerate(cross.shape)])
             cross = wide.index_copy(dim, frequencies(size, fx.device).long() % (2 * size), 2 * cross)
-    return torch.fft.ifftn(cross, dim=dims)
+    # The inverse transform of conj(c) is the conjugate of c's forward one.
+    return torch.fft.ifftn(cross, dim=dims) if flipped else torch.fft.fftn(cross, dim=dims, norm="forward")
 
 
 def frequencies(size: int, device: torch.device) -> Tensor:

@@ -148,8 +148,8 @@ class Regression(LightningModule):
         network: (B, m) to (B, n), or (B, 1, M1, M2) to (B, 1, N1, N2); for complex objects two times as many.
         y: The training set's measurements, for their statistics.
         x: The training set's objects, for the shape and dtype of the answer.
-        feature: Input of the network, made from y: "intensity", "magnitude" or "log-magnitude", log(1 + sqrt(y)). Default
-            "log-magnitude".
+        feature: Input of the network, made from y: "intensity", "magnitude" or "log-magnitude", log(1 + sqrt(y)).
+            Default "log-magnitude".
         loss: Of prediction and x. Default: the mean over all entries of ``|prediction - x|²``.
         augment: Makes other pairs (y, x) of those of a training batch. Default: none.
         training: Default ``Training()``.

@@ -43,6 +43,12 @@ def _over_channels(correlation: Tensor, group: Product) -> Tensor:
     return correlation
 
 
+def _torus(group: Product, x: Tensor, box: Box | None) -> list[int]:
+    """Return the torus of the search: the frame itself if shifts keep a box inside, for these wrap no content."""
+    event = x.shape[x.dim() - group.event_dims :]
+    return torus_of(group, event) if box is None else list(event)
+
+
 class _Spectra(NamedTuple):
     """Transforms of x and the reference on a torus on which no shift wraps content onto itself."""
 
@@ -52,8 +58,7 @@ class _Spectra(NamedTuple):
 
 
 def _spectra(x: Tensor, reference: Tensor, group: Product, box: Box | None) -> _Spectra:
-    event = x.shape[x.dim() - group.event_dims :]
-    torus = torus_of(group, event) if box is None else list(event)  # a shift inside the frame wraps no content
+    torus = _torus(group, x, box)
     return _Spectra(spectrum(x, torus), spectrum(reference, torus), torus)
 
 
@@ -134,11 +139,11 @@ def _best_shift(
         # Unflipped shifts lie in (-N, N): the upper half of 2 N stands for negative ones.
         shift.append(t if turned or size == n else torch.where(t >= n, t - size, t))
         place = place // steps
-    shifts = torch.stack(shift[::-1], -1)
+    shifts, top = torch.stack(shift[::-1], -1), flat.gather(-1, best).squeeze(-1)
     if box is not None:
         flipped = torch.full(box.lo.shape[:-1], turned, device=x.device)
         shifts = placement(box, _target(shifts, *box, shifts.new_tensor(list(event)), turned), flipped)
-    return Found(shifts, resolved(flat.gather(-1, best).squeeze(-1).conj()), second)
+    return Found(shifts, resolved(top.conj() if turned else top), second)
 
 
 def _in_place(x: Tensor, reference: Tensor, group: Product, turned: bool) -> Found:
@@ -240,7 +245,7 @@ def nearest_motion(
     return motion, gain(top), certain
 
 
-def rounding_of(x: Tensor, reference: Tensor, group: Product) -> Tensor:
+def rounding_of(x: Tensor, reference: Tensor, group: Product, torus: Sequence[int]) -> Tensor:
     """Bound the rounding error of any correlation of x and the reference in their precision, (*batch,).
 
     A transform of M entries is log2 M steps a + w b, whose rounding errors are at most 4.3 u of |a| + |b| each, with u
@@ -249,8 +254,8 @@ def rounding_of(x: Tensor, reference: Tensor, group: Product) -> Tensor:
     transform back, with Cauchy-Schwarz: 13 u log2 M of |x| |r|. What is left of 16 u (1 + log2 M) is for rounding x and
     r before, the gains after, and lengths that are no powers of 2. Measured errors, at primes up to 1e6 too, are 1/7.
     """
-    event = x.shape[x.dim() - group.event_dims :]
-    entries = math.prod(torus_of(group, event)) * math.prod(x.shape[x.dim() - group.item_dims : x.dim() - len(event)])
+    channels = x.shape[x.dim() - group.item_dims : x.dim() - group.event_dims]
+    entries = math.prod(torus) * math.prod(channels)
     one, other = (torch.linalg.vector_norm(flat_parts(z, group.item_dims), dim=-1) for z in (x, reference))
     return 8 * torch.finfo(x.dtype).eps * (1 + math.log2(entries)) * one * other
 
@@ -302,8 +307,9 @@ def nearest_choice(x: Tensor, reference: Tensor, group: Product, *, subpixel: in
     single = torch.complex64 if x.is_complex() else torch.float32
     pair = (z.to(torch.promote_types(z.dtype, single)) for z in (x, reference))
     here, there = (unit_scale(z, group.item_dims).to(single) for z in pair)
-    box = box_of(x, group, inside)
-    motion, _, certain = nearest_motion(here, there, group, rounding=rounding_of(here, there, group), box=box)
+    box = box_of(here if x.dtype == single else x, group, inside)
+    rounding = rounding_of(here, there, group, _torus(group, x, box))
+    motion, _, certain = nearest_motion(here, there, group, rounding=rounding, box=box)
     doubtful = (~certain).nonzero().squeeze(-1)
     if len(doubtful):
         target = reference if len(reference) == 1 else reference[doubtful]

@@ -152,7 +152,9 @@ class AlignToTemplate(Canonicalizer[Product]):
 
     def _choice(self, x: Tensor) -> Choice:
         with torch.no_grad():
-            return nearest_choice(self._scaled(x), self._reference(x), self.symmetry, inside=True)
+            # Gains are of fourth order, for which double precision has room only if x is in single.
+            here = self._scaled(x) if x.dtype == wide(x) else x.detach()
+            return nearest_choice(here, self._reference(x), self.symmetry, inside=True)
 
     def _rearranged(self, x: Tensor) -> tuple[Choice, Tensor, Tensor]:
         """Return the choice for x, (B, *item), x moved by all but the scalar, and the best scalar then, (B,)."""
@@ -163,7 +165,7 @@ class AlignToTemplate(Canonicalizer[Product]):
             x = move(choice.motion, x, group.event_dims, group.channel_dims)
         if group.scalar is None:
             return choice, x, torch.ones(len(x), dtype=x.dtype, device=x.device)
-        terms = unit_scale(x, self._dims) * self._reference(x).conj()
+        terms = x * self._reference(x).conj()
         top = flat_items(terms, self._dims).sum(-1, dtype=wide(terms))
         return choice, x, resolved(group.scalar.best(top).to(x.dtype))
 
@@ -219,7 +221,7 @@ class AlignToTemplate(Canonicalizer[Product]):
         return tuple(values)
 
     def _gains(self, x: Tensor, others: Sequence[Any], reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the best gain after the others' elements, and its gaps to the other orientation and to other shifts."""
+        """Return the best gain after the others' elements, its gap to the other orientation, and to other shifts."""
         group = self.symmetry
         for part, h in zip(group.others, others, strict=True):
             x = part.act(h, x)
