@@ -388,7 +388,7 @@ def test_bad_calls_and_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["good.h5", "out.h5", "--layout", "rows"], "plain, channels, parts, polar"),
         (["good.h5", "out.h5", "--forward", "square", "--key", "x"], "is complex"),
         (["good.h5", "out.h5", "--event-dims", "4", "--key", "x"], "--event-dims"),
-        (["good.h5", "out.h5", "--forward", "nearfield"], "farfield, gaussian or square"),
+        (["good.h5", "out.h5", "--forward", "farfeild"], "Did you mean 'farfield'?"),
         (["good.h5", "out.h5", "--threshold", "2"], "0 <= threshold < 1"),
         (["good.h5", "out.h5", "-j", "0"], "at least one process"),
         (["cut.h5", "out.h5"], "truncated"),
