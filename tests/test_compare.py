@@ -1,7 +1,8 @@
-"""``symbreak compare``: two files in, metrics, the element and a picture out."""
+"""``symbreak compare``: two files in, metrics, the elements and a picture out."""
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -9,15 +10,25 @@ import numpy as np
 import pytest
 import torch
 
-from torch_symbreak import FarField, RandomSymmetry, Sign, relative_error, sa_mse, sa_psnr, sa_ssim
-from torch_symbreak.diagnostics import compare
+from torch_symbreak import (
+    Element,
+    FarField,
+    Product,
+    RandomSymmetry,
+    Scale,
+    Sign,
+    cli,
+    relative_error,
+    sa_mse,
+    sa_psnr,
+    sa_ssim,
+)
 from torch_symbreak.io import read_array
-
-pytest.importorskip("typer")
-from torch_symbreak import cli
+from torch_symbreak.metrics import compare
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    pytest.importorskip("typer")
     monkeypatch.setattr(sys, "argv", ["symbreak", "compare", *map(str, arguments)])
     with pytest.raises(SystemExit) as end:
         cli.main()
@@ -34,14 +45,43 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
 def test_compare_agrees_with_the_metrics() -> None:
     x, r = pair()
     symmetries = FarField().symmetries
-    found = compare(x, r, symmetries)
-    assert found.aligned["MSE"] == pytest.approx(float(sa_mse(x, r, symmetries)))
-    assert found.aligned["relative error"] == pytest.approx(float(relative_error(x, r, symmetries)))
-    assert found.aligned["PSNR (dB)"] == pytest.approx(float(sa_psnr(x, r, symmetries)))
-    assert found.aligned["SSIM of magnitudes"] == pytest.approx(float(sa_ssim(x, r, symmetries)))
-    assert found.raw["MSE"] == pytest.approx(float((x - r).abs().square().mean()), rel=1e-5)
-    assert found.raw["SSIM of magnitudes"] < found.aligned["SSIM of magnitudes"]
-    assert compare(r, r, Sign(2) if not r.is_complex() else symmetries).raw["relative error"] == 0
+    comparison = compare(x, r, symmetries)
+    assert comparison.aligned["MSE"] == pytest.approx(float(sa_mse(x, r, symmetries)))
+    assert comparison.aligned["relative error"] == pytest.approx(float(relative_error(x, r, symmetries)))
+    assert comparison.aligned["PSNR (dB)"] == pytest.approx(float(sa_psnr(x, r, symmetries)))
+    assert comparison.aligned["SSIM of magnitudes"] == pytest.approx(float(sa_ssim(x, r, symmetries)))
+    assert comparison.raw["MSE"] == pytest.approx(float((x - r).abs().square().mean()), rel=1e-5)
+    norms = torch.linalg.vector_norm(x - r, dim=(1, 2)) / torch.linalg.vector_norm(r, dim=(1, 2))
+    assert comparison.raw["relative error"] == pytest.approx(float(norms.mean()), rel=1e-5)
+    assert comparison.raw["SSIM of magnitudes"] < comparison.aligned["SSIM of magnitudes"]
+
+
+def test_equal_and_zero_items() -> None:
+    """0/0 counts as 0, and the error of anything against a zero truth is infinite: as in the metrics."""
+    _, r = pair()
+    same = compare(r, r, FarField().symmetries)
+    assert (same.raw["relative error"], same.raw["PSNR (dB)"]) == (0, math.inf)
+    zero = torch.zeros(2, 4)
+    assert compare(zero, zero, Sign(1)).raw["relative error"] == 0
+    against_zero = compare(zero + 1, zero, Sign(1))
+    assert (against_zero.raw["relative error"], against_zero.raw["PSNR (dB)"]) == (math.inf, -math.inf)
+
+
+def test_an_element_says_what_it_does() -> None:
+    x = torch.zeros(4, 8, 8, dtype=torch.complex64)
+    x[:, 1:4, 2:7] = 1
+    flipped = torch.tensor([False, True, True, False])
+    shift = torch.tensor([[0, 0], [4, 8], [7, 8], [2, -1]])
+    phase = math.radians(40.1)
+    scalar = torch.polar(torch.tensor([1.0, 1.0, 1.0, 1.2]), torch.tensor([0.0, 0.0, phase, 0.0]))
+    assert Element(flipped, shift, scalar).describe(x) == [
+        "unchanged",
+        "flipped about its center",
+        "flipped about its center, moved by (3, 0), phase 40.1°",
+        "moved by (2, -1), scaled by 1.2",
+    ]
+    signs = Product([Sign(0), Scale(0)]).identity(torch.ones(3))._replace(scalar=torch.tensor([1.0, -1.0, -2.0]))
+    assert signs.describe(torch.ones(3)) == ["unchanged", "sign -1", "sign -1, scaled by 2"]
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -52,62 +92,79 @@ def test_command(dims: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     arguments = [tmp_path / "a.npy", tmp_path / "b.npz", "--key-b", "truth", "--event-dims", dims]
     assert run(monkeypatch, *arguments, "--out", tmp_path / "c.png") == 0
     printed = capsys.readouterr().out
-    found = compare(x, r, FarField(dims).symmetries)
-    assert f"{found.aligned['relative error']:.6g}" in printed
-    assert f"{found.raw['MSE']:.6g}" in printed
-    assert "item 0: orientation" in printed
+    comparison = compare(x, r, FarField(dims).symmetries)
+    assert f"{comparison.aligned['relative error']:.6g}" in printed
+    assert f"{comparison.raw['MSE']:.6g}" in printed
+    sentences = comparison.alignment.element.describe(x)
+    assert all(f"item {index}: {sentence}\n" in printed for index, sentence in enumerate(sentences[:5]))
+    assert ("items more" in printed) is (len(sentences) > 5)
     assert (tmp_path / "c.png").read_bytes()[1:4] == b"PNG"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "b.npz", "c.png"]
 
 
-def test_other_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(4, 6)))
-    for forward in ("gaussian", "square"):
-        out = tmp_path / f"{forward}.png"
-        assert run(monkeypatch, tmp_path / "a.npy", tmp_path / "a.npy", "--forward", forward, "--out", out) == 0
-        assert out.exists()
+@pytest.mark.parametrize(("forward", "items"), [("gaussian", 4), ("square", 24)])
+def test_other_models(
+    forward: str, items: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    r = 1 + np.random.default_rng(0).random(size=(4, 6))
+    np.save(tmp_path / "a.npy", np.where(np.arange(4)[:, None] == 1, -r, r))
+    np.save(tmp_path / "b.npy", r)
+    out = tmp_path / "c.png"
+    assert run(monkeypatch, tmp_path / "a.npy", tmp_path / "b.npy", "--forward", forward, "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert "item 0: unchanged" in printed
+    assert ("item 1: sign -1" in printed) is (forward == "gaussian")
+    assert printed.count("item ") == min(items, 5)
+    assert out.exists()
 
 
-def test_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    good = tmp_path / "good.npy"
-    np.save(good, np.ones((8, 8), np.complex64))
-    np.save(tmp_path / "small.npy", np.ones((7, 8), np.complex64))
-    np.save(tmp_path / "int.npy", np.ones((8, 8), int))
-    np.save(tmp_path / "object.npy", np.array([{}]), allow_pickle=True)
-    np.save(tmp_path / "nan.npy", np.full((8, 8), np.nan, np.complex64))
-    np.savez(tmp_path / "two.npz", p=np.ones(3), q=np.ones(3))
-    (tmp_path / "cut.npy").write_bytes(good.read_bytes()[:100])
-    (tmp_path / "text.txt").write_text("x")
-    for name, message in (
-        ("missing.npy", "There is no file"),
-        ("small.npy", r"(8, 8) and (7, 8)"),
-        ("int.npy", "torch.int64"),
-        ("object.npy", "cannot be read"),
-        ("nan.npy", "64 NaN"),
-        ("two.npz", "['p', 'q']"),
-        ("cut.npy", "cannot be read"),
-        ("text.txt", "no .npy or .npz file"),
-    ):
-        assert run(monkeypatch, good, tmp_path / name, "--out", tmp_path / "c.png") == 2, name
-        error = capsys.readouterr().err
-        assert message in error, (name, error)
-        assert "Traceback" not in error
-    assert run(monkeypatch, good, good, "--forward", "nearfield") == 2
-    assert "farfield, gaussian or square" in capsys.readouterr().err
-    assert not (tmp_path / "c.png").exists()
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Fill the working directory with a good file and damaged ones."""
+    monkeypatch.chdir(tmp_path)
+    np.save("good.npy", np.ones((8, 8), np.complex64))
+    np.save("small.npy", np.ones((7, 8), np.complex64))
+    np.save("int.npy", np.ones((8, 8), int))
+    np.save("object.npy", np.array([{}]), allow_pickle=True)
+    np.save("nan.npy", np.full((8, 8), np.nan, np.complex64))
+    np.savez("two.npz", p=np.ones(3), q=np.ones(3))
+    Path("cut.npy").write_bytes(Path("good.npy").read_bytes()[:100])
+    Path("text.txt").write_text("x")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.npy"], "There is no file"),
+        (["small.npy"], "(8, 8) and (7, 8)"),
+        (["int.npy"], "torch.int64"),
+        (["object.npy"], "cannot be read"),
+        (["nan.npy"], "64 NaN"),
+        (["two.npz"], "['p', 'q']"),
+        (["cut.npy"], "cannot be read"),
+        (["text.txt"], "no .npy or .npz file"),
+        (["good.npy", "--forward", "gausian"], "Did you mean 'gaussian'?"),
+        (["good.npy", "--out", "good.npy"], "would replace an array"),
+    ],
+)
+def test_bad_calls(
+    arguments: list[str],
+    message: str,
+    files: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    before = {path.name: path.read_bytes() for path in files.iterdir()}
+    assert run(monkeypatch, "good.npy", *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert {path.name: path.read_bytes() for path in files.iterdir()} == before
+
+
+def test_read_array(files: Path) -> None:
     with pytest.raises(KeyError, match=r"no array 'r'.*\['p', 'q'\]"):
-        read_array(tmp_path / "two.npz", "r")
-    np.save(tmp_path / "big-endian.npy", np.ones(3, ">f8"))
-    assert read_array(tmp_path / "big-endian.npy").dtype == torch.float64
-
-
-def test_the_picture_never_replaces_an_array(tmp_path, monkeypatch, capsys):
-    path = tmp_path / "a.npy"
-    np.save(path, np.ones((8, 8), np.complex64))
-    before = path.read_bytes()
-    monkeypatch.setattr(sys, "argv", ["symbreak", "compare", str(path), str(path), "--out", str(path)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 2
-    assert "would replace an array" in capsys.readouterr().err
-    assert path.read_bytes() == before
+        read_array("two.npz", "r")
+    np.save("big-endian.npy", np.ones(3, ">f8"))
+    assert read_array("big-endian.npy").dtype == torch.float64

@@ -345,7 +345,9 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return int(end.value.code or 0)
 
 
-def test_bad_calls_and_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+@pytest.fixture
+def bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Fill the working directory with good files, damaged files and files of others."""
     monkeypatch.chdir(tmp_path)
     save_h5(Path("good.h5"), {"x": X, "count": np.arange(9).reshape(3, 3)})
     save_h5(Path("two.h5"), {"a": X, "b": X})
@@ -375,8 +377,12 @@ def test_bad_calls_and_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     Path("link.h5").symlink_to("good.h5")
     os.link("good.h5", "hard.h5")
     save_zarr(Path("store.zarr"), {"x": X})
-    before = {path: content(path) for path in tmp_path.iterdir()}
-    for arguments, message in (
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (
             ["good.h5", "out.h5", "--key", "z"],
             "has no array 'z'. It holds alias int64 (12,), count int64 (3, 3), x complex64",
@@ -388,7 +394,7 @@ def test_bad_calls_and_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["good.h5", "out.h5", "--layout", "rows"], "plain, channels, parts, polar"),
         (["good.h5", "out.h5", "--forward", "square", "--key", "x"], "is complex"),
         (["good.h5", "out.h5", "--event-dims", "4", "--key", "x"], "--event-dims"),
-        (["good.h5", "out.h5", "--forward", "nearfield"], "farfield, gaussian or square"),
+        (["good.h5", "out.h5", "--forward", "farfeild"], "Did you mean 'farfield'?"),
         (["good.h5", "out.h5", "--threshold", "2"], "0 <= threshold < 1"),
         (["good.h5", "out.h5", "-j", "0"], "at least one process"),
         (["cut.h5", "out.h5"], "truncated"),
@@ -419,14 +425,27 @@ def test_bad_calls_and_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["good.h5", "good.h5", "--overwrite"], "is the input"),
         (["good.h5", "link.h5", "--overwrite"], "is the input"),
         (["good.h5", "hard.h5", "--overwrite"], "is the input"),
-    ):
-        assert run(monkeypatch, "break", *arguments) == 2, arguments
-        error = capsys.readouterr().err
-        assert message in error.replace("\n", " "), (arguments, error)
-        assert "Traceback" not in error
+    ],
+)
+def test_bad_calls_and_bad_files(
+    arguments: list[str], message: str, bad_files: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    before = {path: content(path) for path in bad_files.iterdir()}
+    assert run(monkeypatch, "break", *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error.replace("\n", " ")
+    assert "Traceback" not in error
+    assert {path: content(path) for path in bad_files.iterdir()} == before
+
+
+def test_nothing_to_unbreak(bad_files: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    before = {path: content(path) for path in bad_files.iterdir()}
     assert run(monkeypatch, "unbreak", "good.h5", "out.h5") == 2
     assert "no group elements" in capsys.readouterr().err
-    assert {path: content(path) for path in tmp_path.iterdir()} == before
+    assert {path: content(path) for path in bad_files.iterdir()} == before
+
+
+def test_good_calls_beside_bad_files(bad_files: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     assert run(monkeypatch, "break", "good.h5", "taken.h5", "--overwrite", "--elements") == 0
     assert run(monkeypatch, "unbreak", "taken.h5", "out.h5") == 0
     assert run(monkeypatch, "break", "good.h5", "x" * 250 + ".h5") == 0

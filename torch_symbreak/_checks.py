@@ -6,6 +6,8 @@ values.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -92,6 +94,21 @@ def check_dims(owner: str, event_dims: int, channel_dims: int, least: int) -> No
             raise TypeError(f"{owner} needs an int as {name}, but got {value!r}.")
         if value < low:
             raise ValueError(f"{owner} needs {name} >= {low}, but got {value}.")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise ``ValueError`` unless ``value`` is one of ``choices``. The message suggests the closest one.
+
+    Example:
+        >>> check_choice("device", "cupa", ("auto", "cpu", "cuda"))
+        Traceback (most recent call last):
+        ...
+        ValueError: device needs to be one of auto, cpu, cuda, but got 'cupa'. Did you mean 'cuda'?
+    """
+    if value not in choices:
+        closest = difflib.get_close_matches(str(value), choices, n=1)
+        hint = f" Did you mean {closest[0]!r}?" if closest else ""
+        raise ValueError(f"{name} needs to be one of {', '.join(choices)}, but got {value!r}.{hint}")
 
 
 def check_same_shape(owner: str, x: Any, reference: Any) -> None:

@@ -1,8 +1,8 @@
 """Files: arrays in, with errors that say what is wrong and what is there; results out, whole or not at all."""
 
 from torch_symbreak.io.arrays import read_array, write_file
-from torch_symbreak.io.canonical import Found, Plan, Targets, fix_of, inspect, plan
+from torch_symbreak.io.canonical import Found, Plan, Targets, inspect, plan
 from torch_symbreak.io.formats import open_file
 from torch_symbreak.io.layouts import find
 
-__all__ = ["Found", "Plan", "Targets", "find", "fix_of", "inspect", "open_file", "plan", "read_array", "write_file"]
+__all__ = ["Found", "Plan", "Targets", "find", "inspect", "open_file", "plan", "read_array", "write_file"]

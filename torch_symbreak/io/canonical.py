@@ -29,7 +29,7 @@ from torch import Tensor
 
 from torch_symbreak._random import item_seed
 from torch_symbreak._version import __version__
-from torch_symbreak.forward import ElementwiseSquare, FarField
+from torch_symbreak.forward import canonicalizer_of, event_dims_of
 from torch_symbreak.io.arrays import write_file
 from torch_symbreak.io.formats import (
     OURS,
@@ -44,7 +44,7 @@ from torch_symbreak.io.formats import (
     write_npz,
 )
 from torch_symbreak.io.layouts import Layout, blocks, find
-from torch_symbreak.symmetries import Canonicalizer, Element, FixGlobalPhase, FixSign, Product
+from torch_symbreak.symmetries import Canonicalizer, Element, Product
 
 Command = Literal["break", "scramble", "unbreak"]
 Progress = Callable[[int, int], None]
@@ -84,43 +84,14 @@ class Targets:
 
     def find(self, file: Format) -> tuple[Layout, str]:
         """Find the targets in an open file, and say why these."""
-        dims = {"gaussian": 1, "square": 0}.get(self.forward, self.event_dims)
+        dims = event_dims_of(self.forward, self.event_dims)
         options: dict[str, Any] = {"key": self.key, "layout": self.layout, "batch_axis": self.batch_axis}
         return find(file, event_dims=dims, real=self.forward == "square", **options)
 
     def fix(self, dtype: torch.dtype) -> Canonicalizer[Any]:
-        """The canonicalizer for targets of a dtype."""
+        """Return the canonicalizer for targets of a dtype."""
         options: dict[str, Any] = {"oversampling": self.oversampling, "threshold": self.threshold}
-        return fix_of(self.forward, dtype, event_dims=self.event_dims, **options)
-
-
-def fix_of(
-    forward: str, dtype: torch.dtype, *, event_dims: int = 2, oversampling: float = 2.0, threshold: float = 1e-4
-) -> Canonicalizer[Any]:
-    """Return the canonicalizer of a model by its name, for targets of a dtype; its ``symmetry`` is the model's.
-
-    Args:
-        forward: "farfield", "gaussian" or "square".
-        dtype: Of the targets.
-        event_dims: Of the far field. Default 2.
-        oversampling: Of the far field; 1.0 is the periodic model. Default 2.
-        threshold: Of the far field. Default 1e-4.
-
-    Raises:
-        ValueError: If the name is another one.
-
-    Example:
-        >>> fix_of("gaussian", torch.float32).symmetry
-        Sign(event_dims=1, channel_dims=0)
-    """
-    if forward == "farfield":
-        model = FarField(event_dims, oversampling=oversampling, field="complex" if dtype.is_complex else "real")
-        return model.canonicalizer(threshold=threshold)
-    if forward == "gaussian":
-        return FixGlobalPhase(1, anchor=-1) if dtype.is_complex else FixSign(1, anchor=-1)
-    if forward == "square":
-        return ElementwiseSquare().canonicalizer()
-    raise ValueError(f"forward needs to be farfield, gaussian or square, but got {forward!r}.")
+        return canonicalizer_of(self.forward, dtype, event_dims=self.event_dims, **options)
 
 
 class Bad(NamedTuple):

@@ -1,5 +1,6 @@
 """Metrics that respect symmetries."""
 
+from torch_symbreak.metrics.comparison import Comparison, compare
 from torch_symbreak.metrics.curves import Curve, frc, prtf
 from torch_symbreak.metrics.errors import (
     measurement_residual,
@@ -13,9 +14,11 @@ from torch_symbreak.metrics.errors import (
 from torch_symbreak.metrics.modes import Modes, average_modes
 
 __all__ = [
+    "Comparison",
     "Curve",
     "Modes",
     "average_modes",
+    "compare",
     "frc",
     "measurement_residual",
     "orbit_distance",

@@ -1,8 +1,8 @@
-"""Errors up to a symmetry, per item, then reduced: align first, compare after.
+"""Errors up to a symmetry: align every item first, compare after, then reduce over the items.
 
-All take an estimate ``x`` and the truth ``reference``, (*batch, *channels, *event) each, and the ``symmetries`` that
-count; all give a scalar, or (*batch,) for ``reduction="none"``, in double precision, differentiable in x with the group
-element held fixed.
+Every function takes an estimate ``x``, the truth ``reference`` (both (*batch, *channels, *event)) and the
+``symmetries`` that count as no error. The result is a scalar, or (*batch,) for ``reduction="none"``, in double
+precision. It is differentiable in x with the group element held fixed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def reduce(values: Tensor, reduction: Reduction) -> Tensor:
 
 
 def _energy(z: Tensor, item_dims: int) -> Tensor:
-    """The squared norm of every item, (*batch,), double precision."""
+    """Return the squared norm of every item, (*batch,), in double precision."""
     return flat_items(power(z.to(wide(z))), item_dims).sum(-1)
 
 
@@ -42,21 +42,22 @@ def _magnitudes(reference: Tensor, item_dims: int) -> Tensor:
 
 
 def _ratio(error: Tensor, size: Tensor) -> Tensor:
-    """error / size, with 0 / 0 = 0, and a gradient of 0 instead of NaN where the size is 0."""
+    """Return error / size with 0 / 0 = 0, and with gradient 0 instead of NaN where the size is 0."""
     ratio = error / torch.where(size == 0, 1, size)
     return torch.where(size == 0, torch.where(error == 0, 0, torch.inf).to(ratio.dtype), ratio)
 
 
 def _root(squares: Tensor) -> Tensor:
-    """The square root, with gradient 0 instead of infinity at 0."""
+    """Return the square root, with gradient 0 instead of infinity at 0."""
     return torch.where(squares > 0, torch.where(squares > 0, squares, 1).sqrt(), 0)
 
 
 def sa_mse(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Tensor:
     """Return the symmetry-adjusted mean squared error: the MSE to the nearest point of the orbit.
 
-    ``SA-MSE(x, r) = min_g sum |g . x - r|² / P`` over Z^d, x and r extended by zeros, P the entries of an item: what a
-    shift pushes out of the frame counts as error. Never negative, never above the MSE. See :func:`align`.
+    ``SA-MSE(x, r) = min_g sum |g . x - r|² / P``. The sum runs over Z^d with x and r extended by zeros, so that
+    content pushed out of the frame counts as error. P is the number of entries of an item. The result is never
+    negative and never above the MSE. See :func:`align`.
 
     Shape: x and reference (*batch, *channels, *event); a scalar, or (*batch,) for ``reduction="none"``; double
     precision.
@@ -64,10 +65,10 @@ def sa_mse(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: R
     Args:
         x: The estimate.
         reference: The truth; same shape and field.
-        symmetries: Which symmetries count, e.g. ``FarField().symmetries``.
-        reduction: Over the items: "mean" (default), "sum" or "none".
+        symmetries: Symmetries that count as no error, e.g. ``FarField().symmetries``.
+        reduction: Reduction over the items: "mean" (default), "sum" or "none".
 
-    Example: the wrong sign is no error where signs cannot be measured.
+    Example: the wrong sign is no error if signs cannot be measured.
         >>> import torch
         >>> from torch_symbreak import Sign
         >>> x = torch.tensor([[1.0, -2.0]])
@@ -88,9 +89,8 @@ def orbit_distance(x: Tensor, reference: Tensor, symmetries: Symmetries, *, redu
         >>> orbit_distance(torch.tensor([[-3.0, 0.0]]), torch.tensor([[0.0, 4.0]]), Sign(1))
         tensor(5., dtype=torch.float64)
     """
-    item_dims = Product(symmetries).item_dims
     error = align(x, reference, symmetries).error
-    return reduce(_root(error * flat_items(x, item_dims).shape[-1]), reduction)
+    return reduce(_distance(error, reference, Product(symmetries).item_dims), reduction)
 
 
 def relative_error(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Tensor:
@@ -105,8 +105,18 @@ def relative_error(x: Tensor, reference: Tensor, symmetries: Symmetries, *, redu
         >>> round(float(relative_error(1.1j * r, r, GlobalPhase(1))), 6)
         0.1
     """
-    norm = _root(_energy(reference, Product(symmetries).item_dims))
-    return reduce(_ratio(orbit_distance(x, reference, symmetries, reduction="none"), norm), reduction)
+    error = align(x, reference, symmetries).error
+    return reduce(relative_as_is(error, reference, Product(symmetries).item_dims), reduction)
+
+
+def relative_as_is(error: Tensor, reference: Tensor, item_dims: int) -> Tensor:
+    """Return ``||x - r|| / ||r||`` of every item, (*batch,), from its mean squared error; 0/0 counts as 0."""
+    return _ratio(_distance(error, reference, item_dims), _root(_energy(reference, item_dims)))
+
+
+def _distance(error: Tensor, reference: Tensor, item_dims: int) -> Tensor:
+    """Return ``||x - r||`` of every item from its mean squared error."""
+    return _root(error * flat_items(reference, item_dims).shape[-1])
 
 
 def sa_nrmse(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Tensor:
@@ -140,20 +150,28 @@ def sa_psnr(
     Args: as for :func:`sa_mse`, and
         data_range: The peak. Default: each item's largest ``|r|``.
 
+    Raises:
+        ValueError: If ``data_range`` is not a positive number.
+
     Example:
         >>> import torch
         >>> from torch_symbreak import Sign
         >>> sa_psnr(torch.tensor([[-9.0, 0.0]]), torch.tensor([[10.0, 1.0]]), Sign(1))
         tensor(20., dtype=torch.float64)
     """
-    error = align(x, reference, symmetries).error
-    magnitude = _magnitudes(reference, Product(symmetries).item_dims).amax(-1)
     if data_range is not None and not (isinstance(data_range, (int, float)) and data_range > 0):
         raise ValueError(f"sa_psnr needs a positive number as data_range, but got {data_range!r}.")
+    error = align(x, reference, symmetries).error
+    return reduce(psnr_as_is(error, reference, Product(symmetries).item_dims, data_range), reduction)
+
+
+def psnr_as_is(error: Tensor, reference: Tensor, item_dims: int, data_range: float | None = None) -> Tensor:
+    """Return ``10 log10(peak² / MSE)`` of every item in dB, (*batch,), from its mean squared error."""
+    magnitude = _magnitudes(reference, item_dims).amax(-1)
     peak = magnitude if data_range is None else torch.full_like(magnitude, data_range)
     ratio = peak.square() / torch.where(error > 0, error, 1)
     decibel = torch.where(ratio == 0, -torch.inf, 10 * torch.log10(torch.where(ratio == 0, 1, ratio)))
-    return reduce(torch.where(error == 0, torch.inf, decibel), reduction)
+    return torch.where(error == 0, torch.inf, decibel)
 
 
 def sa_ssim(
@@ -170,12 +188,12 @@ def sa_ssim(
     Shape: as for :func:`sa_mse`, with two event dimensions.
 
     Args: as for :func:`sa_mse`, and
-        on: Compare "magnitude" (default), or "real_imag": real and imaginary parts, averaged. Both relative to each
-            item's largest ``|r|``, with a data range of 1 and 2.
-        window_size: Of the Gaussian window, odd. Default 7.
+        on: Compare "magnitude" (default, data range 1), or "real_imag": real and imaginary parts (data range 2),
+            averaged. Both are divided by each item's largest ``|r|``.
+        window_size: Side of the Gaussian window in pixels, odd. Default 7.
 
     Raises:
-        ValueError: If the symmetries do not act on images.
+        ValueError: If the symmetries do not act on images, or ``on`` or ``window_size`` is not as above.
 
     Example:
         >>> import torch
@@ -203,8 +221,8 @@ def sa_ssim(
 def ssim_as_is(
     x: Tensor, reference: Tensor, item_dims: int, on: Literal["magnitude", "real_imag"], window_size: int = 7
 ) -> Tensor:
-    """The structural similarity of every item as it is, (*batch,), double precision."""
-    from kornia.metrics import ssim  # heavy: imported where it is used
+    """Return the structural similarity of every item without aligning it, (*batch,), in double precision."""
+    from kornia.metrics import ssim  # slow to import, and only SSIM needs it
 
     x, reference = x.to(wide(x)), reference.to(wide(reference))
     peak = _magnitudes(reference, item_dims).amax(-1)
@@ -219,20 +237,20 @@ def ssim_as_is(
             planes = [(z / scale).real, (z / scale).imag] if z.is_complex() else [z / scale]
         return torch.stack(planes, -3).reshape(-1, 1, *z.shape[-2:])
 
-    found = ssim(images(x), images(reference), window_size, max_val=1.0 if on == "magnitude" else 2.0)
-    return found.reshape(*peak.shape, -1).mean(-1)
+    similarity = ssim(images(x), images(reference), window_size, max_val=1.0 if on == "magnitude" else 2.0)
+    return similarity.reshape(*peak.shape, -1).mean(-1)
 
 
 def measurement_residual(x: Tensor, y: Tensor, forward: ForwardModel, *, reduction: Reduction = "mean") -> Tensor:
-    """Return the R-factor in data space, ``sum |sqrt(y) - sqrt(f(x))| / sum sqrt(y)``: no truth, no symmetry needed.
+    """Return the R-factor in data space, ``sum |sqrt(y) - sqrt(f(x))| / sum sqrt(y)``. It needs no truth.
 
-    Shape: x what ``forward`` takes, y what it gives; a scalar, or (*batch,) for ``reduction="none"``.
+    Shape: x as ``forward`` takes it, y as ``forward`` returns it; a scalar, or (*batch,) for ``reduction="none"``.
 
     Args:
         x: The estimate.
         y: The measured intensities, non-negative.
         forward: The model.
-        reduction: Over the items: "mean" (default), "sum" or "none".
+        reduction: Reduction over the items: "mean" (default), "sum" or "none".
 
     Example:
         >>> import torch

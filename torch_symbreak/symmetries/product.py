@@ -67,7 +67,11 @@ class Element(NamedTuple):
         if d:
             box = content_box(x, d, x.dim() - len(batch) - d, 1e-4, False)
             moved = self.shift - torch.where(self.flipped[..., None], box_ends(box), 0)
-        parts = (self.flipped.flatten().tolist(), moved.reshape(-1, d).tolist(), self.scalar.flatten().tolist())
+        parts = (
+            self.flipped.flatten().tolist(),
+            moved.reshape(self.flipped.numel(), d).tolist(),
+            self.scalar.flatten().tolist(),
+        )
         return [_sentence(*part, others=len(self.others)) for part in zip(*parts, strict=True)]
 
 

@@ -1,0 +1,48 @@
+"""Run a command that writes a changed copy of a file: break, scramble and unbreak."""
+
+from pathlib import Path
+from typing import Any
+
+from torch_symbreak.cli._run import failing
+from torch_symbreak.io import Targets, plan
+from torch_symbreak.io.canonical import Command
+
+
+def change_file(
+    command: Command,
+    src: Path,
+    dst: Path,
+    targets: dict[str, Any],
+    *,
+    processes: int,
+    scheduler: str | None,
+    debug: bool,
+    **options: Any,
+) -> None:
+    """Plan the call, then run it with a progress bar. A failed plan is a bad call and exits with status 2.
+
+    Args:
+        command: The command's name.
+        src: The input.
+        dst: The output.
+        targets: Arguments of :class:`torch_symbreak.io.Targets`.
+        processes: Number of processes.
+        scheduler: Address of a dask scheduler, if any.
+        debug: Print tracebacks.
+        **options: Further arguments of :func:`torch_symbreak.io.plan`.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with failing(2, debug=debug):
+        if processes < 1:
+            raise ValueError(f"-j needs at least one process, but got {processes}.")
+        planned = plan(command, src, dst, Targets(**targets), **options)
+    with failing(1, debug=debug), Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(command, total=None)
+        planned.run(
+            processes=processes,
+            scheduler=scheduler,
+            progress=lambda done, count: bar.update(task, completed=done, total=count),
+        )
+    print(dst)

@@ -1,0 +1,96 @@
+"""Options and arguments that several commands share, each declared once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from torch_symbreak._checks import check_choice
+from torch_symbreak.cli._run import failing
+from torch_symbreak.forward import NAMES
+from torch_symbreak.io.layouts import Kind
+
+
+def _checked(name: str, choices: Sequence[str]) -> Any:
+    """Return a callback that accepts only the choices. The error suggests the closest one, which Typer's does not."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None:
+            with failing(2):
+                check_choice(name, value, choices)
+        return value
+
+    return check
+
+
+def choice(flag: str, choices: Sequence[str], text: str) -> Any:
+    """Declare an option that takes one of a few words.
+
+    Args:
+        flag: The option, e.g. "--forward".
+        choices: The words. They stand in the help text, as Typer breaks a long metavar in the middle of a word.
+        text: The rest of the help text.
+    """
+    return typer.Option(flag, callback=_checked(flag, choices), help=f"{text} One of {', '.join(choices)}.")
+
+
+def choice_argument(name: str, choices: Sequence[str], text: str) -> Any:
+    """Declare an argument that takes one of a few words, as :func:`choice` does an option."""
+    listed = f"{text} One of {', '.join(choices)}."
+    return typer.Argument(metavar=name.upper(), callback=_checked(name, choices), help=listed, show_default=False)
+
+
+def examples(*lines: str) -> str:
+    """Return an epilog with one example a line. Typer joins lines that have no empty line between."""
+    return "\n\n".join(("Examples:", *lines))
+
+
+In = Annotated[
+    Path,
+    typer.Argument(
+        metavar="IN", help="Input file: HDF5, CXI, .npy, .npz, .mat, .tif, .zarr or .pt.", show_default=False
+    ),
+]
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="Output file, in the input's format.", show_default=False)]
+Forward = Annotated[str, choice("--forward", NAMES, "Measurement model, whose symmetries count.")]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of the targets' array, of a group that holds a pair, or of a pair as A,B. "
+        "Needed if the file leaves a choice.",
+        show_default=False,
+    ),
+]
+LayoutKind = Annotated[
+    str | None,
+    choice(
+        "--layout",
+        get_args(Kind),
+        "Storage of the targets. Needed if names and shapes leave a choice.",
+    ),
+]
+EventDims = Annotated[int, typer.Option(help="Dimensions of one far-field object. Dimensions before them are batch.")]
+BatchAxis = Annotated[int, typer.Option(help="Axis that counts the targets. Use -1 for MATLAB's x(:,:,i).")]
+Oversampling = Annotated[
+    float,
+    typer.Option(
+        help="Detector pixels per object pixel along each axis of the far field. Use 1 if both grids have the same "
+        "size."
+    ),
+]
+Threshold = Annotated[
+    float,
+    typer.Option(help="Pixels below this fraction of the peak count as background. Raise it for noisy data."),
+]
+Elements = Annotated[bool, typer.Option("--elements", help="Store how each target was moved, so that unbreak works.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
+Processes = Annotated[int, typer.Option("-j", "--processes", help="Number of processes that compute.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of a dask scheduler that computes instead. Its workers need to see the same files.",
+        show_default=False,
+    ),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]

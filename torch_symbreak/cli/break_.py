@@ -1,0 +1,51 @@
+"""``symbreak break IN OUT``."""
+
+from torch_symbreak.cli import _options as o
+from torch_symbreak.cli._files import change_file
+
+EXAMPLES = o.examples(
+    "symbreak break objects.h5 canonical.h5 --elements",
+    "symbreak break vectors.npy canonical.npy --forward gaussian",
+)
+
+
+def break_(
+    src: o.In,
+    dst: o.Out,
+    forward: o.Forward = "farfield",
+    key: o.Key = None,
+    layout: o.LayoutKind = None,
+    event_dims: o.EventDims = 2,
+    batch_axis: o.BatchAxis = 0,
+    oversampling: o.Oversampling = 2.0,
+    threshold: o.Threshold = 1e-4,
+    elements: o.Elements = False,
+    overwrite: o.Overwrite = False,
+    processes: o.Processes = 1,
+    scheduler: o.Scheduler = None,
+    debug: o.Debug = False,
+) -> None:
+    """Replace every target in a file by the canonical point of its orbit.
+
+    Memory stays constant for files of any size. If a run was killed, call it again and it goes on.
+    """
+    targets = {
+        "forward": forward,
+        "key": key,
+        "layout": layout,
+        "event_dims": event_dims,
+        "batch_axis": batch_axis,
+        "oversampling": oversampling,
+        "threshold": threshold,
+    }
+    change_file(
+        "break",
+        src,
+        dst,
+        targets,
+        elements=elements,
+        overwrite=overwrite,
+        processes=processes,
+        scheduler=scheduler,
+        debug=debug,
+    )

@@ -1,0 +1,155 @@
+"""``symbreak reproduce EXPERIMENT``."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from torch_symbreak.cli import _options as o
+from torch_symbreak.cli._run import failing
+from torch_symbreak.forward import NAMES
+
+EXAMPLES = o.examples(
+    "symbreak reproduce farfield",
+    "symbreak reproduce gaussian --preset cpu --dims 5,10 --networks dnn --resume",
+)
+
+#: Names of the experiments, the quickest first.
+EXPERIMENTS = NAMES[::-1]
+# Listed here again, because the modules that own them import Lightning. A test compares.
+PRESETS = ("quick", "cpu", "paper")
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
+
+
+def reproduce(
+    experiment: Annotated[str, o.choice_argument("experiment", EXPERIMENTS, "Experiment to run.")],
+    preset: Annotated[
+        str, o.choice("--preset", PRESETS, "Size of the run: quick takes minutes, cpu takes hours, paper takes a GPU.")
+    ] = "quick",
+    data: Annotated[
+        str | None, typer.Option(help="farfield: crystals, photographs, digits. Separate several by commas.")
+    ] = None,
+    dims: Annotated[str | None, typer.Option(help="gaussian: dimensions of x (default: 5).")] = None,
+    fields: Annotated[str | None, typer.Option(help="gaussian: real, complex or both (default: real).")] = None,
+    networks: Annotated[
+        str | None,
+        typer.Option(help="dnn, knn; farfield: unet, sisprnet. The constant predictor always runs too."),
+    ] = None,
+    breaking: Annotated[
+        str | None,
+        typer.Option(help="none, exact; farfield also literal, orbit-loss, translation-only, flip-only, phase-only."),
+    ] = None,
+    samples: Annotated[str | None, typer.Option(help="Numbers of pairs. A tenth of them validates.")] = None,
+    rotated: Annotated[
+        float | None,
+        typer.Option(help="farfield: share of the training pairs that are rotated and measured again."),
+    ] = None,
+    repeats: Annotated[int | None, typer.Option(help="Seeds per case.")] = None,
+    seed: Annotated[int | None, typer.Option(help="First seed.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Most epochs. A training ends earlier if its validation loss stays the same.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pairs per step and process.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Learning rate at the start.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Epochs without gain after which the learning rate is halved.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder for the results (default: symbreak-out/EXPERIMENT).")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the results in the folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the results in the folder first.")] = False,
+    device: Annotated[str, o.choice("--device", DEVICES, "Device that trains. auto takes CUDA if present.")] = "auto",
+    devices: Annotated[int, typer.Option(help="Processes per machine, one per GPU.")] = 1,
+    num_nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
+    precision: Annotated[str, o.choice("--precision", PRECISIONS, "Numbers that Lightning trains with.")] = "32-true",
+    debug: o.Debug = False,
+) -> None:
+    """Run one of the talk's experiments, before and after symmetry breaking.
+
+    The options from --data to --patience replace the preset's values.
+    """
+    from torch_symbreak.experiments import CAPTION, FarFieldPhaseRetrieval, remove_results
+    from torch_symbreak.experiments import PRESETS as presets
+    from torch_symbreak.training import Hardware, main_process
+
+    with failing(2, debug=debug):
+        if resume and overwrite:
+            raise ValueError("--resume and --overwrite contradict one another. Give one of them.")
+        if dims is not None or fields is not None:
+            if experiment != "gaussian" or data is not None:
+                raise ValueError("--dims and --fields name the data of gaussian, and of it alone. Leave --data out.")
+            data = ",".join(
+                f"{field}-{dim}" for field, dim in itertools.product(_words(fields or "real"), _words(dims or "5"))
+            )
+        axes = {"data": data, "networks": networks, "breaking": breaking}
+        changes: dict[str, Any] = {axis: _words(value) for axis, value in axes.items() if value is not None}
+        changes |= {"samples": _whole(samples)} if samples is not None else {}
+        changes |= _given(repeats=repeats, seed=seed)
+        chosen = presets[experiment][preset]
+        grids = list(dict.fromkeys(replace(grid, **changes) for grid in chosen.grids))
+        numbers = _given(max_epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience)
+        training = replace(chosen.training, **numbers)
+        hardware = Hardware(device=device, devices=devices, num_nodes=num_nodes, precision=precision)
+        recipe = chosen.experiment
+        if rotated is not None:
+            if not isinstance(recipe, FarFieldPhaseRetrieval):
+                raise ValueError(f"--rotated is for the objects of farfield, but the experiment is {experiment}.")
+            recipe = replace(recipe, rotated=rotated)
+        recipe.check(grids)
+        out = out or Path("symbreak-out") / experiment
+        if overwrite and main_process():
+            remove_results(out)
+        recipe.resumable(out, training, resume=resume)
+
+    def report(message: str) -> None:
+        print(message, flush=True)
+
+    with failing(1, debug=debug):
+        rows = recipe.run(grids, out, training=training, hardware=hardware, resume=resume, report=report)
+        if not main_process():
+            return
+        paths = recipe.write(out)
+    tables = ((experiment, CAPTION, recipe.table(rows)), ("before / after", "", recipe.ratios(rows)))
+    for title, caption, (header, *lines) in tables:
+        if lines:
+            _print_table(title, caption, header, lines)
+    for path in paths:
+        print(path)
+
+
+def _print_table(title: str, caption: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for heading in header:
+        table.add_column(heading, overflow="fold")
+    for line in lines:
+        table.add_row(*line)
+    Console().print(table)
+
+
+def _given(**values: float | None) -> dict[str, Any]:
+    """Return the values that are not None."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _whole(value: str) -> tuple[int, ...]:
+    """Read comma-separated whole numbers. 2e4 is one."""
+    try:
+        numbers = tuple(float(part) for part in _words(value))
+    except ValueError:
+        numbers = (math.nan,)
+    if not all(number % 1 == 0 for number in numbers):  # false for NaN and infinity
+        raise ValueError(f"--samples needs whole numbers, comma-separated, but got {value!r}.")
+    return tuple(int(number) for number in numbers)

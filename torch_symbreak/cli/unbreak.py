@@ -1,0 +1,21 @@
+"""``symbreak unbreak IN OUT``."""
+
+from torch_symbreak.cli import _options as o
+from torch_symbreak.cli._files import change_file
+
+EXAMPLES = o.examples(
+    "symbreak unbreak canonical.h5 objects.h5",
+    "symbreak unbreak canonical.h5 objects.h5 --overwrite -j 4",
+)
+
+
+def unbreak(
+    src: o.In,
+    dst: o.Out,
+    overwrite: o.Overwrite = False,
+    processes: o.Processes = 1,
+    scheduler: o.Scheduler = None,
+    debug: o.Debug = False,
+) -> None:
+    """Undo break or scramble, with the elements that they stored if called with --elements."""
+    change_file("unbreak", src, dst, {}, overwrite=overwrite, processes=processes, scheduler=scheduler, debug=debug)
