@@ -174,7 +174,7 @@ def test_two_processes_make_one_table(tmp_path):
         (["--repeats", "0"], "repeats needs to be at least 1"),
         (["--epochs", "0"], "max_epochs needs to be at least 1"),
         (["--learning-rate", "nan"], "learning_rate needs to be positive"),
-        (["--device", "tpu"], "auto, cpu or cuda"),
+        (["--device", "tpu"], "one of auto, cpu, cuda"),
         (["--precision", "half"], "precision needs to be one of 32-true, bf16-mixed"),
         (["--data", "constant"], "data of farfield needs to be among crystals"),
         (["--breaking", "constant"], "breaking of farfield needs to be among none"),

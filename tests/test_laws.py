@@ -26,7 +26,6 @@ from torch_symbreak import (
     Sign,
     Translation,
 )
-from torch_symbreak.canonical import using
 from torch_symbreak.symmetries import Canonicalizer
 from torch_symbreak.testing import (
     assert_batch_equivariant,

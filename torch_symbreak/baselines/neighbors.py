@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_finite, check_tensor, describe, resolved
+from torch_symbreak._checks import check_finite, check_tensor, describe
+from torch_symbreak._items import resolved
 
 
 def nearest_neighbors(y: Tensor, x: Tensor, k: int = 5) -> Callable[[Tensor], Tensor]:
