@@ -425,37 +425,6 @@ class FarField(ForwardModel):
             items = items.float()  # half-precision transforms fail on CPU and for sizes that are no powers of two
         return diffraction(items, shape, self.norm, self.centered)
 
-    def measure_and_break(self, x: Tensor, *, threshold: float = 1e-4) -> tuple[Tensor, Tensor]:
-        """Return a training pair of every object: its measurement and its canonical point, ``(f(x), C(x))``.
-
-        As ``(model(x), model.canonicalizer()(x))``, but a chunk at a time: x is read from memory once, and what is
-        needed in between is bounded. A chunk has ``chunk_size`` objects, or as many as have some megabytes of spectra.
-
-        Shape: (*batch, *event) to (*batch, M_1, ..., M_d), real, and (*batch, *event).
-
-        Args:
-            x: The objects.
-            threshold: Content exceeds this, relative to the object's largest magnitude. Default 1e-4.
-
-        Example: objects of one orbit have one pair.
-            >>> import torch
-            >>> model, x = FarField(2), torch.randn(3, 6, 6, dtype=torch.complex64)
-            >>> pairs = zip(model.measure_and_break(x), model.measure_and_break(-1j * x), strict=True)
-            >>> [torch.allclose(one, other, atol=1e-3) for one, other in pairs]
-            [True, True]
-        """
-        fix = self.canonicalizer(threshold=threshold)
-        fix.check(x)
-        batch = batch_shape(x, self.event_dims)
-        frame = x.shape[len(batch) :]
-        if x.numel() == 0:
-            return self(x), fix(x)
-        items = x.reshape(math.prod(batch), *frame)
-        shape = self.detector_shape(frame)
-        pairs = [(self._intensity(part, shape), fix(part)) for part in items.split(self._at_once(items, shape))]
-        y, broken = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*pairs, strict=True))
-        return y.reshape(*batch, *shape), broken.reshape(x.shape)
-
     def extra_repr(self) -> str:
         return (
             f"event_dims={self.event_dims}, oversampling={self.oversampling}, shape={self.shape}, "
