@@ -14,7 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from torch_symbreak._checks import (
     batch_shape,
     check_dims,
     check_target,
+    describe,
     divided,
     flat_items,
     peak,
@@ -31,11 +32,11 @@ from torch_symbreak._checks import (
     power,
     resolved,
     typed_like,
-    uniform,
     wide,
 )
 from torch_symbreak._content import Wrap, check_content_options, content_box, wrapped_axes
 from torch_symbreak._fourier import fourier_move
+from torch_symbreak._random import Counters, item_seed, uniform
 
 S = TypeVar("S", bound="Symmetry")
 
@@ -52,6 +53,15 @@ class Symmetry(ABC):
     _: KW_ONLY
     channel_dims: int = 0
 
+    #: Whether ``sample`` draws all its numbers by torch_symbreak's ``uniform``, which also takes counters. A subclass
+    #: with a ``sample`` of its own starts with False.
+    counted: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "sample" in vars(cls) and "counted" not in vars(cls):
+            cls.counted = False
+
     def __post_init__(self) -> None:
         check_dims(type(self).__name__, self.event_dims, self.channel_dims, least=0)
 
@@ -67,6 +77,42 @@ class Symmetry(ABC):
     @abstractmethod
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Any:
         """Draw one admissible element per item (a shift may not push content out of its frame)."""
+
+    def sample_each(self, x: Tensor, seed: int, index: Tensor) -> Any:
+        """Draw one element per item of a batch (B, *item), a function of (seed, index) alone.
+
+        An item gets the same element in any batch and order, so that workers and epochs agree.
+
+        Args:
+            x: The targets. If an entry of the first dimension holds several items, it draws an element for each.
+            seed: Any int.
+            index: The number of every entry of the first dimension, (B,) int64 on a CPU.
+
+        Raises:
+            ValueError: If ``index`` has not one number per entry.
+
+        Example:
+            >>> from torch_symbreak import GlobalPhase
+            >>> group, x = GlobalPhase(1), torch.randn(5, 8, dtype=torch.complex64)
+            >>> many = group.sample_each(x, 0, torch.arange(5))
+            >>> torch.equal(many[3:4], group.sample_each(x[3:4], 0, torch.tensor([3])))
+            True
+        """
+        if x.dim() <= self.item_dims or index.shape != x.shape[:1]:
+            raise ValueError(
+                f"{type(self).__name__}.sample_each needs a batch of targets and one index per target, but got "
+                f"{describe(x)} and indices of shape {tuple(index.shape)}. For one target, pass x[None]."
+            )
+        if self.counted:
+            return self.sample(x, generator=cast(torch.Generator, Counters(seed, index)))
+        if len(x) == 0:
+            return self.sample(x)
+        return _stacked(
+            [
+                self.sample(item, generator=torch.Generator().manual_seed(item_seed(seed, i)))
+                for i, item in zip(index.tolist(), x, strict=True)
+            ]
+        )
 
     @abstractmethod
     def act(self, g: Any, x: Tensor) -> Tensor:
@@ -97,6 +143,15 @@ class Symmetry(ABC):
             f"{type(self).__name__} cannot be aligned over: it is neither a Rearrangement nor a Scalar, and does not "
             "enumerate its elements. If the group is finite, implement elements(x)."
         )
+
+
+def _stacked(elements: Sequence[Any]) -> Any:
+    """Stack elements, which are tensors or (named) tuples of elements."""
+    first = elements[0]
+    if isinstance(first, Tensor):
+        return torch.stack(list(elements))
+    parts = [_stacked(part) for part in zip(*elements, strict=True)]
+    return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
 
 
 class Canonicalizer(nn.Module, Generic[S]):
@@ -217,6 +272,7 @@ class Rearrangement(Symmetry):
 
     shifts: ClassVar[bool]
     flips: ClassVar[bool]
+    counted = True
 
     def __post_init__(self) -> None:
         check_dims(type(self).__name__, self.event_dims, self.channel_dims, least=1)
@@ -436,6 +492,7 @@ class Product(Symmetry):
             scalar=scalars[0] if scalars else None,
             scale=scales[0] if scales else None,
             others=others,
+            counted=all(part.counted for part in parts),
         )
 
     symmetries: tuple[Symmetry, ...]

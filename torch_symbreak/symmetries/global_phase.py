@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import batch_shape, check_complex, power, uniform
+from torch_symbreak._checks import batch_shape, check_complex, power
+from torch_symbreak._random import uniform
 from torch_symbreak.symmetries.base import Anchor, FixScalar, Scalar
 
 
@@ -31,6 +32,7 @@ class GlobalPhase(Scalar):
     """
 
     event_dims: int = 2
+    counted = True
 
     def check(self, x: Any) -> None:
         super().check(x)

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import batch_shape, check_complex, check_dims, flat_items, resolved, uniform
+from torch_symbreak._checks import batch_shape, check_complex, check_dims, flat_items, resolved
 from torch_symbreak._fourier import diffraction, transform_at
+from torch_symbreak._random import uniform
 from torch_symbreak.symmetries.base import Symmetry, check_batch
 
 
@@ -44,6 +45,7 @@ class PhaseRamp(Symmetry):
 
     event_dims: int = 2
     commutes = False
+    counted = True
 
     def __post_init__(self) -> None:
         check_dims(type(self).__name__, self.event_dims, self.channel_dims, least=1)

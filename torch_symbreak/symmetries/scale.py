@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import batch_shape, uniform
+from torch_symbreak._checks import batch_shape
+from torch_symbreak._random import uniform
 from torch_symbreak.symmetries.base import Scalar
 
 
@@ -33,6 +34,7 @@ class Scale(Scalar):
 
     event_dims: int = 2
     unit = False
+    counted = True
 
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         self.check(x)

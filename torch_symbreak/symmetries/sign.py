@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import batch_shape, check_real, uniform
+from torch_symbreak._checks import batch_shape, check_real
+from torch_symbreak._random import uniform
 from torch_symbreak.symmetries.base import Anchor, FixScalar, Scalar
 
 
@@ -30,6 +31,8 @@ class Sign(Scalar):
         tensor([[-1.,  2.],
                 [ 3.,  4.]])
     """
+
+    counted = True
 
     def check(self, x: Any) -> None:
         super().check(x)
