@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-import warnings
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock

@@ -7,7 +7,7 @@ alone, ``(x,)``, a pair ``(y, x)``, or a tuple, list or mapping whose targets st
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -71,9 +71,8 @@ def _only_target(owner: str, sample: Any, keys: tuple[Any, ...] | None) -> Any:
         check_present(owner, sample, keys)
         return sample[keys[0]]
     raise ValueError(
-        f"{owner} got forward=, which measures plain targets, x or (x,), but the samples are no plain targets: got a "
-        f"{type(sample).__name__} of {len(sample)}. Its other parts, such as measurements, stay untouched. "
-        "Leave forward=None, or pass targets alone."
+        f"{owner} measures x or (x,) with forward=, but got a {type(sample).__name__} of {len(sample)}. "
+        "Other parts, such as measurements, stay untouched: leave forward=None, or pass targets alone."
     )
 
 
@@ -203,8 +202,7 @@ def _changed_stack(
 ) -> list[Any]:
     _check_items_finite(x, indices)
     changed = change(x, indices)
-    items: Iterable[Tensor] = changed.unbind(0)
-    items = [typed_like(item, target) for item, target in zip(items, targets, strict=True)]
+    items = [typed_like(item, target) for item, target in zip(changed.unbind(0), targets, strict=True)]
     return items if forward is None else list(zip(measured(forward, changed).unbind(0), items, strict=True))
 
 
