@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-import warnings
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -167,27 +166,3 @@ def test_the_input_is_not_changed() -> None:
     before = x.clone()
     FarField(2).canonicalizer()(x)
     assert torch.equal(x, before)
-
-
-@given(cases(), st.sampled_from([None, 1, 2]))
-def test_measure_and_break_is_both(case: Case, chunk: int | None) -> None:
-    model = FarField(case.event_dims, oversampling=case.oversampling, field=case.field, chunk_size=chunk)
-    x = case.make()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the torus
-        y, broken = model.measure_and_break(x)
-        wanted = model(x)
-    assert torch.allclose(y, wanted, rtol=1e-5, atol=1e-5 * float(wanted.max()))
-    assert torch.allclose(broken, model.canonicalizer()(x), rtol=1e-5, atol=1e-5)
-
-
-def test_measure_and_break_takes_what_models_take() -> None:
-    model = FarField(2)
-    y, broken = model.measure_and_break(torch.zeros(0, 2, 8, 6, dtype=torch.complex64))
-    assert (y.shape, broken.shape) == ((0, 2, 16, 12), (0, 2, 8, 6))
-    with pytest.raises(TypeError, match="field"):
-        model.measure_and_break(torch.zeros(2, 8, 6))
-    x = torch.rand(3, 8, 6, dtype=torch.complex64, requires_grad=True)
-    sum(part.abs().sum() for part in model.measure_and_break(x)).backward()
-    assert x.grad is not None
-    assert torch.isfinite(torch.view_as_real(x.grad)).all()

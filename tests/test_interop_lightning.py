@@ -132,6 +132,10 @@ def test_data_of_any_form() -> None:
     assert torch.allclose(MODEL(target), measured, atol=1e-3)
     alone = fitted(x)  # targets only
     assert same(alone[:2], x)
+    assert same([target for (target,) in fitted((x,))[:2]], x)  # a tuple of one part keeps its container
+    measured_pairs = fitted((x,), forward=MODEL)[:2]
+    assert same([target for _, target in measured_pairs], x)
+    assert all(torch.equal(y, MODEL(target)) for y, target in measured_pairs)
     for batch in fitted(Dicts(x), keys="x"):
         assert torch.equal(batch["x"], FIX(x[batch["index"]]))
     # A data set that is broken already stays as it is: C(C(x)) = C(x).
@@ -142,6 +146,8 @@ def test_data_of_any_form() -> None:
 def test_errors_say_what_to_type() -> None:
     with pytest.raises(TypeError, match="keys='x'"):
         fitted(Dicts(objects()))
+    with pytest.raises(ValueError, match="at least one key"):
+        fitted(objects(), keys=[])
     with pytest.raises(ValueError, match="forward=None"):
         fitted((MODEL(objects()), objects()), forward=MODEL)
 

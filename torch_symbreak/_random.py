@@ -62,8 +62,45 @@ def item_normal(seed: int, index: Tensor, shape: Sequence[int], *, stream: int =
     return torch.special.ndtri(u)
 
 
-def uniform(shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None) -> Tensor:
-    """Draw from U[0, 1) in float64 where the generator lives, and move it to ``device``."""
+#: Counters draw from here on. Data sets draw their items from the streams below, so that items and the elements that
+#: move them stay independent if both have the same seed.
+_FIRST_STREAM = 1 << 32
+
+
+class Counters:
+    """Stand where a ``torch.Generator`` goes: what an item draws is a function of (seed, index) alone.
+
+    Args:
+        seed: Any int.
+        index: The items' indices, (B,) int64. Numbers are made on its device.
+
+    Example: an item draws the same numbers in any batch.
+        >>> many, one = Counters(0, torch.tensor([4, 7])), Counters(0, torch.tensor([7]))
+        >>> torch.equal(uniform((2, 3), torch.device("cpu"), many)[1:], uniform((1, 3), torch.device("cpu"), one))
+        True
+    """
+
+    def __init__(self, seed: int, index: Tensor) -> None:
+        self.seed = seed
+        self.index = index
+        self._stream = _FIRST_STREAM
+
+    def uniform(self, shape: tuple[int, ...]) -> Tensor:
+        """Draw from U[0, 1) in float64, (B, ...), independently of earlier calls."""
+        if shape[:1] != (len(self.index),):
+            raise ValueError(
+                f"Counters for {len(self.index)} items draw numbers of shape ({len(self.index)}, ...), but got {shape}."
+            )
+        drawn = item_uniform(self.seed, self.index, shape[1:], stream=self._stream)
+        self._stream += 1
+        return drawn
+
+
+def uniform(shape: tuple[int, ...], device: torch.device, generator: torch.Generator | Counters | None) -> Tensor:
+    """Draw from U[0, 1) in float64 where the generator lives, and move the numbers to ``device``."""
+    if isinstance(generator, Counters):
+        drawn = generator.uniform(shape)
+        return drawn.to(device, torch.float32 if device.type == "mps" else torch.float64)
     source = device if generator is None else generator.device
     dtype = torch.float32 if source.type == "mps" else torch.float64
     if generator is None:  # torch.compile takes no generator=None

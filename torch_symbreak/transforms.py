@@ -1,13 +1,12 @@
-"""The transforms, as a torchvision user expects them: ``from torch_symbreak.transforms import CenterContent``.
+"""Transforms for torchvision users: ``from torch_symbreak.transforms import CenterContent``.
 
-Beside the canonicalizers: scrambling, running a transform on parts of a sample, and moving between complex tensors
-and two real channels.
+The canonicalizers, scrambling, a wrapper for parts of a sample, and conversions between a complex tensor and two real
+channels.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch.utils.data import get_worker_info
 
 from torch_symbreak._checks import check_complex, check_target, check_tensor, describe
 from torch_symbreak._items import typed_like
+from torch_symbreak._samples import check_keys, on_keys
 from torch_symbreak.symmetries import (
     CenterContent,
     FixConjugateFlip,
@@ -48,14 +48,14 @@ class RandomSymmetry(nn.Module):
 
     Args:
         symmetries: One or more symmetries of the same items, e.g. ``FarField().symmetries``.
-        generator: Where randomness comes from. Default: torch's global generator, which ``DataLoader`` seeds
+        generator: Source of random numbers. Default: torch's global generator, which ``DataLoader`` seeds
             differently in every worker.
 
     Raises:
         RuntimeError: In a ``DataLoader`` worker with a generator: each worker has a copy of it and would draw the
             same numbers, again in every epoch. Use ``ScrambledDataset``.
 
-    Example: what is measured does not change.
+    Example: the measurement does not change.
         >>> import torch
         >>> from torch_symbreak import FarField
         >>> model = FarField(2)
@@ -90,20 +90,21 @@ class RandomSymmetry(nn.Module):
 
 
 class OnKeys(nn.Module):
-    """Run a transform on parts of a sample: tuple positions, dict keys.
+    """Run a transform on parts of a sample, named by tuple positions or dict keys.
 
-    The other parts, and the sample's type, stay as they are; the input is not changed. Several arguments are one tuple,
-    as for torchvision's v2 transforms: ``OnKeys(transform, 1)(y, x)``.
+    The result has the sample's type and its other parts. The input is not changed. Several arguments make one tuple,
+    as in torchvision's v2 transforms: ``OnKeys(transform, 1)(y, x)``.
 
     Args:
         transform: Takes and returns one tensor.
         keys: A key or a sequence of keys: ints for tuples and lists, any for dicts.
 
     Raises:
+        ValueError: If ``keys`` is empty.
         TypeError: If the sample is no tuple, list or mapping.
-        KeyError: If a key is missing; the message says which there are.
+        KeyError: If a key is missing; the message lists the keys of the sample.
 
-    Example: the target of (y, x), not the measurement.
+    Example: change the target of (y, x), not the measurement.
         >>> import torch
         >>> from torch_symbreak import FixSign
         >>> y, x = OnKeys(FixSign(1), 1)((torch.tensor([-1.0]), torch.tensor([-2.0])))
@@ -112,6 +113,7 @@ class OnKeys(nn.Module):
     """
 
     def __init__(self, transform: Callable[[Any], Any], keys: Hashable | Sequence[Hashable]) -> None:
+        check_keys("OnKeys", keys)
         super().__init__()
         self.transform = transform
         self.keys = keys
@@ -119,35 +121,10 @@ class OnKeys(nn.Module):
 
     def forward(self, *samples: Any) -> Any:
         sample = samples[0] if len(samples) == 1 else samples
-        if isinstance(sample, Mapping):
-            there: list[Any] = list(sample)
-            missing = [key for key in self._keys if key not in sample]
-        elif isinstance(sample, (tuple, list)):
-            there = list(range(len(sample)))
-            missing = [key for key in self._keys if not isinstance(key, int) or not -len(sample) <= key < len(sample)]
-        else:
-            raise TypeError(
-                f"OnKeys needs a tuple, a list or a mapping, but got {describe(sample)}. "
-                "For one tensor, use the transform itself."
-            )
-        if missing:
-            raise KeyError(f"OnKeys got no {missing} in a sample with the keys {there}.")
-        return replace_keys(sample, {key: self.transform(sample[key]) for key in self._keys})
+        return on_keys("OnKeys", self.transform, self._keys, sample)
 
     def __repr__(self) -> str:
         return f"OnKeys({self.transform!r}, {self.keys!r})"
-
-
-def replace_keys(sample: Any, new: Mapping[Any, Any]) -> Any:
-    """A copy of a mapping, list or (named) tuple with some of its parts replaced."""
-    if isinstance(sample, Mapping):
-        changed = copy.copy(sample)  # keeps the type, a defaultdict's factory too
-        changed.update(new)  # type: ignore[attr-defined]
-        return changed
-    parts = list(sample)
-    for key, value in new.items():
-        parts[key] = value
-    return type(sample)(*parts) if hasattr(sample, "_fields") else type(sample)(parts)
 
 
 class ToChannels(nn.Module):
@@ -175,7 +152,7 @@ class ToChannels(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         check_target("ToChannels", x, self.event_dims)
         if not x.is_complex():
-            raise TypeError(f"ToChannels needs a complex tensor, but got {describe(x)}. Real ones need no channels.")
+            raise TypeError(f"ToChannels needs a complex tensor, but got {describe(x)}. A real one needs no channels.")
         return typed_like(torch.stack([x.real, x.imag], -self.event_dims - 1), x)
 
     def extra_repr(self) -> str:
@@ -183,14 +160,14 @@ class ToChannels(nn.Module):
 
 
 class FromChannels(nn.Module):
-    """Read two real channels, re and im, as a complex tensor: (*batch, 2, *event) to (*batch, *event).
+    """Return two real channels, re and im, as a complex tensor: (*batch, 2, *event) to (*batch, *event).
 
     Args:
         event_dims: Trailing dimensions behind the channels. Default 2.
 
     Raises:
         TypeError: If the tensor is complex or integer.
-        ValueError: If the dimension before the event has not length 2.
+        ValueError: If the dimension before the event does not have length 2.
 
     Example:
         >>> import torch
@@ -223,9 +200,9 @@ class FromChannels(nn.Module):
 class OnRealImag(nn.Module):
     """Run a real-valued transform on a complex tensor exactly, its real and imaginary parts as channels.
 
-    torchvision's Resize, RandomAffine, GaussianBlur and others drop the imaginary part of a complex tensor silently;
-    here both parts go through in one call, as two channels, so that a random transform moves both alike. Only a
-    transform that is linear in the values means the same on both parts.
+    torchvision's Resize, RandomAffine, GaussianBlur and others silently drop the imaginary part of a complex tensor.
+    Here both parts go through in one call, as two channels, so that a random transform moves both alike. Exact only for
+    transforms that are linear in the values.
 
     Shape: (*batch, *event), complex; the transform gets (*batch, 2, *event).
 
@@ -234,7 +211,7 @@ class OnRealImag(nn.Module):
         event_dims: Trailing dimensions of one item. Default 2.
 
     Raises:
-        TypeError: If the tensor is not complex: a real one can go to the transform itself.
+        TypeError: If the tensor is not complex. Pass a real one to the transform itself.
 
     Example:
         >>> import torch

@@ -1,43 +1,34 @@
-"""Break the symmetries of whole batches on their way into a training loop: in the collate step, or on the device."""
+"""Break the symmetries of whole batches, in the collate step or on the device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from torch_symbreak._checks import check_finite, check_tensor
-from torch_symbreak.datasets.wrappers import check_keys, target_keys
-from torch_symbreak.transforms import OnKeys, replace_keys
-
-Keys = Hashable | Sequence[Hashable] | None
-
-
-def on_targets(owner: str, transform: Callable[[Tensor], Any], keys: Keys, batch: Any) -> Any:
-    """Run a transform on the targets of a batch: those at ``keys``, else the batch itself or part 1 of a pair."""
-    chosen = target_keys(owner, batch, keys)
-    return transform(batch) if chosen is None else OnKeys(transform, chosen)(batch)
+from torch_symbreak._samples import Keys, check_batch, check_keys, on_targets, replace_keys
 
 
 class CollateTransform:
-    """Collate samples to a batch and run a transform on its targets, all of them at once.
+    """Collate samples to a batch and run a transform on all its targets at once.
 
-    A ``collate_fn`` for any ``DataLoader``; with workers the transform runs in them.
+    Pass it to any ``DataLoader`` as ``collate_fn``. If the loader has workers, the transform runs in them.
+    The targets of a batch x, [x] or [y, x] are replaced; the container and its other parts stay.
 
     Args:
         transform: Takes and returns targets (B, ...), e.g. ``FarField().canonicalizer()``.
-        keys: Where the targets are in a batch: ints for tuples and lists, any for dicts, or a sequence of such.
-            Default: the batch itself, or its second part if it is a pair (y, x).
+        keys: A key or a sequence of keys of the targets in a batch: ints for tuples and lists, any for dicts.
+            Default: the batch itself, the only part of (x,), or the second part of a pair (y, x).
         collate: Makes a batch of a list of samples. Default ``torch.utils.data.default_collate``.
 
     Raises:
-        TypeError: If ``keys`` is needed: the batch is a dict, or a tuple of another length than 2.
+        TypeError: If the batch is a dict or a tuple of more than two parts, and ``keys`` is missing.
         ValueError: If a target is not finite, or ``keys`` is empty.
 
-    Example: as the data set that breaks item by item.
+    Example: the batch has the targets of the data set that breaks item by item.
         >>> import torch
         >>> from torch.utils.data import DataLoader, TensorDataset
         >>> from torch_symbreak import FarField, SymmetryBrokenDataset
@@ -64,24 +55,24 @@ class CollateTransform:
         return on_targets("CollateTransform", self._checked, self.keys, self.collate(samples))
 
     def _checked(self, x: Tensor) -> Any:
-        check_tensor("CollateTransform", x, what="batch of targets")
-        return self.transform(check_finite(x, name="the batch of targets"))
+        return self.transform(check_batch("CollateTransform", x))
 
     def __repr__(self) -> str:
         return f"CollateTransform({self.transform!r}, keys={self.keys!r})"
 
 
 class DeviceLoader:
-    """Move every batch of a loader to a device and run a transform on its targets there, all of them at once.
+    """Move every batch of a loader to a device and run a transform on all its targets there.
 
-    Nothing waits for the device: give the ``DataLoader`` ``pin_memory=True``, and copies overlap with what the device
-    does. Values are not looked at; a NaN stays in its item.
+    Nothing waits for the device. Give the ``DataLoader`` ``pin_memory=True``, and the copies overlap with the device's
+    work. Values are not checked, so a NaN stays in its item. The targets of a batch x, [x] or [y, x] are replaced; the
+    container and its other parts stay.
 
     Args:
-        loader: Yields batches: tensors, or tuples, lists and mappings of them; e.g. a ``DataLoader``.
+        loader: Yields batches: tensors, or tuples, lists and mappings of tensors, e.g. a ``DataLoader``.
         transform: Takes and returns targets (B, ...) on the device, e.g. ``FarField().canonicalizer()``.
-        device: Where to. Default "cuda".
-        keys: Where the targets are in a batch, as for :class:`CollateTransform`.
+        device: The device to move to. Default "cuda".
+        keys: As for :class:`CollateTransform`.
 
     Example:
         >>> import torch

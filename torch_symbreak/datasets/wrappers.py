@@ -3,50 +3,29 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from torch_symbreak._checks import check_finite, check_tensor, describe
-from torch_symbreak._random import item_seed
+from torch_symbreak._checks import describe
+from torch_symbreak._samples import Keys, change_samples, check_keys, take
 from torch_symbreak.datasets.base import check_index
 from torch_symbreak.symmetries import Canonicalizer, Product, Symmetry
-from torch_symbreak.transforms import OnKeys, replace_keys
 
 
 def fetch(dataset: Any, indices: Sequence[int]) -> list[Any]:
-    """The samples of a map-style data set, by its own batched fetch where it has one."""
+    """Return the samples of a map-style data set, by its own batched fetch if it has one."""
     batched = getattr(dataset, "__getitems__", None)
     return list(batched(list(indices))) if callable(batched) else [dataset[i] for i in indices]
 
 
-def check_keys(owner: str, keys: Hashable | Sequence[Hashable] | None) -> None:
-    """Raise ``ValueError`` if there is no key in a sequence of keys."""
-    if isinstance(keys, (list, tuple)) and not keys:
-        raise ValueError(f"{owner} needs at least one key, but got keys={keys!r}.")
-
-
-def target_keys(owner: str, sample: Any, keys: Hashable | Sequence[Hashable] | None) -> tuple[Any, ...] | None:
-    """Where the targets are in a sample or batch; None: it is the target."""
-    if keys is not None:
-        return tuple(keys) if isinstance(keys, (list, tuple)) else (keys,)
-    if isinstance(sample, (tuple, list)) and len(sample) == 2:
-        return (1,)
-    if isinstance(sample, (tuple, list, dict)):
-        raise TypeError(
-            f"{owner} got a {type(sample).__name__} of {len(sample)}, neither x nor (y, x). Say where the targets are: "
-            "keys=0, keys='x', keys=('x', 'support')."
-        )
-    return None
-
-
 class _OnTargets(Dataset[Any]):
-    """A data set whose samples have their targets replaced, a batch at a time where the shapes agree."""
+    """A data set whose samples have their targets changed, a batch at a time where the shapes agree."""
 
-    def __init__(self, dataset: Any, keys: Hashable | Sequence[Hashable] | None) -> None:
+    def __init__(self, dataset: Any, keys: Keys, forward: Callable[[Tensor], Tensor] | None = None) -> None:
         map_style = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
         if not map_style or isinstance(dataset, IterableDataset):
             raise TypeError(
@@ -56,63 +35,45 @@ class _OnTargets(Dataset[Any]):
         check_keys(type(self).__name__, keys)
         self.dataset = dataset
         self.keys = keys
+        self.forward = forward
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def _change(self, x: Tensor, indices: Sequence[int]) -> Tensor:
-        """Change targets (B, ...), which are the items ``indices``."""
+        """Change targets (B, ...), the items ``indices``."""
         raise NotImplementedError
 
-    def _changed(self, targets: list[Any], indices: Sequence[int]) -> list[Tensor]:
-        name = type(self).__name__
-        for i, x in zip(indices, targets, strict=True):
-            try:
-                check_tensor(name, x)
-            except TypeError as error:
-                raise TypeError(f"{error} (Item {i}; for (x, label) samples pass keys=0.)") from None
-            check_finite(x.flatten(), name=f"item {i} of the data set")
-        if len({(x.shape, x.dtype, x.device) for x in targets}) == 1:
-            return list(self._change(torch.stack(targets), indices).unbind(0))
-        return [self._change(x[None], [i])[0] for i, x in zip(indices, targets, strict=True)]
-
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        indices = [check_index(i, len(self)) for i in indices]
-        samples = fetch(self.dataset, indices)
-        if not samples:
-            return []
-        keys = target_keys(type(self).__name__, samples[0], self.keys)
-        if keys is None:
-            return self._changed(samples, indices)
-        whole = OnKeys(lambda part: part, keys)  # its errors say which keys there are
-        samples = [whole(sample) for sample in samples]
-        columns = [self._changed([sample[key] for sample in samples], indices) for key in keys]
-        return [
-            replace_keys(sample, dict(zip(keys, parts, strict=True)))
-            for sample, parts in zip(samples, zip(*columns, strict=True), strict=True)
-        ]
+        size = len(self)
+        indices = [check_index(i, size) for i in indices]
+        # A tensor is indexed at once: its items need not be taken apart and stacked again.
+        samples = take(self.dataset, indices) if isinstance(self.dataset, Tensor) else fetch(self.dataset, indices)
+        return change_samples(type(self).__name__, samples, indices, self._change, self.keys, self.forward)
 
     def __getitem__(self, index: int) -> Any:
         return self.__getitems__([index])[0]
 
 
 class SymmetryBrokenDataset(_OnTargets):
-    """A data set with one canonical target per orbit: what to train an end-to-end network on.
+    """A data set with one canonical target per orbit: train an end-to-end network on it.
 
-    x becomes C(x), or (f(x), C(x)) if ``forward`` is given; (y, x) becomes (y, C(x)), y untouched; for other samples
-    ``keys`` says where the targets are. Several keys are canonicalized each by itself.
+    x becomes C(x), (x,) becomes (C(x),), and (y, x) becomes (y, C(x)) with y untouched. With ``forward``, x and (x,)
+    become pairs (f(C(x)), C(x)), where f(C(x)) = f(x). If your samples have another form, pass ``keys``. Several keys
+    are canonicalized independently. Tuples, named tuples, lists and mappings keep their type, and so do torchvision's
+    tv_tensors.
 
     Args:
         dataset: A map-style data set of targets, of pairs (y, x), or of any samples with ``keys``; or a tensor of
-            targets. Its own ``__getitems__`` is used if it has one, and batches are canonicalized at once.
+            targets. Its own ``__getitems__`` is used if it has one. Batches are canonicalized at once.
         canonicalizer: E.g. ``FarField().canonicalizer()``, or a ``Compose`` of transforms.
         forward: Measures targets that come without measurements. Default: none.
         keys: A key or a sequence of keys of the targets in a sample: ints for tuples, any for dicts. Default: the
-            sample itself, or its second part if it is a pair.
+            sample itself, the only part of (x,), or the second part of a pair.
 
     Raises:
         TypeError: If a target is no tensor of the right dtype, or a sample needs ``keys``.
-        ValueError: If a target is not finite, or ``forward`` comes with samples that are no plain targets.
+        ValueError: If a target is not finite, or ``forward`` comes with samples that have other parts.
 
     Example:
         >>> import torch
@@ -131,11 +92,10 @@ class SymmetryBrokenDataset(_OnTargets):
         canonicalizer: Canonicalizer[Any] | Callable[[Tensor], Tensor],
         forward: Callable[[Tensor], Tensor] | None = None,
         *,
-        keys: Hashable | Sequence[Hashable] | None = None,
+        keys: Keys = None,
     ) -> None:
-        super().__init__(dataset, keys)
+        super().__init__(dataset, keys, forward)
         self.canonicalizer = canonicalizer
-        self.forward = forward
 
     def _change(self, x: Tensor, indices: Sequence[int]) -> Tensor:
         fixed = self.canonicalizer(x)
@@ -146,32 +106,19 @@ class SymmetryBrokenDataset(_OnTargets):
             )
         return fixed
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        samples = super().__getitems__(indices)
-        if self.forward is None or not samples:
-            return samples
-        if not isinstance(samples[0], Tensor):
-            raise ValueError(
-                "SymmetryBrokenDataset got forward= for samples that are no plain targets: they carry measurements of "
-                "their own, which stay untouched. Leave forward=None, or pass a data set of targets."
-            )
-        with torch.no_grad():
-            if len({(x.shape, x.dtype, x.device) for x in samples}) == 1:
-                return list(zip(self.forward(torch.stack(samples)).unbind(0), samples, strict=True))
-            return [(self.forward(x[None])[0], x) for x in samples]
-
 
 class ScrambledDataset(_OnTargets):
     """A data set with every target moved to a random point of its orbit: the "before" of symmetry breaking.
 
-    x becomes g x, and (y, x) becomes (y, g x), y untouched, since f(g x) = f(x). The element g of an item is a function
-    of (seed, index) alone: the same in every epoch, worker and batch.
+    x becomes g x, (x,) becomes (g x,), and (y, x) becomes (y, g x) with y untouched, since f(g x) = f(x). The element g
+    of an item is a function of (seed, index) alone: the same in every epoch, worker and batch, and the same as in
+    ``symbreak scramble``.
 
     Args:
         dataset: As for ``SymmetryBrokenDataset``.
-        symmetries: Which symmetries scramble, e.g. ``FarField().symmetries``.
+        symmetries: The symmetries that scramble, e.g. ``FarField().symmetries``.
         seed: Default 0.
-        keys: Where the targets are in a sample. Default: the sample itself, or the second part of a pair.
+        keys: As for ``SymmetryBrokenDataset``.
 
     Example:
         >>> import torch
@@ -188,15 +135,11 @@ class ScrambledDataset(_OnTargets):
         symmetries: Symmetry | Sequence[Symmetry],
         seed: int = 0,
         *,
-        keys: Hashable | Sequence[Hashable] | None = None,
+        keys: Keys = None,
     ) -> None:
         super().__init__(dataset, keys)
         self.symmetry = Product(symmetries)
         self.seed = operator.index(seed)
 
     def _change(self, x: Tensor, indices: Sequence[int]) -> Tensor:
-        moved = []
-        for item, index in zip(x, indices, strict=True):
-            generator = torch.Generator().manual_seed(item_seed(self.seed, index))
-            moved.append(self.symmetry.act(self.symmetry.sample(item, generator=generator), item))
-        return torch.stack(moved)
+        return self.symmetry.act(self.symmetry.sample_each(x, self.seed, torch.tensor(indices)), x)

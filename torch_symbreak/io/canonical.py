@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_symbreak._random import item_seed
 from torch_symbreak._version import __version__
 from torch_symbreak.forward import canonicalizer_of, event_dims_of
 from torch_symbreak.io.arrays import write_file
@@ -150,7 +149,7 @@ class _Work:
         if self.command == "break":
             return group.lift(fix.symmetry, fix.element(x), x)
         if self.command == "scramble":
-            return _drawn(group, x, self.seed, first)
+            return group.sample_each(x, self.seed, first + torch.arange(len(x)))  # as ScrambledDataset draws it
         return group.inverse(self._stored(group.identity(x), first))
 
     def _stored(self, like: Element, first: int) -> Element:
@@ -182,16 +181,6 @@ def _item(layout: Layout, block: Index) -> int:
     """The number of a block's first target, counted over the flattened batch."""
     batch = layout.batch
     return sum(part.start * math.prod(batch[axis + 1 :]) for axis, part in enumerate(block))
-
-
-def _drawn(group: Product, x: Tensor, seed: int, first: int) -> Element:
-    """An element per target, that of target i a function of (seed, i) alone, as ``ScrambledDataset`` draws it."""
-    drawn = [
-        group.sample(item, generator=torch.Generator().manual_seed(item_seed(seed, first + i)))
-        for i, item in enumerate(x)
-    ]
-    flipped, shift, scalar = (torch.stack(parts) for parts in zip(*((g[0], g[1], g[2]) for g in drawn), strict=True))
-    return Element(flipped, shift, scalar)
 
 
 def element_arrays(layout: Layout, targets: Targets) -> dict[str, Array]:

@@ -14,13 +14,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from torch_symbreak._checks import check_dims, check_target
-from torch_symbreak._items import typed_like
+from torch_symbreak._checks import check_dims, check_target, describe
+from torch_symbreak._items import join_elements, typed_like
+from torch_symbreak._random import Counters, item_seed
 
 S = TypeVar("S", bound="Symmetry")
 
@@ -45,6 +46,15 @@ class Symmetry(ABC):
     #: a heuristic, which serves alignment but could give one orbit two canonical points.
     exact: ClassVar[bool] = True
 
+    #: Whether ``sample`` draws all its numbers by torch_symbreak's ``uniform``, which also takes counters. A subclass
+    #: with a ``sample`` of its own starts with False.
+    counted: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "sample" in vars(cls) and "counted" not in vars(cls):
+            cls.counted = False
+
     def __post_init__(self) -> None:
         check_dims(type(self).__name__, self.event_dims, self.channel_dims, least=0)
 
@@ -60,6 +70,41 @@ class Symmetry(ABC):
     @abstractmethod
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Any:
         """Draw one admissible element per item (a shift may not push content out of its frame)."""
+
+    def sample_each(self, x: Tensor, seed: int, index: Tensor) -> Any:
+        """Draw one element per item of a batch (B, *item), a function of (seed, index) alone.
+
+        An item gets the same element in any batch and order, so that workers and epochs agree.
+
+        Args:
+            x: The targets, (B, *item). Entries that hold several items, (B, ..., *item), draw one element for each.
+            seed: Any int.
+            index: Number of each entry of the first dimension, (B,) int64 on a CPU.
+
+        Raises:
+            ValueError: If ``index`` has another length than x.
+
+        Example:
+            >>> from torch_symbreak import GlobalPhase
+            >>> group, x = GlobalPhase(1), torch.randn(5, 8, dtype=torch.complex64)
+            >>> many = group.sample_each(x, 0, torch.arange(5))
+            >>> torch.equal(many[3:4], group.sample_each(x[3:4], 0, torch.tensor([3])))
+            True
+        """
+        if x.dim() <= self.item_dims or index.shape != x.shape[:1]:
+            raise ValueError(
+                f"{type(self).__name__}.sample_each needs a batch of targets and one index per target, but got "
+                f"{describe(x)} and indices of shape {tuple(index.shape)}. For one target, pass x[None]."
+            )
+        if self.counted:
+            return self.sample(x, generator=cast(torch.Generator, Counters(seed, index)))
+        if len(x) == 0:
+            return self.sample(x)
+        drawn = [
+            self.sample(item[None], generator=torch.Generator().manual_seed(item_seed(seed, i)))
+            for i, item in zip(index.tolist(), x, strict=True)
+        ]
+        return join_elements(drawn, index.shape)
 
     @abstractmethod
     def act(self, g: Any, x: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ class GlobalPhase(Scalar):
     """
 
     event_dims: int = 2
+    counted = True
 
     def check(self, x: Any) -> None:
         super().check(x)

@@ -115,6 +115,7 @@ class Rearrangement(Symmetry):
 
     shifts: ClassVar[bool]
     flips: ClassVar[bool]
+    counted = True
 
     def __post_init__(self) -> None:
         check_dims(type(self).__name__, self.event_dims, self.channel_dims, least=1)

@@ -47,6 +47,7 @@ class PhaseRamp(Symmetry):
     event_dims: int = 2
     commutes = False
     exact = False
+    counted = True
 
     def __post_init__(self) -> None:
         check_dims(type(self).__name__, self.event_dims, self.channel_dims, least=1)

@@ -156,6 +156,7 @@ class Product(Symmetry):
             scalar=scalars[0] if scalars else None,
             scale=scales[0] if scales else None,
             others=others,
+            counted=all(part.counted for part in parts),
         )
 
     symmetries: tuple[Symmetry, ...]

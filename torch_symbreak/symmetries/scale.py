@@ -34,6 +34,7 @@ class Scale(Scalar):
 
     event_dims: int = 2
     unit = False
+    counted = True
 
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         self.check(x)

@@ -33,6 +33,8 @@ class Sign(Scalar):
                 [ 3.,  4.]])
     """
 
+    counted = True
+
     def check(self, x: Any) -> None:
         super().check(x)
         check_real(type(self).__name__, x)
