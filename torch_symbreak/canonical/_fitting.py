@@ -6,17 +6,27 @@ aligned objects from the template never rises: aligning minimizes it over the el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from torch_symbreak._checks import check_finite, check_tensor, describe
 from torch_symbreak._items import flat_items, per_item, power, wide
+from torch_symbreak._samples import Keys, check_present, target_keys
+from torch_symbreak.canonical.far_field import FarFieldCanonicalizer
+from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, Product, Sign, Translation
 
-#: Items that are aligned between two steps of the progress bar.
+#: Items that are aligned between two steps of the progress bar, or fetched from a data set at once.
 _STEP = 500
+#: Objects that are tried as a start.
+_DRAWN = 8
+#: A mean below this share of the mean magnitude is no template, but rounding noise.
+_CANCELED = 1e-6
+_OWNER = "AlignToTemplate.fit"
 
 Align = Callable[[Tensor], Tensor]
 
@@ -82,3 +92,109 @@ def _bar(wanted: bool, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("fitting a template", total=total)
         yield lambda count: bar.advance(task, count)
+
+
+def gather(objects: Any, item_dims: int, keys: Keys, most: int | None, generator: torch.Generator | None) -> Tensor:
+    """Return targets as one tensor (n, *item), read once: from a tensor, a map-style data set, or a loader.
+
+    Args:
+        objects: A tensor (*batch, *item), a data set with a length and an index, or any iterable of batches.
+        item_dims: Dimensions of one item.
+        keys: Keys of the targets in a sample or batch.
+        most: Keep at most so many, drawn without replacement; of an iterable the first.
+        generator: Source of randomness for that draw.
+
+    Raises:
+        TypeError: If ``objects`` is none of these, or a sample needs ``keys``.
+        ValueError: If an object is not finite, or fewer than 2 are left.
+    """
+    if isinstance(objects, Tensor):
+        check_tensor(_OWNER, objects, what="objects")
+        x = objects.detach().reshape(-1, *objects.shape[objects.dim() - item_dims :])
+        x = x if most is None or len(x) <= most else x[_drawn(len(x), most, generator).to(x.device)]
+    elif hasattr(objects, "__getitem__") and hasattr(objects, "__len__") and not isinstance(objects, (list, tuple)):
+        count = len(objects)
+        index = torch.arange(count) if most is None or count <= most else _drawn(count, most, generator)
+        x = _stacked((_target(objects[i], keys) for i in index.tolist()), item_dims, None)
+    elif isinstance(objects, Iterable) and not isinstance(objects, (str, dict)):
+        x = _stacked((_target(batch, keys) for batch in objects), item_dims, most)
+    else:
+        raise TypeError(f"{_OWNER} needs a tensor, a data set or a loader of objects, but got {describe(objects)}.")
+    if len(x) < 2:
+        raise ValueError(
+            f"{_OWNER} needs at least 2 objects, but got {len(x)}. A template of one object is that object."
+        )
+    return check_finite(x, name="objects")
+
+
+def _drawn(count: int, most: int, generator: torch.Generator | None) -> Tensor:
+    return torch.randperm(count, generator=generator)[:most]
+
+
+def _target(sample: Any, keys: Keys) -> Tensor:
+    chosen = target_keys(_OWNER, sample, keys)
+    if chosen is not None:
+        check_present(_OWNER, sample, chosen)
+        sample = sample[chosen[0]]
+    check_tensor(_OWNER, sample, what="object")
+    x: Tensor = sample.detach()
+    return x
+
+
+def _stacked(targets: Iterator[Tensor], item_dims: int, most: int | None) -> Tensor:
+    """Join targets, each one item or a batch of items, to (n, *item); stop once there are ``most``."""
+    parts, count = list[Tensor](), 0
+    for x in targets:
+        parts.append(x.reshape(-1, *x.shape[x.dim() - item_dims :]))
+        count += len(parts[-1])
+        if most is not None and count >= most:
+            break
+    if len({part.shape[1:] for part in parts}) > 1:
+        shapes = sorted({tuple(part.shape[1:]) for part in parts})
+        raise ValueError(f"{_OWNER} needs objects of one shape, but got {shapes}. Pad them to one frame first.")
+    return torch.cat(parts)[:most] if parts else torch.zeros(0)
+
+
+def mean_of_rule(x: Tensor, group: Product, start: Tensor | Callable[[Tensor], Tensor] | None) -> Tensor | None:
+    """Return the first template: ``start``, or the mean of its targets or of the exact rule's; None without a rule."""
+    if isinstance(start, Tensor):
+        return start.to(x.device, x.dtype)
+    fix = _exact_rule(group) if start is None else start
+    if fix is None:
+        return None
+    mean = torch.stack([fix(part).sum(0, dtype=wide(x)) for part in x.split(_STEP)]).sum(0) / len(x)
+    if not bool(mean.abs().sum() > _CANCELED * x.abs().mean(0).sum()):
+        raise ValueError(
+            f"{_OWNER} got objects whose canonical targets have the mean zero, which is no template. Pass start=, such "
+            "as one of the objects."
+        )
+    return mean.to(x.dtype)
+
+
+def best_of_drawn(
+    x: Tensor, item_dims: int, align_to: Callable[[Tensor], Align], generator: torch.Generator | None
+) -> Tensor:
+    """Return the one of a few drawn objects to which the others align best."""
+    best, most = None, -math.inf
+    for one in x[torch.randperm(len(x), generator=generator)[:_DRAWN].to(x.device)]:
+        norm = float(torch.linalg.vector_norm(one))
+        if norm > 0:
+            gain = float((align_to(one)(x[:_STEP]) * one.conj()).real.sum()) / norm
+            best, most = (one, gain) if gain > most else (best, most)
+    if best is None:
+        raise ValueError(f"{_OWNER} needs objects that are not zero, but drew none. Pass start=, a template.")
+    return best
+
+
+def _exact_rule(group: Product) -> FarFieldCanonicalizer | None:
+    """Return the far field's exact canonicalizer if the group has its symmetries."""
+    kinds, like = {type(part) for part in group.symmetries}, group.rearrangement
+    if like is None or kinds not in ({Translation, ConjugateFlip, GlobalPhase}, {Translation, ConjugateFlip, Sign}):
+        return None
+    return FarFieldCanonicalizer(
+        like.event_dims,
+        channel_dims=like.channel_dims,
+        threshold=like.threshold,
+        wrap=like.wrap,
+        field="complex" if GlobalPhase in kinds else "real",
+    )

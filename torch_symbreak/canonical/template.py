@@ -12,6 +12,7 @@ content: the correlation is circular on the frame itself, one Fourier transform 
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,7 +32,9 @@ from torch_symbreak._items import (
     unit_scale,
     wide,
 )
+from torch_symbreak._samples import Keys
 from torch_symbreak.alignment.search import Choice, best_motions, box_of, nearest_choice, self_correlations
+from torch_symbreak.canonical._fitting import Fit, best_of_drawn, gather, iterate, mean_of_rule, normalized
 from torch_symbreak.symmetries import Canonicalizer, Element, Product, Symmetry
 from torch_symbreak.symmetries.motion import move
 
@@ -85,6 +88,88 @@ class AlignToTemplate(Canonicalizer[Product]):
         _check_parts(self.symmetry)
         _check_template(template, self.symmetry)
         self.register_buffer("template", resolved(template.detach()).clone())
+        #: Mean ``||C(x) - t||²`` of every round of a fit, the share of the mean ``||x||²`` that the template takes off,
+        #: and the number of objects. Empty, NaN and 0 for a template that was not fitted.
+        self.history: list[float] = []
+        self.explained = math.nan
+        self.seen = 0
+
+    @classmethod
+    def fit(
+        cls,
+        objects: Any,
+        symmetries: Symmetry | Sequence[Symmetry],
+        *,
+        start: Tensor | Callable[[Tensor], Tensor] | None = None,
+        rounds: int = 30,
+        tolerance: float = 1e-6,
+        restarts: int = 1,
+        normalize: bool = False,
+        max_objects: int | None = None,
+        keys: Keys = None,
+        generator: torch.Generator | None = None,
+        progress: bool = True,
+    ) -> AlignToTemplate:
+        """Fit a template to objects: align all to it, take their mean as the next template, and repeat.
+
+        The mean squared distance of the aligned objects from the template never rises. All objects are kept in memory,
+        so that every round sees the same ones: a shuffled or augmented loader is read once.
+
+        Args:
+            objects: The training targets: a tensor (n, *channels, *event), a map-style data set or a loader of x, (x,)
+                or (y, x).
+            symmetries: As for the class.
+            start: The first template, or a canonicalizer whose targets have it as their mean. Default: the mean of the
+                exact rule's targets for the far field's symmetries, else the best of a few drawn objects.
+            rounds: The most rounds. Default 30.
+            tolerance: Stop when a round lowers the mean squared distance by less than this, relatively. Default 1e-6.
+            restarts: Fits to try, the first from ``start``, the others from drawn objects. The best is kept. Default 1.
+            normalize: Divide objects by their norms, so that large ones have no more weight. Default False.
+            max_objects: Fit to at most so many objects, drawn at random (of a loader the first). Default: all.
+            keys: Key of the targets in a sample, as for ``SymmetryBrokenDataset``.
+            generator: Source of randomness. Default: torch's global generator.
+            progress: Show a progress bar on stderr, if rich is installed. Default True.
+
+        Returns:
+            The canonicalizer, with ``history``, ``explained`` and ``seen``.
+
+        Raises:
+            TypeError: As for the class, or if a sample needs ``keys``.
+            ValueError: If there are fewer than 2 objects, one is not finite, or their mean is zero.
+
+        Example: objects that are alike up to their symmetries.
+            >>> import torch
+            >>> from torch_symbreak import BraggCrystals, FarField, RandomSymmetry
+            >>> model = FarField(2)
+            >>> x = BraggCrystals(50, frame=(16, 16)).objects(torch.arange(50))
+            >>> fix = AlignToTemplate.fit(RandomSymmetry(model.symmetries)(x), model.symmetries)
+            >>> fix.history[-1] <= fix.history[0], fix.seen
+            (True, 50)
+
+        References: generalized Procrustes analysis: Gower, Psychometrika 40, 33 (1975).
+        """
+        group = Product(symmetries)
+        _check_parts(group)
+        for name, value in (("rounds", rounds), ("restarts", restarts)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"AlignToTemplate.fit needs an int {name} >= 1, but got {value!r}.")
+        x = gather(objects, group.item_dims, keys, max_objects, generator)
+        group.check(x)
+        if normalize:
+            x = normalized(x, group.item_dims)
+        fits: list[Fit] = []
+
+        def align_to(template: Tensor) -> AlignToTemplate:
+            return cls(template, group)
+
+        for number in range(restarts):
+            first = mean_of_rule(x, group, start) if number == 0 else None
+            first = best_of_drawn(x, group.item_dims, align_to, generator) if first is None else first
+            fits.append(iterate(x, first, align_to, group.item_dims, rounds, tolerance, progress))
+        best = max(fits, key=lambda fit: fit.explained)
+        fix = cls(best.template, group)
+        fix.history, fix.explained, fix.seen = best.history, best.explained, len(x)
+        return fix
 
     def check(self, x: Any) -> None:
         super().check(x)

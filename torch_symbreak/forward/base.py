@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from torch_symbreak.canonical import AlignToTemplate
 from torch_symbreak.symmetries import Canonicalizer, Symmetry
 
 
@@ -21,6 +22,15 @@ class ForwardModel(nn.Module):
     @abstractmethod
     def canonicalizer(self) -> Canonicalizer[Any]:
         """Return the transform for targets that breaks all of :attr:`symmetries`."""
+
+    def fit_canonicalizer(self, objects: Any, **options: Any) -> AlignToTemplate:
+        """Return the canonicalizer that moves targets nearest to a template fitted to ``objects``.
+
+        Args:
+            objects: The training targets, as for :meth:`AlignToTemplate.fit`.
+            **options: Of :meth:`AlignToTemplate.fit`.
+        """
+        return AlignToTemplate.fit(objects, self.symmetries, **options)
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch_symbreak._checks import Field, check_dims, check_field, check_target
 from torch_symbreak._content import Wrap
 from torch_symbreak._fourier import detector_shape, diffraction
 from torch_symbreak._items import batch_shape, tangible
-from torch_symbreak.canonical import FarFieldCanonicalizer
+from torch_symbreak.canonical import AlignToTemplate, FarFieldCanonicalizer
 from torch_symbreak.forward.base import ForwardModel
 from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, Sign, Translation
 
@@ -111,17 +112,42 @@ class FarField(ForwardModel):
         scalar = GlobalPhase(d) if self.field == "complex" else Sign(d)
         return Translation(d, wrap=self.wrap), ConjugateFlip(d, wrap=self.wrap), scalar
 
-    def canonicalizer(self, *, channel_dims: int = 0, threshold: float = 1e-4) -> FarFieldCanonicalizer:
-        """Return the transform that breaks all symmetries at once.
+    @overload
+    def canonicalizer(self, *, channel_dims: int = 0, threshold: float = 1e-4) -> FarFieldCanonicalizer: ...
+
+    @overload
+    def canonicalizer(self, *, channel_dims: int = 0, threshold: float = 1e-4, template: Tensor) -> AlignToTemplate: ...
+
+    def canonicalizer(
+        self, *, channel_dims: int = 0, threshold: float = 1e-4, template: Tensor | None = None
+    ) -> FarFieldCanonicalizer | AlignToTemplate:
+        """Return the transform that breaks all symmetries at once, by the exact rule or by a template.
 
         Args:
             channel_dims: Dimensions before the event that share one element. Default 0.
+            template: Move targets to the point of their orbit nearest to it, (*channels, *event). Default: the exact
+                rule.
             threshold: Pixels below this fraction of the peak count as background. Raise it for noisy data. Default
                 1e-4.
         """
-        return FarFieldCanonicalizer(
+        fix = FarFieldCanonicalizer(
             self.event_dims, channel_dims=channel_dims, threshold=threshold, wrap=self.wrap, field=self.field
         )
+        return fix if template is None else AlignToTemplate(template, fix.symmetry)
+
+    def fit_canonicalizer(
+        self, objects: Any, *, channel_dims: int = 0, threshold: float = 1e-4, **options: Any
+    ) -> AlignToTemplate:
+        """Return the canonicalizer that moves targets nearest to a template fitted to ``objects``.
+
+        Args:
+            objects: The training targets, as for :meth:`AlignToTemplate.fit`.
+            channel_dims: Dimensions before the event that share one element. Default 0.
+            threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
+            **options: Of :meth:`AlignToTemplate.fit`.
+        """
+        fix = self.canonicalizer(channel_dims=channel_dims, threshold=threshold)
+        return AlignToTemplate.fit(objects, fix.symmetry, **options)
 
     def detector_shape(self, frame: Sequence[int]) -> tuple[int, ...]:
         """Return the detector's shape (M_1, ..., M_d) for objects in a frame (N_1, ..., N_d)."""
