@@ -1,1 +1,1 @@
-"""Speed, measured: a script interleaves an operation with its baselines in one run and reports medians and ratios."""
+"""Measure speed: every suite times operations beside their baselines in one run and reports medians and ratios."""

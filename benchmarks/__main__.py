@@ -1,6 +1,6 @@
 """Measure the public operations beside their baselines: python -m benchmarks [--out DIR] [--quick] [--only SUITE,...].
 
-Every suite leaves SUITE.json (all rows, medians and quartiles), SUITE.md and SUITE.png. Needs the extra "test".
+Every suite writes SUITE.json (all rows, medians and quartiles), SUITE.md and SUITE.png. Needs the extra "test".
 """
 
 from __future__ import annotations
@@ -14,11 +14,18 @@ from pathlib import Path
 import torch
 from rich.progress import MofNCompleteColumn, Progress
 
-from benchmarks import canonicalize, loading, metrics, report, training
+from benchmarks import align, canonicalize, files, loading, metrics, report, training
 from benchmarks.measure import machine, measure, row, versions
 
-SUITES = {"canonicalize": canonicalize, "loading": loading, "metrics": metrics, "training": training}
-_PACKAGES = ("torchvision", "numpy", "numba", "scikit-image", "deepinv")
+SUITES = {
+    "align": align,
+    "canonicalize": canonicalize,
+    "files": files,
+    "loading": loading,
+    "metrics": metrics,
+    "training": training,
+}
+_PACKAGES = ("torchvision", "numpy", "numba", "scikit-image", "deepinv", "h5py")
 
 
 def main() -> None:
@@ -36,10 +43,14 @@ def main() -> None:
     device, rounds = torch.device(options.device), 3 if options.quick else 25
     for name in names:
         suite, start, load, rows = SUITES[name], time.perf_counter(), os.getloadavg()[0], []
+        cases = list(suite.cases(options.quick, device))
+        if not cases:
+            print(f"{name}: skipped, it measures nothing on {device}")
+            continue
         with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as progress:
-            for case in progress.track(list(suite.cases(options.quick, device)), description=name):
-                rows.append(row(case, measure(case.operations(), rounds=rounds, budget=3.0, device=device)))
-                gc.collect()  # a loader's workers end with it
+            for case in progress.track(cases, description=name):
+                rows.append(row(case, measure(case.operations(), rounds=rounds, budget=3.0)))
+                gc.collect()  # ends the workers of a case's loaders and deletes its files
         result = {
             "suite": name,
             "device": options.device,

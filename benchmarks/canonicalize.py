@@ -1,12 +1,18 @@
-"""Far-field canonicalization beside a copy, a padded transform, the literal reading, a loop, the three in turn."""
+"""Canonicalize far-field objects, beside a copy, a padded Fourier transform, and other ways to the same end.
+
+The literal reading, the loop over the items and the three transforms in turn are such ways. The literal reading takes
+complex images only, so its column is empty elsewhere.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+from unittest import mock
 
 import numpy as np
 import torch
@@ -17,22 +23,26 @@ from torchvision.transforms import Compose
 from benchmarks.measure import Case, Operations, installed, peak_memory
 from torch_symbreak import FarField, FarFieldCanonicalizer, RandomSymmetry
 from torch_symbreak.baselines import LiteralAlgorithm2
-from torch_symbreak.forward.far_field import Way
 from torch_symbreak.plots import Line, plot_lines
 from torch_symbreak.transforms import CenterContent, FixConjugateFlip, FixGlobalPhase, FixSign
 
 OURS, COPY, FFT, LITERAL = "canonicalizer", "copy", "padded FFT", "literal"
-ITEMS = 16, 128, 128  # of the working set, which repeats them
-#: The box, as a share of the frame in each axis, and what is outside: nothing, or what a transform's rounding leaves.
+ITEMS = 16, 128, 128  # the working set repeats these
+#: ``fill`` is the box's share of the frame in each axis. A background of 1e-7 is what a transform's rounding leaves.
 KINDS = ({"fill": 0.5, "background": 0.0}, {"fill": 0.9, "background": 0.0}, {"fill": 0.5, "background": 1e-7})
 
 
-class WithoutNumba(FarFieldCanonicalizer):
-    """What an installation without the extra has."""
+@contextlib.contextmanager
+def using(backend: Literal["cpu"]) -> Iterator[None]:
+    """Fix the backend that canonicalizes inside: "cpu" is what an installation without Numba runs."""
+    # the only place that knows how the library chooses a backend
+    with mock.patch.object(FarFieldCanonicalizer, "_way", return_value=backend):
+        yield
 
-    def _way(self, items: Tensor) -> Way:
-        way = super()._way(items)
-        return "cpu" if way == "numba" else way
+
+def without_numba(fix: FarFieldCanonicalizer, x: Tensor) -> Tensor:
+    with using("cpu"):
+        return fix(x)
 
 
 def model_of(dims: int, dtype: torch.dtype) -> FarField:
@@ -46,7 +56,7 @@ def objects(
     background: float = 0.0,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Objects (B, *event) that are no near-ties, their box ``fill`` of the frame in each axis, anywhere, either way."""
+    """Return objects (B, *event) away from ties, at random places of their frames and in random orientations."""
     generator = torch.Generator().manual_seed(0)
     count, *event = shape
     box = [max(1, round(fill * n)) for n in event]
@@ -57,58 +67,38 @@ def objects(
     return RandomSymmetry(model_of(len(event), dtype).symmetries, generator=generator)(x).to(device)
 
 
-def literal(x: Tensor) -> Tensor:
-    """The lines of ``LiteralAlgorithm2`` without its centering, for any number of axes: the same if x is centered."""
-    frame, dims = x.shape[1:], tuple(range(1, x.dim()))
-    grid = x.new_zeros(len(x), *(2 * n for n in frame))
-    middle = (..., *(slice(n // 2, n // 2 + n) for n in frame))
-    grid[middle] = x
-    spectrum = torch.fft.fftn(grid, dim=dims)
-    first = spectrum[(..., *[slice(1)] * len(frame))]
-    spectrum = spectrum * torch.sgn(first).conj()
-    next_to_it = spectrum[(..., *[slice(1)] * (len(frame) - 1), slice(1, 2))]
-    spectrum = torch.where(next_to_it.imag > 0, spectrum, spectrum.conj())
-    return torch.fft.ifftn(spectrum, dim=dims)[middle]
-
-
 def padded_fft(x: Tensor) -> Tensor:
     return torch.fft.fftn(x, s=[2 * n for n in x.shape[1:]], dim=tuple(range(1, x.dim())))
 
 
 def operations(x: Tensor, *, more: bool = False) -> Operations:
-    """Ours and the baselines on x, (B, *event); with ``more`` also those that are not drawn."""
+    """Return ours and the baselines on x, (B, *event); with ``more`` also those that the figure leaves out."""
     dims = x.dim() - 1
     fix = model_of(dims, x.dtype).canonicalizer()
-    found: dict[str, Any] = {
-        OURS: lambda: fix(x),
-        COPY: x.clone,
-        FFT: lambda: padded_fft(x),
-        LITERAL: lambda: literal(x),
-    }
+    named: dict[str, Callable[[], object]] = {OURS: lambda: fix(x), COPY: x.clone, FFT: lambda: padded_fft(x)}
+    if dims == 2 and x.is_complex():
+        named[LITERAL] = functools.partial(LiteralAlgorithm2(), x)
     if more:
         scalar = FixGlobalPhase(dims) if x.is_complex() else FixSign(dims)
         in_turn = Compose([CenterContent(dims), FixConjugateFlip(dims), scalar])
         if installed("numba") and x.device.type == "cpu":
-            found["without Numba"] = functools.partial(WithoutNumba(dims, field=fix.field), x)
-        found["one by one"] = lambda: torch.stack([fix(item) for item in x])
-        found["three in turn"] = lambda: in_turn(x)
+            named["without Numba"] = functools.partial(without_numba, fix, x)
+        named["one by one"] = lambda: torch.stack([fix(item) for item in x])
+        named["three in turn"] = lambda: in_turn(x)
         if installed("deepinv") and x.is_complex():
             from deepinv.optim.phase_retrieval import correct_global_phase
 
             axes = tuple(range(2, x.dim() + 1))
-            found["deepinv, phase only"] = lambda: correct_global_phase(x[:, None], x[:, None], dim=axes)
-    return found
+            named["deepinv, phase only"] = lambda: correct_global_phase(x[:, None], x[:, None], dim=axes)
+    return named
 
 
 def check() -> None:
-    """Raise unless what is timed does what it says, on a few small objects."""
-    x = objects((8, 32, 32))
-    centered = CenterContent(2)(x)
-    assert torch.allclose(literal(centered), LiteralAlgorithm2()(x), atol=1e-4), "the literal readings disagree"
-    results = operations(x, more=True)
+    """Raise if an operation that should equal ours does not, on a few small objects."""
+    results = operations(objects((8, 32, 32)), more=True)
     ours = results[OURS]()
     for name in results.keys() & {"without Numba", "one by one", "three in turn"}:
-        assert torch.allclose(results[name](), ours, atol=1e-4), f"{name} gives something else"
+        assert torch.allclose(results[name](), ours, atol=1e-4), f"{name} and {OURS} disagree"
 
 
 def _case(family: str, shape: Sequence[int], device: torch.device, *, more: bool = False, **how: Any) -> Case:
@@ -126,18 +116,21 @@ def _case(family: str, shape: Sequence[int], device: torch.device, *, more: bool
 
 
 def working_set(device: torch.device, kind: dict[str, float], copies: int) -> tuple[Tensor, Operations]:
-    """Ours and what bounds it on ``copies`` times the same few objects, made without temporary memory."""
+    """Return ``copies`` times the same few objects, made without temporary memory, and operations on them.
+
+    The copies and the decisions alone bound what ours can reach.
+    """
     x = objects(ITEMS, device=device, **kind).repeat(copies, 1, 1)
-    fix, other = FarField(2).canonicalizer(), torch.empty_like(x)
-    found: dict[str, Any] = {
+    fix, used = FarField(2).canonicalizer(), torch.empty_like(x)
+    named: dict[str, Callable[[], object]] = {
         OURS: lambda: fix(x),
         COPY: x.clone,
-        "copy, into used memory": lambda: other.copy_(x),
+        "copy, into used memory": lambda: used.copy_(x),
         "decisions alone": lambda: fix.element(x),
     }
-    if x.device.type == "cuda":  # on a CPU its padded grids would not fit many a machine
-        found[LITERAL] = lambda: literal(x)
-    return x, found
+    if x.device.type == "cuda":  # the padded grids of so many objects do not fit into the memory of many a CPU
+        named[LITERAL] = functools.partial(LiteralAlgorithm2(), x)
+    return x, named
 
 
 def _megabytes(quick: bool) -> int:
@@ -175,8 +168,8 @@ def cases(quick: bool, device: torch.device) -> Iterator[Case]:
 def _points(rows: list[dict[str, Any]], family: str, name: str, x: str) -> tuple[list[float], list[float], list[float]]:
     chosen = [row for row in rows if row["family"] == family]
     sizes = [float(str(row[x]).split(" ")[0]) for row in chosen]
-    found = [row["seconds"][name] for row in chosen]
-    return sizes, [1e3 * s["median"] for s in found], [1e3 * (s["high"] - s["low"]) / 2 for s in found]
+    seconds = [row["seconds"][name] for row in chosen]
+    return sizes, [1e3 * s["median"] for s in seconds], [1e3 * (s["high"] - s["low"]) / 2 for s in seconds]
 
 
 def _slope(x: Sequence[float], y: Sequence[float]) -> float:
@@ -184,26 +177,28 @@ def _slope(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def notes(rows: list[dict[str, Any]], quick: bool, device: torch.device) -> dict[str, Any]:
-    """Log-log slopes of time, and extra memory at the peak."""
-    found: dict[str, Any] = {}
+    """Return log-log slopes of time, and extra memory at the peak."""
+    results: dict[str, Any] = {
+        LITERAL: "our literal reading of Algorithm 2, its centering included; complex images only"
+    }
     for family in ("size, same number of pixels", "size, one object"):
         chosen = [row for row in rows if row["family"] == family and int(row["N"].split(" ")[0]) >= 64]
         area = [int(row["N"].split(" ")[0]) ** 2 for row in chosen]
         for name in (OURS, COPY, FFT, LITERAL):
             times = [row["seconds"][name]["median"] / row["items"] for row in chosen]
-            found[f"slope in pixels, {family}, {name}"] = round(_slope(area, times), 3)
+            results[f"slope in pixels, {family}, {name}"] = round(_slope(area, times), 3)
     for name in (OURS, COPY, FFT, LITERAL):
         count, times, _ = _points(rows, "batch", name, "batch")
-        found[f"slope in the batch, {name}"] = round(_slope(count, times), 3)
+        results[f"slope in the batch, {name}"] = round(_slope(count, times), 3)
     for kind in KINDS[:1] if quick else KINDS:
         extra = peak_memory(functools.partial(working_set, device, kind), _megabytes(quick) * 2**20, OURS, device)
-        words = ", ".join(f"{what} {value}" for what, value in kind.items())
-        found[f"extra memory / input of {_megabytes(quick)} MB, {words}"] = None if extra is None else round(extra, 2)
-    return found
+        words = ", ".join(f"{name} {value}" for name, value in kind.items())
+        results[f"extra memory / input of {_megabytes(quick)} MB, {words}"] = None if extra is None else round(extra, 2)
+    return results
 
 
 def figure(rows: list[dict[str, Any]]) -> Figure:
-    """Time against size and batch, with the smallest and steepest baselines."""
+    """Plot time against size and batch."""
     panels = {}
     for heading, family, x in (
         ("as many pixels at every N", "size, same number of pixels", "N"),

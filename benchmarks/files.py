@@ -1,102 +1,101 @@
-"""Memory and speed of breaking an HDF5 file, beside copying it through h5py in the same blocks.
+"""Break an HDF5 file, beside copying it through h5py in the same blocks.
 
-python -m benchmarks.files [--gigabytes 1 4] [--rounds 3] [--folder DIR] [--out FILE]: needs twice the largest size on
-the disk. Every measurement is a process of its own, which says what it takes beyond its state after its imports.
+Needs twice the largest size (2 GB) on the disk of the temporary folder, which TMPDIR names. Both operations replace the
+output of the call before, and the time includes it.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import statistics
-import subprocess
-import sys
+import functools
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-SIZE, ITEM = 128, 128 * 128 * 8
+import h5py
+import hdf5plugin  # noqa: F401  # imported by the first call otherwise, whose memory would then include it
+import numpy as np
+import torch
 
-MEASURED = """
-import json, sys, time
-import h5py, hdf5plugin, numpy, torch
+from benchmarks.measure import Case, Operations, in_fresh_process, memory, tells_memory
+from benchmarks.report import rates as figure
 from torch_symbreak.io import plan
 from torch_symbreak.io.canonical import BLOCK
 
-def kibibytes(name):
-    return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1])
+__all__ = ["cases", "figure", "notes"]
 
-what, src, dst = sys.argv[1:]
-before = kibibytes("VmRSS")
-start = time.perf_counter()
-if what == "break":
-    plan("break", src, dst).run()
-else:
+SIZE, ITEM = 128, 128 * 128 * 8  # bytes of one complex64 object
+ROWS = 256  # objects written at once
+
+
+def _counts(quick: bool) -> tuple[int, ...]:
+    return (ROWS,) if quick else (8 * ROWS, 32 * ROWS)
+
+
+def _gigabytes(count: int) -> float:
+    return round(count * ITEM / 1e9, 2)
+
+
+def write(path: Path, count: int) -> None:
+    """Write complex64 objects of 128 x 128, whose content is in a box of 70 x 70."""
+    generator = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        x = file.create_dataset("objects", (count, SIZE, SIZE), np.complex64)
+        for start in range(0, count, ROWS):
+            block = np.zeros((ROWS, SIZE, SIZE), np.complex64)
+            block[:, 20:90, 30:100] = generator.normal(size=(ROWS, 70, 70, 2)).astype("f4").view("c8")[..., 0]
+            x[start : start + ROWS] = block
+
+
+def copy(src: Path, dst: Path) -> None:
+    """Copy the objects block by block."""
     with h5py.File(src, "r") as old, h5py.File(dst, "w") as new:
         x = old["objects"]
         y = new.create_dataset("objects", x.shape, x.dtype)
         rows = BLOCK // x[0].nbytes
-        for at in range(0, len(x), rows):
-            y[at : at + rows] = x[at : at + rows]
-seconds = time.perf_counter() - start
-print(json.dumps({"seconds": seconds, "peak MB beyond imports": (kibibytes("VmHWM") - before) * 1024 / 1e6}))
-"""
+        for start in range(0, len(x), rows):
+            y[start : start + rows] = x[start : start + rows]
 
 
-def write(path: Path, gigabytes: float) -> None:
-    """Write complex64 objects of 128 x 128, each with its content somewhere in its frame."""
-    import h5py
-    import numpy as np
-
-    generator = np.random.default_rng(0)
-    rows = 256
-    with h5py.File(path, "w") as file:
-        count = int(gigabytes * 1e9 / ITEM) // rows * rows
-        x = file.create_dataset("objects", (count, SIZE, SIZE), np.complex64)
-        for start in range(0, count, rows):
-            block = np.zeros((rows, SIZE, SIZE), np.complex64)
-            block[:, 20:90, 30:100] = generator.normal(size=(rows, 70, 70, 2)).astype("f4").view("c8")[..., 0]
-            x[start : start + rows] = block
+def break_file(src: Path, dst: Path) -> None:
+    """Break the objects' symmetry as ``symbreak break`` does."""
+    plan("break", src, dst, overwrite=True).run()
 
 
-def measure(what: str, src: Path, dst: Path) -> dict[str, float]:
-    """Run one of the two in a process of its own."""
-    command = [sys.executable, "-c", MEASURED, what, str(src), str(dst)]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    dst.unlink()
-    return json.loads(printed.splitlines()[-1])
+def _paths(folder: str) -> tuple[Path, Path]:
+    return Path(folder) / "in.h5", Path(folder) / "out.h5"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gigabytes", type=float, nargs="+", default=[1, 4])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="Where the files go (default: a temporary folder).")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    rows = []
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        for gigabytes in options.gigabytes:
-            src, dst = Path(folder) / "in.h5", Path(folder) / "out.h5"
-            write(src, gigabytes)
-            found: dict[str, list[dict[str, float]]] = {"copy": [], "break": []}
-            for _ in range(options.rounds):
-                for what, results in found.items():
-                    results.append(measure(what, src, dst))
-            seconds = {what: [one["seconds"] for one in results] for what, results in found.items()}
-            row = {"GB": gigabytes}
-            row |= {f"{what}, median s": round(statistics.median(values), 3) for what, values in seconds.items()}
-            shares = [copy / broken for copy, broken in zip(*seconds.values(), strict=True)]
-            row |= {"share of the copy's speed, median": round(statistics.median(shares), 3)}
-            row |= {"shares": [round(share, 3) for share in sorted(shares)]}
-            row |= {"peak MB beyond imports": round(max(one["peak MB beyond imports"] for one in found["break"]), 1)}
-            rows.append(row)
-            print(row, flush=True)
-    if options.out is not None:
-        machine = f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}"
-        options.out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+def _operations(count: int) -> Operations:
+    folder = tempfile.TemporaryDirectory()  # goes with the operations, which refer to it
+    write(_paths(folder.name)[0], count)
+    return {"break": lambda: break_file(*_paths(folder.name)), "copy": lambda: copy(*_paths(folder.name))}
 
 
-if __name__ == "__main__":
-    main()
+def cases(quick: bool, device: torch.device) -> Iterator[Case]:
+    if device.type != "cpu":  # files are broken on the CPU
+        return
+    for count in _counts(quick):
+        parameters = {"GB": _gigabytes(count), "objects": count}
+        yield Case("HDF5", parameters, count, functools.partial(_operations, count))
+
+
+def _peak(src: Path, dst: Path) -> float:
+    before = memory("VmRSS")
+    break_file(src, dst)
+    return (memory("VmHWM") - before) / 1e6
+
+
+def notes(rows: list[dict[str, Any]], quick: bool, device: torch.device) -> dict[str, Any]:
+    """Return the peak memory of breaking a file in a fresh process, beyond what the process holds after its imports.
+
+    Numba is loaded by the first call, so its memory (some 100 MB) is included.
+    """
+    peaks: dict[str, Any] = {}
+    for count in _counts(quick):
+        with tempfile.TemporaryDirectory() as folder:
+            src, dst = _paths(folder)
+            write(src, count)
+            peak = round(in_fresh_process(_peak, src, dst), 1) if tells_memory() else None
+        peaks[f"peak MB beyond imports, break, {_gigabytes(count)} GB"] = peak
+    return peaks

@@ -1,4 +1,7 @@
-"""Samples per second: data sets made in batches or one by one; targets broken in samples, batches, on the device."""
+"""Count samples per second of a loader.
+
+Data sets are generated in batches or one by one. Targets are canonicalized per sample, per batch, or on the device.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ __all__ = ["cases", "figure", "notes"]
 
 
 class _PerItem(Dataset[tuple[Tensor, Tensor]]):
-    """Pairs of which each target is transformed by itself, as ``target_transform`` does it."""
+    """Pairs whose targets are transformed one by one, as by ``target_transform``."""
 
     def __init__(self, pairs: TensorDataset, transform: Callable[[Tensor], Tensor]) -> None:
         self.pairs, self.transform = pairs, transform
@@ -62,7 +65,10 @@ def _epoch(loader: Any) -> Callable[[], object]:
 
 
 def _broken(count: int, size: int, workers: int, device: torch.device) -> Operations:
-    """Epochs of one loader each; workers stay alive between them. Measurements are left out: all carry them alike."""
+    """Return one epoch of every loader; workers stay alive between epochs.
+
+    A sample holds its index in place of a measurement, which would cost every loader the same.
+    """
     fix, pairs = FarField(2).canonicalizer(), TensorDataset(torch.arange(count), objects((count, size, size)))
 
     def loader(data: Any, **how: Any) -> DataLoader[Any]:

@@ -1,4 +1,4 @@
-"""Operations timed beside baselines: interleaved rounds, medians and spreads, peak memory, the machine in words."""
+"""Time operations beside their baselines in interleaved rounds, measure peak memory, name the machine in words."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ import platform
 import re
 import statistics
 import time
+import timeit
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch.utils import benchmark
 
+T = TypeVar("T")
 Operations = Mapping[str, Callable[[], object]]
 
-#: A sample lasts at least so many seconds: shorter operations are repeated in it. Of the first ones a GPU is waited
-#: for, and a CPU's caches have what the operation before has left.
-_LEAST_SAMPLE = 2e-2
+#: Shortest sample in seconds. Shorter operations are repeated within a sample: waiting for a GPU, and a first call that
+#: finds the previous operation's data in the caches, must not decide the result.
+LEAST_SAMPLE = 2e-2
 _LEAST_ROUNDS = 5
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row: operations on the same data, ours first, made when its turn comes."""
+    """One row: operations on the same data, ours first, made when their turn comes."""
 
     family: str  # rows of a family share a table
     parameters: dict[str, Any]
@@ -36,54 +39,41 @@ class Case:
     operations: Callable[[], Operations]
 
 
-def _seconds(operation: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Seconds per call, on the device's own clock if it is a GPU."""
-    if device.type == "cuda":
-        events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
-        events[0].record()
-        for _ in range(repeats):
-            operation()
-        events[1].record()
-        torch.cuda.synchronize(device)
-        return events[0].elapsed_time(events[1]) / 1e3 / repeats
-    start = time.perf_counter()
-    for _ in range(repeats):
-        operation()
-    return (time.perf_counter() - start) / repeats
+def repeats(seconds: float) -> int:
+    """Return how often to call an operation of so many seconds in one sample."""
+    return max(1, math.ceil(LEAST_SAMPLE / max(seconds, 1e-6)))
 
 
-def measure(
-    operations: Operations, *, rounds: int, budget: float = math.inf, device: torch.device | str = "cpu"
-) -> dict[str, list[float]]:
-    """Return seconds per call of every operation in interleaved rounds: as many, or what the budget (seconds) allows.
+def measure(operations: Operations, *, rounds: int, budget: float = math.inf) -> dict[str, list[float]]:
+    """Return seconds per call of every operation, one number per interleaved round.
 
-    At least 5 are made, or ``rounds`` if fewer. Two before them warm up and say how often to repeat a short operation.
+    Stop after ``rounds``, or when the budget (seconds) is used up, but not before 5 rounds (or ``rounds`` if fewer).
+    Two calls before them warm up and tell how often to repeat a short operation.
     """
-    device = torch.device(device)
-    for operation in operations.values():
-        _seconds(operation, 1, device)
-    repeats = {
-        name: max(1, math.ceil(_LEAST_SAMPLE / max(_seconds(operation, 1, device), 1e-6)))
-        for name, operation in operations.items()
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in operations}
+    # The standard library's Timer on torch's clock, which waits for the GPU. torch's own Timer would make two untimed
+    # calls before every sample: three times the work for slow operations.
+    timers = {name: timeit.Timer(operation, timer=benchmark.timer) for name, operation in operations.items()}
+    for timer in timers.values():
+        timer.timeit(1)
+    calls = {name: repeats(timer.timeit(1)) for name, timer in timers.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in timers}
     start = time.perf_counter()
     for done in range(rounds):
         if done >= _LEAST_ROUNDS and time.perf_counter() - start > budget:
             break
-        for name, operation in operations.items():
-            seconds[name].append(_seconds(operation, repeats[name], device))
+        for name, timer in timers.items():
+            seconds[name].append(timer.timeit(calls[name]) / calls[name])
     return seconds
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """The median and the quartiles."""
+    """Return the median and the quartiles."""
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
     return {"median": median, "low": low, "high": high}
 
 
 def row(case: Case, seconds: dict[str, list[float]]) -> dict[str, Any]:
-    """What a case gave: of every operation seconds per call, and how many times as long as ours it takes, by round."""
+    """Return a row: seconds per call of every operation, and the ratios of the others to ours, taken round by round."""
     ours = next(iter(seconds.values()))
     return {
         "family": case.family,
@@ -98,17 +88,8 @@ def row(case: Case, seconds: dict[str, list[float]]) -> dict[str, Any]:
     }
 
 
-def versions(*names: str) -> dict[str, str]:
-    """Python's version and those of the packages that are installed."""
-    found = {"python": platform.python_version(), "torch": torch.__version__}
-    for name in names:
-        if installed(name):
-            found[name] = importlib.metadata.version(name)
-    return found
-
-
 def installed(name: str) -> bool:
-    """Whether a package is there."""
+    """Return whether a package is installed."""
     try:
         importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -116,8 +97,15 @@ def installed(name: str) -> bool:
     return True
 
 
+def versions(*names: str) -> dict[str, str]:
+    """Return the versions of Python, torch and the named packages, but for those that are not installed."""
+    return {"python": platform.python_version(), "torch": torch.__version__} | {
+        name: importlib.metadata.version(name) for name in names if installed(name)
+    }
+
+
 def machine(device: torch.device | str = "cpu") -> str:
-    """The machine in words."""
+    """Describe the machine in words."""
     words = f"{os.cpu_count()} CPUs, {torch.get_num_threads()} threads, {platform.system()} {platform.machine()}"
     info = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
@@ -125,23 +113,34 @@ def machine(device: torch.device | str = "cpu") -> str:
     return f"{torch.cuda.get_device_name(device)}, {words}" if torch.device(device).type == "cuda" else words
 
 
-def _high_water() -> int:
-    """The most memory that this process has had, in bytes; not from ``resource``, where a child starts at its parent's.
+def in_fresh_process(function: Callable[..., T], *arguments: object) -> T:
+    """Return the function's result from a process of its own, whose memory holds nothing of earlier calls."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
-    Linux only.
+
+def tells_memory() -> bool:
+    """Return whether the system tells a process's memory (Linux does)."""
+    return Path("/proc/self/status").exists()
+
+
+def memory(name: str) -> int:
+    """Return bytes of this process: "VmRSS" now, "VmHWM" at the peak so far. Linux only.
+
+    ``resource`` would give a child the peak of its parent.
     """
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
+    line = re.search(rf"{name}:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    assert line is not None
+    return int(line[1]) * 1024
 
 
 def _peak_here(make: Callable[[int], tuple[torch.Tensor, Operations]], size: int, name: str) -> float:
     small, operations = make(1)
     operations[name]()
     x, operations = make(max(1, size // (small.numel() * small.element_size())))
-    before = _high_water()
+    before = memory("VmHWM")
     operations[name]()
-    return (_high_water() - before) / (x.numel() * x.element_size())
+    return (memory("VmHWM") - before) / (x.numel() * x.element_size())
 
 
 def peak_memory(
@@ -149,9 +148,9 @@ def peak_memory(
 ) -> float | None:
     """Return the extra memory at the peak of operation ``name``, its result included, in multiples of the input.
 
-    ``make(n)`` gives an input n times as large as the smallest, without temporary memory, and operations on it; the
-    input has about ``size`` bytes. On a CPU in a fresh process, after a call on the smallest input; None where the
-    system does not tell.
+    ``make(n)`` returns an input n times as large as the smallest, made without temporary memory, and operations on it.
+    The input measured has about ``size`` bytes. On a CPU the operation runs in a fresh process, after a call on the
+    smallest input. The result is None where the system does not tell a process's memory.
     """
     if device.type == "cuda":
         x, operations = make(max(1, size // (make(1)[0].numel() * make(1)[0].element_size())))
@@ -161,7 +160,4 @@ def peak_memory(
         before = torch.cuda.memory_allocated(device)
         operations[name]()
         return (torch.cuda.max_memory_allocated(device) - before) / (x.numel() * x.element_size())
-    if not Path("/proc/self/status").exists():
-        return None
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_peak_here, make, size, name).result()
+    return in_fresh_process(_peak_here, make, size, name) if tells_memory() else None

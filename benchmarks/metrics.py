@@ -1,4 +1,4 @@
-"""Alignment, its error and the orbit loss beside the transforms that they need, and beside scikit-image."""
+"""Align, and compute the error and the loss up to symmetry, beside the Fourier transforms that they need."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks import align as registration
 from benchmarks.canonicalize import model_of, objects
 from benchmarks.measure import Case, Operations
 from benchmarks.report import rates as figure
@@ -18,10 +17,10 @@ __all__ = ["cases", "figure", "notes"]
 
 
 def transforms(x: Tensor, reference: Tensor) -> list[Tensor]:
-    """Both spectra on the torus of 2 N, and a correlation for each orientation, the whole batch at once."""
+    """Compute both spectra on the torus of 2 N, and a correlation for each orientation, of the whole batch at once."""
     dims = tuple(range(1, x.dim()))
-    one, other = (torch.fft.fftn(z, s=[2 * n for n in x.shape[1:]], dim=dims) for z in (x, reference))
-    return [torch.fft.ifftn(z, dim=dims) for z in (one, other)]
+    spectra = [torch.fft.fftn(z, s=[2 * n for n in x.shape[1:]], dim=dims) for z in (x, reference)]
+    return [torch.fft.ifftn(z, dim=dims) for z in spectra]
 
 
 def _operations(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Operations:
@@ -47,8 +46,6 @@ def cases(quick: bool, device: torch.device) -> Iterator[Case]:
         for dtype in (torch.complex64, torch.complex128, torch.float32) if shape == shapes[0] else (torch.complex64,):
             parameters = {"N": " x ".join(map(str, shape[1:])), "batch": shape[0], "dtype": str(dtype)[6:]}
             yield Case("far field", parameters, shape[0], lambda s=shape, dtype=dtype: _operations(s, dtype, device))
-    if device.type == "cpu":
-        yield from registration.cases(quick)
 
 
 def notes(rows: list[dict[str, Any]], quick: bool, device: torch.device) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a suite leaves: rows as JSON, tables as Markdown, and a figure."""
+"""Write the rows of a suite as JSON, Markdown tables and a figure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _FIXED = ("family", "items", "rounds", "seconds", "ratios")
 
 
 def _families(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
+    families: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        found.setdefault(row["family"], []).append(row)
-    return found
+        families.setdefault(row["family"], []).append(row)
+    return families
 
 
 def _parameters(row: dict[str, Any]) -> dict[str, Any]:
@@ -44,17 +44,17 @@ def _line(cells: Sequence[object]) -> str:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Tables: one for each family of rows."""
+    """Return one table for each family of rows."""
     lines = [
         f"# {result['suite']}",
         "",
         f"{result['machine']}; {', '.join(map(' '.join, result['versions'].items()))}.",
     ]
-    lines += [] if result["device"] == "cuda" else ["Nothing here was measured on a GPU."]
-    lines += ["Tried quickly, with few rounds and small sizes."] if result["quick"] else []
+    lines += [] if result["device"] == "cuda" else ["Measured on the CPU alone."]
+    lines += ["Run with --quick: few rounds and small sizes."] if result["quick"] else []
     lines += [
-        f"Load when it began: {result['load']:.1f}. Milliseconds per call, median ± half the interquartile range. The",
-        "first operation is ours; in parentheses how many times as long another one takes, the median over the rounds.",
+        f"Load at the start: {result['load']:.1f}. Milliseconds per call, median ± half the interquartile range. The",
+        "first operation is ours. In parentheses: how many times as long the others take, the median over the rounds.",
     ]
     for family, rows in _families(result["rows"]).items():
         names = list(dict.fromkeys(name for row in rows for name in row["seconds"]))
@@ -72,15 +72,15 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def rates(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Items per second of every operation, one panel for each family, with the interquartile range."""
+    """Plot items per second of every operation with the interquartile range, one panel for each family."""
     families = _families(rows)
-    count = {family: sum(len(row["seconds"]) + 1 for row in some) for family, some in families.items()}
+    count = {family: sum(len(row["seconds"]) + 1 for row in members) for family, members in families.items()}
     figure = Figure(figsize=(9, 0.22 * sum(count.values()) + 1.1 * len(count)), layout="constrained")
     grid = figure.subplots(len(count), 1, squeeze=False, height_ratios=list(count.values()))[:, 0]
-    for axes, (family, some) in zip(grid, families.items(), strict=True):
+    for axes, (family, members) in zip(grid, families.items(), strict=True):
         places, labels, place = [], [], 0
-        colors = {name: f"C{i}" for i, name in enumerate(dict.fromkeys(n for row in some for n in row["seconds"]))}
-        for row in some:
+        colors = {name: f"C{i}" for i, name in enumerate(dict.fromkeys(n for row in members for n in row["seconds"]))}
+        for row in members:
             case = ", ".join(f"{name} {value}" for name, value in _parameters(row).items())
             for name, seconds in row["seconds"].items():
                 low, rate, high = (row["items"] / seconds[key] for key in ("high", "median", "low"))

@@ -1,4 +1,4 @@
-"""Canonicalizing a batch of targets beside one training step of a UNet on the same batch."""
+"""Canonicalize a batch of targets, beside one training step of a UNet on the same batch."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def cases(quick: bool, device: torch.device) -> Iterator[Case]:
 
 
 def notes(rows: list[dict[str, Any]], quick: bool, device: torch.device) -> dict[str, Any]:
-    """The share of a step that canonicalizing its targets takes, in percent."""
+    """Return the time of canonicalizing the targets, in percent of a training step."""
     return {
         f"canonicalizing, percent of a step, {row['batch']} of {row['N']}": round(
             100 / row["ratios"][STEP]["median"], 2
