@@ -6,13 +6,11 @@ complex images only, so its column is empty elsewhere.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
-from unittest import mock
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +21,7 @@ from torchvision.transforms import Compose
 from benchmarks.measure import Case, Operations, installed, peak_memory
 from torch_symbreak import FarField, FarFieldCanonicalizer, RandomSymmetry
 from torch_symbreak.baselines import LiteralAlgorithm2
+from torch_symbreak.canonical import using
 from torch_symbreak.plots import Line, plot_lines
 from torch_symbreak.transforms import CenterContent, FixConjugateFlip, FixGlobalPhase, FixSign
 
@@ -30,14 +29,6 @@ OURS, COPY, FFT, LITERAL = "canonicalizer", "copy", "padded FFT", "literal"
 ITEMS = 16, 128, 128  # the working set repeats these
 #: ``fill`` is the box's share of the frame in each axis. A background of 1e-7 is what a transform's rounding leaves.
 KINDS = ({"fill": 0.5, "background": 0.0}, {"fill": 0.9, "background": 0.0}, {"fill": 0.5, "background": 1e-7})
-
-
-@contextlib.contextmanager
-def using(backend: Literal["cpu"]) -> Iterator[None]:
-    """Fix the backend that canonicalizes inside: "cpu" is what an installation without Numba runs."""
-    # the only place that knows how the library chooses a backend
-    with mock.patch.object(FarFieldCanonicalizer, "_way", return_value=backend):
-        yield
 
 
 def without_numba(fix: FarFieldCanonicalizer, x: Tensor) -> Tensor:
