@@ -1,8 +1,8 @@
-"""Argument checks and the layout of items, in one place.
+"""Check arguments, and lay out items.
 
 A target is ``(*batch, *channels, *event)``; an *item* is its ``(*channels, *event)`` part.
-The checks look at metadata only (never at values), so that transforms need no host synchronization;
-:func:`check_finite` is the one that looks at values.
+Checks read metadata only, never values, so that transforms need no host synchronization. :func:`check_finite` is the
+exception: it reads values.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TIE = 1e-6
 
 
 def eager(x: Tensor) -> bool:
-    """Whether ``x`` is a plain tensor that is neither compiled, traced, fake nor differentiated."""
+    """Return whether ``x`` is a plain tensor that is neither compiled, traced, fake nor differentiated."""
     return (
         type(x) is Tensor
         and not torch.compiler.is_compiling()
@@ -36,12 +36,12 @@ def eager(x: Tensor) -> bool:
 
 
 def tangible(x: Tensor) -> bool:
-    """Whether the values of ``x`` can be looked at without waiting for a device."""
+    """Return whether the values of ``x`` can be read without waiting for a device."""
     return x.device.type == "cpu" and eager(x)
 
 
 def describe(x: Any) -> str:
-    """Say what came: ``torch.float32 of shape (8, 2, 64, 64)`` or the name of the type."""
+    """Describe a value for an error: ``torch.float32 of shape (8, 2, 64, 64)`` or the name of its type."""
     if isinstance(x, Tensor):
         return f"{x.dtype} of shape {tuple(x.shape)}"
     return f"a {type(x).__module__}.{type(x).__qualname__}".replace("a builtins.", "a ")
@@ -143,13 +143,13 @@ def check_same_shape(owner: str, x: Any, reference: Any) -> None:
 def check_finite(x: Tensor, *, name: str = "x") -> Tensor:
     """Return ``x`` if all its entries are finite, else name the items that are not.
 
-    Transforms never look at values (a NaN stays in its item); this is the check for the place where
-    data enter. It waits for the device.
+    Transforms never read values, so a NaN stays in its item. Use this check where data enter. It waits for the
+    device.
 
     Args:
-        x: Floating-point or complex tensor; an item is one index of its first dimension (the whole tensor if it
-            has only one).
-        name: How to call ``x`` in the message.
+        x: Floating-point or complex tensor. An item is one index of the first dimension. A tensor of one dimension
+            is one item.
+        name: The name of ``x`` in the message.
 
     Raises:
         ValueError: If an entry is NaN or infinite.
@@ -189,7 +189,7 @@ def not_finite(name: str, x: Tensor, where: str = "") -> str:
 
 
 def batch_shape(x: Tensor, item_dims: int) -> torch.Size:
-    """The leading, batch part of the shape of ``x``."""
+    """Return the batch part of the shape of ``x``, its leading dimensions."""
     return x.shape[: x.dim() - item_dims]
 
 
@@ -200,7 +200,7 @@ def flat_items(x: Tensor, item_dims: int) -> Tensor:
 
 
 def flat_parts(x: Tensor, item_dims: int) -> Tensor:
-    """The same as real numbers: of complex x the real and imaginary parts in turn, (*batch, 2 P)."""
+    """Flatten every item to real numbers: (*batch, P), or for complex x (*batch, 2 P) with re and im in turn."""
     flat = flat_items(x, item_dims)
     return torch.view_as_real(resolved(flat)).flatten(-2) if x.is_complex() else flat
 
@@ -211,12 +211,12 @@ def per_item(value: Tensor, item_dims: int) -> Tensor:
 
 
 def power(x: Tensor) -> Tensor:
-    """``re² + im²``: as ``abs() ** 2``, without the root and with a gradient at 0."""
+    """Return ``re² + im²``: as ``abs() ** 2``, without the root and with a gradient at 0."""
     return torch.addcmul(x.real.square(), x.imag, x.imag) if x.is_complex() else x.square()
 
 
 def peak(*tensors: Tensor, item_dims: int) -> Tensor:
-    """Every item's largest ``|re|`` or ``|im|`` in all tensors, (*batch,); 1 if all are 0: one can divide by it."""
+    """Return every item's largest ``|re|`` or ``|im|`` in all tensors, (*batch,); 1, to divide by it, if all are 0."""
     flat = [flat_parts(x, item_dims) for x in tensors]
     largest = functools.reduce(torch.maximum, [part for x in flat for part in (x.amax(-1), -x.amin(-1))])
     return torch.where(largest > 0, largest, 1)
@@ -228,27 +228,27 @@ def unit_scale(x: Tensor, item_dims: int) -> Tensor:
 
 
 def divided(x: Tensor, by: Tensor) -> Tensor:
-    """x / by for real ``by``, part by part: complex division overflows on subnormal numbers."""
+    """Return x / by for real ``by``, part by part: complex division overflows on subnormal numbers."""
     if not x.is_complex():
         return x / by
     return torch.view_as_complex(torch.view_as_real(resolved(x)) / by[..., None])
 
 
 def wide(x: Tensor) -> torch.dtype:
-    """The dtype in which decisions about ``x`` are taken: double precision, single on a device that has no double."""
+    """Return the dtype for decisions about ``x``: double precision, or single on a device without doubles."""
     if x.device.type == "mps":
         return torch.complex64 if x.is_complex() else torch.float32
     return torch.complex128 if x.is_complex() else torch.float64
 
 
 def resolved(x: Tensor) -> Tensor:
-    """Resolve lazy conj/neg bits: with ``DataLoader`` workers an unresolved one is lost silently."""
+    """Resolve lazy conj and neg bits. ``DataLoader`` workers lose unresolved ones silently."""
     return x.resolve_conj().resolve_neg()
 
 
 def typed_like(y: Tensor, x: Tensor) -> Tensor:
-    """``y`` as the torchvision type of ``x`` (Image, Mask, ...), if it has one: transforms keep it."""
-    if type(x) in (Tensor, torch.nn.Parameter):  # nearly always, and torch.compile follows
+    """Return ``y`` as the torchvision type of ``x`` (Image, Mask, ...), or unchanged if ``x`` has none."""
+    if type(x) in (Tensor, torch.nn.Parameter):  # the usual case, which torch.compile can follow
         return y
-    tv_tensors = sys.modules.get("torchvision.tv_tensors")  # x can be none of its types if nobody imported it
+    tv_tensors = sys.modules.get("torchvision.tv_tensors")  # not imported: x has none of its types
     return tv_tensors.wrap(y, like=x) if tv_tensors and isinstance(x, tv_tensors.TVTensor) else y

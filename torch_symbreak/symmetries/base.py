@@ -84,9 +84,9 @@ class Symmetry(ABC):
         An item gets the same element in any batch and order, so that workers and epochs agree.
 
         Args:
-            x: The targets. If an entry of the first dimension holds several items, it draws an element for each.
+            x: The targets, (B, ...).
             seed: Any int.
-            index: The number of every entry of the first dimension, (B,) int64 on a CPU.
+            index: The targets' numbers, (B,) int64.
 
         Raises:
             ValueError: If ``index`` has not one number per entry.
