@@ -17,7 +17,7 @@ Field = Literal["real", "complex"]
 
 
 def describe(x: Any) -> str:
-    """Say what came: ``torch.float32 of shape (8, 2, 64, 64)`` or the name of the type."""
+    """Describe a value for an error: ``torch.float32 of shape (8, 2, 64, 64)`` or the name of its type."""
     if isinstance(x, Tensor):
         return f"{x.dtype} of shape {tuple(x.shape)}"
     return f"a {type(x).__module__}.{type(x).__qualname__}".replace("a builtins.", "a ")
@@ -134,13 +134,13 @@ def check_same_shape(owner: str, x: Any, reference: Any) -> None:
 def check_finite(x: Tensor, *, name: str = "x") -> Tensor:
     """Return ``x`` if all its entries are finite, else name the items that are not.
 
-    Transforms never look at values (a NaN stays in its item); this is the check for the place where
-    data enter. It waits for the device.
+    Transforms never read values, so a NaN stays in its item. Use this check where data enter. It waits for the
+    device.
 
     Args:
-        x: Floating-point or complex tensor; an item is one index of its first dimension (the whole tensor if it
-            has only one).
-        name: How to call ``x`` in the message.
+        x: Floating-point or complex tensor. An item is one index of the first dimension. A tensor of one dimension
+            is one item.
+        name: The name of ``x`` in the message.
 
     Raises:
         ValueError: If an entry is NaN or infinite.

@@ -1,7 +1,7 @@
-"""Counter-based random numbers: the j-th number of item i is a function of (seed, i, j) alone.
+"""Draw counter-based random numbers: the j-th number of item i is a function of (seed, i, j) alone.
 
-A torch generator is a stream: to make item i alone it must be seeded anew for every item, one by one (and on the CPU
-with 32 bits only). SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) makes a whole batch at once, on any device.
+A torch generator is a stream. To make item i alone, it must be seeded for every item, one by one, and on the CPU with
+32 bits only. SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) makes a whole batch at once, on any device.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
 
 def _signed(value: int) -> int:
-    """The int64 with the same 64 bits; torch's int64 products wrap around, as the generator needs."""
+    """Return the int64 with the same 64 bits. Products of int64 wrap around in torch, as SplitMix64 needs."""
     value &= 2**64 - 1
     return value - 2**64 if value >= 2**63 else value
 
@@ -33,18 +33,18 @@ def _logical_shift(z: Tensor, bits: int) -> Tensor:
 
 
 def _keys(seed: int, index: Tensor) -> Tensor:
-    """64 bits per item; two rounds, so that neighbouring seeds and indices share no stream."""
+    """Return 64 bits per item, mixed twice so that neighboring seeds and indices share no stream."""
     start = _mix(torch.full_like(index, _signed(seed + _GAMMA)))
     return _mix(start + index * _signed(_GAMMA))
 
 
 def item_seed(seed: int, index: int) -> int:
-    """A seed in [0, 2^32) for one item's ``torch.Generator``, for what only a generator can draw."""
+    """Return a seed in [0, 2^32) for one item's ``torch.Generator``, for draws that need a generator."""
     return int(_keys(seed, torch.tensor(index))) & (2**32 - 1)
 
 
 def item_uniform(seed: int, index: Tensor, shape: Sequence[int], *, stream: int = 0) -> Tensor:
-    """U[0, 1) numbers of every item: index (B,) int64 to (B, *shape) float64, on the device of ``index``.
+    """Draw U[0, 1) numbers for every item: index (B,) int64 to (B, *shape) float64, on the device of ``index``.
 
     Different ``stream`` numbers give independent draws for the same items.
     """
@@ -56,19 +56,19 @@ def item_uniform(seed: int, index: Tensor, shape: Sequence[int], *, stream: int 
 
 
 def item_normal(seed: int, index: Tensor, shape: Sequence[int], *, stream: int = 0) -> Tensor:
-    """N(0, 1) numbers of every item, (B, *shape) float64."""
+    """Draw N(0, 1) numbers for every item, (B, *shape) float64."""
     # Half a step off 0, so that the logarithm's tail stays finite on both sides.
     u = item_uniform(seed, index, shape, stream=stream) + 2.0**-54
     return torch.special.ndtri(u)
 
 
-#: Counters draw from here on. Data sets draw their items from the streams below, so that items and the elements that
-#: move them stay independent if both have the same seed.
+#: The first stream of counters. Data sets draw their items from smaller ones: with the same stream and seed, the signs
+#: that scramble ``SquareRoots`` would make every entry positive.
 _FIRST_STREAM = 1 << 32
 
 
 class Counters:
-    """Stand where a ``torch.Generator`` goes: what an item draws is a function of (seed, index) alone.
+    """Replace a ``torch.Generator`` in :func:`uniform`, so that an item's draws are a function of (seed, index) alone.
 
     Args:
         seed: Any int.

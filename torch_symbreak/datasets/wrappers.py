@@ -1,4 +1,4 @@
-"""Wrappers for a user's own data set: break its symmetries, or scramble it."""
+"""Wrap a user's data set: break its symmetries, or scramble it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def fetch(dataset: Any, indices: Sequence[int]) -> list[Any]:
 
 
 class _OnTargets(Dataset[Any]):
-    """A data set whose samples have their targets changed, a batch at a time where the shapes agree."""
+    """Change the targets of a data set, a batch at a time where the shapes agree."""
 
     def __init__(self, dataset: Any, keys: Keys, forward: Callable[[Tensor], Tensor] | None = None) -> None:
         map_style = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
@@ -56,7 +56,7 @@ class _OnTargets(Dataset[Any]):
 
 
 class SymmetryBrokenDataset(_OnTargets):
-    """A data set with one canonical target per orbit: train an end-to-end network on it.
+    """Give a data set one canonical target per orbit, to train an end-to-end network on it.
 
     x becomes C(x), (x,) becomes (C(x),), and (y, x) becomes (y, C(x)) with y untouched. With ``forward``, x and (x,)
     become pairs (f(C(x)), C(x)), where f(C(x)) = f(x). If your samples have another form, pass ``keys``. Several keys
@@ -108,7 +108,7 @@ class SymmetryBrokenDataset(_OnTargets):
 
 
 class ScrambledDataset(_OnTargets):
-    """A data set with every target moved to a random point of its orbit: the "before" of symmetry breaking.
+    """Move every target of a data set to a random point of its orbit: the "before" of symmetry breaking.
 
     x becomes g x, (x,) becomes (g x,), and (y, x) becomes (y, g x) with y untouched, since f(g x) = f(x). The element g
     of an item is a function of (seed, index) alone: the same in every epoch, worker and batch, and the same as in

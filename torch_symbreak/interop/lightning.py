@@ -1,4 +1,4 @@
-"""A Lightning data module that breaks symmetries on the device, a batch at once.
+"""Break symmetries on the device, a batch at once, in a Lightning data module.
 
 Extra ``[lightning]``: ``pip install "torch_symbreak[lightning]"``.
 """
