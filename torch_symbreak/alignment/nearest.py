@@ -24,7 +24,7 @@ from torch_symbreak._items import (
     resolved,
     wide,
 )
-from torch_symbreak.alignment.search import mask_of, nearest_choice, torus_of
+from torch_symbreak.alignment.search import nearest_choice, torus_of
 from torch_symbreak.symmetries import Element, Motion, Product, Symmetry
 from torch_symbreak.symmetries.motion import invert_motion, move, source_indices
 
@@ -55,6 +55,17 @@ def _inside(motion: Motion, group: Product, event: Sequence[int]) -> list[Tensor
     ]
 
 
+def _mask(axes: Sequence[Tensor], channel_dims: int) -> Tensor:
+    """Return the outer product of masks per axis, (*batch, N_a) each: (*batch, 1s for channels, *event)."""
+    batch, d = axes[0].shape[:-1], len(axes)
+    mask = torch.ones((), dtype=torch.bool, device=axes[0].device)
+    for axis, one in enumerate(axes):
+        shape = [1] * (channel_dims + d)
+        shape[channel_dims + axis] = one.shape[-1]
+        mask = mask & one.reshape(*batch, *shape)
+    return mask
+
+
 def _energy(x: Tensor, group: Product) -> Tensor:
     """Return ``sum |x|²``, (*batch,), in double precision."""
     return flat_parts(x.to(wide(x)), group.item_dims).square().sum(-1)
@@ -77,9 +88,9 @@ def _moved(motion: Motion, x: Tensor, group: Product) -> tuple[Tensor, Tensor]:
     moved = move(motion, x, group.event_dims, group.channel_dims)
     if all(wrapped_axes(group.rearrangement.wrap, event)):
         return moved.to(wide(x)), none
-    moved = torch.where(mask_of(_inside(motion, group, event), group.channel_dims), moved, 0)
+    moved = torch.where(_mask(_inside(motion, group, event), group.channel_dims), moved, 0)
     # An entry of x is cut if the inverse motion finds nothing there.
-    kept = mask_of(_inside(invert_motion(motion), group, event), group.channel_dims)
+    kept = _mask(_inside(invert_motion(motion), group, event), group.channel_dims)
     return moved.to(wide(x)), _energy(torch.where(kept, 0, x), group)
 
 

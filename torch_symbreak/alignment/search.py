@@ -17,6 +17,7 @@ from torch_symbreak._items import (
     flat_items,
     flat_parts,
     per_item,
+    power,
     resolved,
     tangible,
     unit_scale,
@@ -80,32 +81,23 @@ def _two_largest(gains: Tensor) -> tuple[Tensor, Tensor]:
     return i * gains.shape[-1] + j, torch.maximum(*others)
 
 
-def mask_of(axes: Sequence[Tensor], channel_dims: int) -> Tensor:
-    """Return the outer product of masks per axis, (*batch, N_a) each: (*batch, 1s for channels, *event)."""
-    batch, d = axes[0].shape[:-1], len(axes)
-    mask = torch.ones((), dtype=torch.bool, device=axes[0].device)
-    for axis, one in enumerate(axes):
-        shape = [1] * (channel_dims + d)
-        shape[channel_dims + axis] = one.shape[-1]
-        mask = mask & one.reshape(*batch, *shape)
-    return mask
-
-
 def _target(shift: Tensor, lo: Tensor, length: Tensor, size: Tensor | int, turned: bool) -> Tensor:
     """Return where a shift modulo the frame takes the box, the inverse of ``placement``."""
     return (shift - (lo + length - 1) if turned else shift + lo) % size
 
 
-def _inadmissible(box: Box, group: Product, event: Sequence[int], turned: bool) -> Tensor:
-    """Return which shifts modulo the frame push the box out of it, (*batch, *event)."""
+def _forbid(gains: Tensor, box: Box, group: Product, turned: bool) -> None:
+    """Set the gains, (*batch, *event), of shifts that push the box out of the frame to minus infinity."""
     assert group.rearrangement is not None
+    event = gains.shape[gains.dim() - group.event_dims :]
     periodic = wrapped_axes(group.rearrangement.wrap, tuple(event))
-    fits = []
     for axis, (size, turns) in enumerate(zip(event, periodic, strict=True)):
-        lo, length = box.lo[..., axis, None], box.length[..., axis, None]
-        target = _target(torch.arange(size, device=lo.device), lo, length, size, turned)
-        fits.append(torch.ones_like(target, dtype=torch.bool) if turns else target <= size - length)
-    return ~mask_of(fits, 0)
+        if not turns:
+            lo, length = box.lo[..., axis, None], box.length[..., axis, None]
+            target = _target(torch.arange(size, device=lo.device), lo, length, size, turned)
+            # Adding is many times faster than filling under a mask.
+            penalty = torch.where(target > size - length, -torch.inf, 0.0).to(gains.dtype)
+            gains += penalty.reshape((*penalty.shape[:-1], *[size if a == axis else 1 for a in range(len(event))]))
 
 
 def _best_shift(
@@ -125,7 +117,7 @@ def _best_shift(
     found = found if x.is_complex() else found.real
     gains = gain(found).clone() if gain is torch.real else gain(found)
     if box is not None:
-        gains.masked_fill_(_inadmissible(box, group, event, turned), -torch.inf)
+        _forbid(gains, box, group, turned)
     for axis, (size, n) in enumerate(zip(spectra.torus, event, strict=True)):
         if size > n:  # the one of 2 N shifts that leaves nothing in the frame
             last = (2 if halves else 1) * (size - 1 if turned else n)
@@ -307,7 +299,9 @@ def nearest_choice(x: Tensor, reference: Tensor, group: Product, *, subpixel: in
     single = torch.complex64 if x.is_complex() else torch.float32
     pair = (z.to(torch.promote_types(z.dtype, single)) for z in (x, reference))
     here, there = (unit_scale(z, group.item_dims).to(single) for z in pair)
-    box = box_of(here if x.dtype == single else x, group, inside)
+    box = None
+    if inside and group.rearrangement is not None:
+        box = group.rearrangement.box(x) if x.dtype != single else group.rearrangement.box_of_squares(power(here))
     rounding = rounding_of(here, there, group, _torus(group, x, box))
     motion, _, certain = nearest_motion(here, there, group, rounding=rounding, box=box)
     doubtful = (~certain).nonzero().squeeze(-1)

@@ -24,9 +24,11 @@ from torch_symbreak._checks import check_finite, check_tensor, describe
 from torch_symbreak._content import box_margin
 from torch_symbreak._items import (
     batch_shape,
+    eager,
     flat_items,
     flat_parts,
     join_elements,
+    per_item,
     resolved,
     typed_like,
     unit_scale,
@@ -41,7 +43,7 @@ from torch_symbreak.symmetries.motion import move
 #: A template that an element moves by less than this, relative to its norm, is fixed by the element.
 _FIXED = 1e-4
 #: Entries of items at once: what a CPU's cache holds with the spectra, or a device's memory.
-_ENTRIES, _ENTRIES_ON_GPU = 2**17, 2**26
+_ENTRIES, _ENTRIES_ON_GPU = 2**18, 2**26
 
 
 class AlignToTemplate(Canonicalizer[Product]):
@@ -196,8 +198,13 @@ class AlignToTemplate(Canonicalizer[Product]):
         self.check(x)
         if x.numel() == 0:
             return x.clone()
-        moved: Tensor = self._in_chunks(x, self._moved)
-        return typed_like(moved, x)
+        if not eager(x):
+            return typed_like(self._in_chunks(x, self._moved), x)
+        out = torch.empty_like(x, memory_format=torch.contiguous_format)
+        for part, to in zip(self._chunks(x), self._chunks(out), strict=True):
+            _, moved, scalar = self._rearranged(part)
+            torch.mul(moved, per_item(scalar, self._dims), out=to)
+        return out
 
     def margins(self, x: Tensor) -> dict[str, Tensor]:
         """Return the margin of each symmetry by name, (*batch,) each, in [0, 1]; 0 at a tie."""
@@ -215,12 +222,13 @@ class AlignToTemplate(Canonicalizer[Product]):
         return f"template=<{describe(self.template)}>, {list(self.symmetry.symmetries)!r}"
 
     def _in_chunks(self, x: Tensor, function: Callable[[Tensor], Any]) -> Any:
-        """Apply a function to (B, *item), as many items at a time as a cache holds, and join what it returns."""
-        batch = batch_shape(x, self.symmetry.item_dims)
+        """Apply a function to (B, *item), chunk by chunk, and join its results."""
+        return join_elements([function(part) for part in self._chunks(x)], batch_shape(x, self._dims))
+
+    def _chunks(self, x: Tensor) -> Sequence[Tensor]:
+        """Divide x, (*batch, *item), into batches (B, *item) that a cache holds."""
         limit = _ENTRIES if x.device.type == "cpu" else _ENTRIES_ON_GPU
-        step = max(1, limit // self.template.numel())
-        parts = x.reshape(batch.numel(), *self.template.shape).split(step)
-        return join_elements([function(part) for part in parts], batch)
+        return x.reshape(-1, *self.template.shape).split(max(1, limit // self.template.numel()))
 
     def _reference(self, x: Tensor) -> Tensor:
         """Return the template as a batch of one, in the dtype of x and to its own scale, so that products have room."""
@@ -251,7 +259,9 @@ class AlignToTemplate(Canonicalizer[Product]):
         if group.scalar is None:
             return choice, x, torch.ones(len(x), dtype=x.dtype, device=x.device)
         terms = x * self._reference(x).conj()
-        top = flat_items(terms, self._dims).sum(-1, dtype=wide(terms))
+        # Lines in single precision, their sums in double: a sum in double from the start would first copy all terms.
+        lines = terms.sum(-1) if self._dims else terms
+        top = flat_items(lines, max(self._dims - 1, 0)).sum(-1, dtype=wide(terms))
         return choice, x, resolved(group.scalar.best(top).to(x.dtype))
 
     def _element(self, x: Tensor) -> Element:

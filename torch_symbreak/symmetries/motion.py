@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import check_dims
-from torch_symbreak._content import Box, Wrap, check_content_options, content_box, wrapped_axes
+from torch_symbreak._content import Box, Wrap, box_of_squares, check_content_options, content_box, wrapped_axes
 from torch_symbreak._fourier import fourier_move
-from torch_symbreak._items import batch_shape, per_item, resolved
+from torch_symbreak._items import batch_shape, resolved
 from torch_symbreak._random import uniform
 from torch_symbreak.symmetries.base import Symmetry, check_batch
 
@@ -78,8 +78,10 @@ def move(motion: Motion, x: Tensor, event_dims: int, channel_dims: int) -> Tenso
     entry = last.reshape(items, 1, event[-1]).expand(items, channels * lines, event[-1])
     moved = moved.reshape(entry.shape).gather(-1, entry).reshape(x.shape)
     if moved.is_complex():
+        # Real and imaginary parts in turn along the last axis: a product of consecutive numbers.
         sign = torch.where(motion.flipped, -1, 1).to(moved.real.dtype)
-        moved.imag.mul_(per_item(sign, event_dims + channel_dims))
+        signs = torch.stack([torch.ones_like(sign), sign], -1).repeat((*[1] * len(batch), event[-1]))
+        torch.view_as_real(moved).flatten(-2).mul_(signs.reshape((*batch, *[1] * (x.dim() - len(batch) - 1), -1)))
     return resolved(moved)
 
 
@@ -141,6 +143,10 @@ class Rearrangement(Symmetry):
     def box(self, x: Tensor) -> Box:
         """Return the content box of every item."""
         return content_box(x, self.event_dims, self.channel_dims, self.threshold, self.wrap)
+
+    def box_of_squares(self, squares: Tensor) -> Box:
+        """Return the content box of items of which the squared magnitudes, each item to its own scale, are at hand."""
+        return box_of_squares(squares, self.event_dims, self.channel_dims, self.threshold, self.wrap)
 
 
 def draw_motion(
