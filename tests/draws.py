@@ -14,7 +14,7 @@ REAL = (torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
-class Case:
+class Drawn:
     """What was drawn; :meth:`make` turns it into objects."""
 
     frame: tuple[int, ...]
@@ -60,7 +60,7 @@ def cases(
     dtypes: tuple[torch.dtype, ...] = COMPLEX + REAL,
     dims: tuple[int, ...] = (1, 2, 3),
     channel_dims: int = 0,
-) -> Case:
+) -> Drawn:
     d = draw(st.sampled_from(dims))
     largest = {1: 24, 2: 11, 3: 7}[d]
     frame = tuple(draw(st.integers(3, largest)) for _ in range(d))
@@ -73,4 +73,4 @@ def cases(
     batch = draw(st.sampled_from([(), (1,), (5,), (2, 3)]))
     channels = tuple(draw(st.integers(1, 3)) for _ in range(channel_dims))
     dtype, seed = draw(st.sampled_from(dtypes)), draw(st.integers(0, 2**31 - 2))
-    return Case(frame, content, position, batch, channels, dtype, wrap, seed)
+    return Drawn(frame, content, position, batch, channels, dtype, wrap, seed)

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from draws import COMPLEX, REAL, Case, cases
+from draws import COMPLEX, REAL, Drawn, cases
 from hypothesis import given
 from hypothesis import strategies as st
 
 from torch_symbreak import (
     CenterContent,
     ConjugateFlip,
+    Element,
     ElementwiseSquare,
     FarField,
     FarFieldCanonicalizer,
@@ -38,7 +39,7 @@ from torch_symbreak.testing import (
     assert_representative,
     assert_smallest,
     off_ties,
-    relative_error,
+    deviation,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:FarField measures")
@@ -48,13 +49,18 @@ KINDS += ["far field", "far field by the reference"]
 
 
 class Reference(FarFieldCanonicalizer):
-    """As on other devices: without the CPU's own way."""
+    """The canonicalizer by tensor operations alone, as on other devices."""
 
-    def _way(self, items: torch.Tensor) -> Way:
-        return None
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with using("reference"):
+            return super().forward(x)
+
+    def element(self, x: torch.Tensor) -> Element:
+        with using("reference"):
+            return super().element(x)
 
 
-def build(kind: str, case: Case) -> Canonicalizer:
+def build(kind: str, case: Drawn) -> Canonicalizer:
     d, k, wrap = case.event_dims, len(case.channels), case.wrap
     match kind:
         case "center":
@@ -81,7 +87,7 @@ def dtypes(kind: str) -> tuple[torch.dtype, ...]:
     return {"p": COMPLEX, "s": REAL}.get(kind[0], COMPLEX + REAL)
 
 
-def drawn(kind: str, data: st.DataObject) -> tuple[Canonicalizer, torch.Tensor, Case]:
+def drawn(kind: str, data: st.DataObject) -> tuple[Canonicalizer, torch.Tensor, Drawn]:
     case = data.draw(cases(dtypes(kind), channel_dims=data.draw(st.integers(0, 1))))
     return build(kind, case), case.make(), case
 
@@ -133,11 +139,11 @@ def test_every_scale(kind: str, data: st.DataObject, scale: float) -> None:
     fix, x, case = drawn(kind, data)
     x = off_ties(fix, x)
     assert_invariant(fix, x * scale, generator=case.generator)
-    assert relative_error(fix(x * scale) / scale, fix(x), fix.symmetry.item_dims).le(1e-5).all()
+    assert deviation(fix(x * scale) / scale, fix(x), fix.symmetry.item_dims).le(1e-5).all()
 
 
 @given(cases())
-def test_far_field_is_the_composition_in_any_order(case: Case) -> None:
+def test_far_field_is_the_composition_in_any_order(case: Drawn) -> None:
     fix, x = build("far field", case), case.make()
     x = off_ties(fix, x)
     parts = [build(kind, case) for kind in ("center", "flip", "phase" if x.is_complex() else "sign")]
@@ -146,7 +152,7 @@ def test_far_field_is_the_composition_in_any_order(case: Case) -> None:
         one_by_one = x
         for part in order:
             one_by_one = part(one_by_one)
-        assert relative_error(one_by_one, fix(x), case.event_dims).le(tolerance).all()
+        assert deviation(one_by_one, fix(x), case.event_dims).le(tolerance).all()
     margins = fix.margins(x)
     names = ["translation", "conjugate_flip", "global_phase" if x.is_complex() else "sign"]
     assert list(margins) == names
@@ -160,13 +166,13 @@ def test_far_field_is_the_composition_in_any_order(case: Case) -> None:
 
 
 @given(cases())
-def test_far_field_forward(case: Case) -> None:
+def test_far_field_forward(case: Drawn) -> None:
     model = FarField(case.event_dims, field=case.field, oversampling=case.oversampling)
     assert_forward_invariant(model, case.make(), generator=case.generator)
 
 
 @given(cases(dims=(1,)), st.integers(1, 9))
-def test_gaussian_and_square_forward(case: Case, m: int) -> None:
+def test_gaussian_and_square_forward(case: Drawn, m: int) -> None:
     x = case.make()
     model = GaussianIntensity.draw(m, case.frame[0], field=case.field, generator=case.generator)
     assert_forward_invariant(model, x, generator=case.generator)
@@ -175,7 +181,7 @@ def test_gaussian_and_square_forward(case: Case, m: int) -> None:
 
 
 @given(cases(), st.integers(0, 2**31 - 1))
-def test_representatives_with_one_box_are_convex(case: Case, seed: int) -> None:
+def test_representatives_with_one_box_are_convex(case: Drawn, seed: int) -> None:
     fix = build("far field", case)
     other = replace(case, seed=seed)
     x1, x2 = case.make(), other.make()
@@ -188,14 +194,14 @@ def test_representatives_with_one_box_are_convex(case: Case, seed: int) -> None:
 
 
 @given(cases(COMPLEX + REAL, dims=(1,)))
-def test_scalar_representatives_are_convex(case: Case) -> None:
+def test_scalar_representatives_are_convex(case: Drawn) -> None:
     fix = FixGlobalPhase(1) if case.dtype.is_complex else FixSign(1)
     x = off_ties(fix, case.make().reshape(-1, *case.frame))
     assert_convex(fix, x, x.flip(0))
 
 
 @given(cases())
-def test_mirror_symmetric_on_the_last_axis(case: Case) -> None:
+def test_mirror_symmetric_on_the_last_axis(case: Drawn) -> None:
     """What the first score cannot decide the others do: these items have margin 0, and one representative."""
     if case.event_dims == 1 or min(case.content[:-1]) < 2 or case.batch == ():
         return
@@ -232,7 +238,7 @@ def decided_clearly(scores: torch.Tensor) -> torch.Tensor:
 
 
 @given(cases())
-def test_ties_are_survived(case: Case) -> None:
+def test_ties_are_survived(case: Drawn) -> None:
     model = FarField(case.event_dims, field=case.field, oversampling=case.oversampling)
     fix, x = model.canonicalizer(), case.make()
     event = tuple(range(-case.event_dims, 0))
@@ -255,7 +261,7 @@ def test_ties_are_survived(case: Case) -> None:
 
 
 @given(cases())
-def test_background_below_the_threshold(case: Case) -> None:
+def test_background_below_the_threshold(case: Drawn) -> None:
     """It does not count as content, may wrap, and changes the magnitude by no more than the docstring says."""
     threshold = 1e-2
     clean = case.make()
@@ -269,7 +275,7 @@ def test_background_below_the_threshold(case: Case) -> None:
     group = Translation(case.event_dims, threshold=threshold)
     g = group.sample(x, generator=case.generator)
     moved = group.act(g, x)
-    assert relative_error(center(moved), center(x), case.event_dims).le(1e-6).all()
+    assert deviation(center(moved), center(x), case.event_dims).le(1e-6).all()
     shape = tuple(2 * n for n in case.frame)
     event = tuple(range(-case.event_dims, 0))
     spectra = [torch.fft.fftn(z.to(torch.complex128), s=shape, dim=event).abs() for z in (x, moved)]
@@ -279,7 +285,7 @@ def test_background_below_the_threshold(case: Case) -> None:
 
 
 @given(cases(dims=(1, 2)), st.sampled_from([0.3, 0.5]))
-def test_background_on_the_torus_flips_with_the_content(case: Case, threshold: float) -> None:
+def test_background_on_the_torus_flips_with_the_content(case: Drawn, threshold: float) -> None:
     """What lies outside the box counts in the flip decision too, and so must itself be flipped exactly."""
     case = replace(case, wrap=True, batch=(40,), content=tuple(max(1, n - 2) for n in case.frame))
     case = replace(case, position=(0,) * case.event_dims)
@@ -304,7 +310,7 @@ def test_margins_see_the_lines_that_fix_the_box() -> None:
 
 
 @given(cases(dims=(1,), dtypes=REAL))
-def test_where_content_is_centered(case: Case) -> None:
+def test_where_content_is_centered(case: Drawn) -> None:
     x = case.place(torch.ones(*case.batch, *case.content, dtype=case.dtype))
     (frame,), (length,) = case.frame, case.content
     start = (frame - length) // 2
@@ -333,7 +339,7 @@ def test_the_margin_drops_few_items() -> None:
     """The only filter: were it to drop more than 5 % of random objects, the laws above would say little."""
     for frame, content in (((12,), (11,)), ((7, 8), (5, 7)), ((4, 5, 4), (3, 4, 3))):
         for dtype, wrap in itertools.product(COMPLEX + REAL, (False, True)):
-            case = Case(frame, content, (0,) * len(frame), (4000,), (), dtype, wrap, seed=0)
+            case = Drawn(frame, content, (0,) * len(frame), (4000,), (), dtype, wrap, seed=0)
             assert len(off_ties(build("far field", case), case.make())) > 0.95 * 4000
 
 

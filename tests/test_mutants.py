@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,7 @@ from torch_symbreak import (
     Product,
 )
 from torch_symbreak.baselines import LiteralAlgorithm2
-from torch_symbreak.forward import _cpu, far_field
-from torch_symbreak.forward.far_field import FarFieldCanonicalizer
+from torch_symbreak.canonical import FarFieldCanonicalizer, _cpu, rule, using
 from torch_symbreak.symmetries import conjugate_flip
 from torch_symbreak.testing import (
     assert_batch_equivariant,
@@ -100,9 +100,9 @@ def test_flip_without_conjugation() -> None:
 
 
 @pytest.fixture
-def reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The canonicalizer of other devices, without the CPU's own way."""
-    monkeypatch.setattr(FarFieldCanonicalizer, "_way", lambda self, items: None)
+def reference() -> Iterator[None]:
+    with using("reference"):
+        yield
 
 
 @pytest.mark.usefixtures("reference")
@@ -152,7 +152,7 @@ def test_score_about_the_origin(monkeypatch: pytest.MonkeyPatch) -> None:
     """A decision that looks at where the content lies."""
     exact = conjugate_flip.flip_scores
     monkeypatch.setattr(
-        far_field, "flip_scores", lambda x, box, d, k: exact(x, box._replace(lo=torch.zeros_like(box.lo)), d, k)
+        rule, "flip_scores", lambda x, box, d, k: exact(x, box._replace(lo=torch.zeros_like(box.lo)), d, k)
     )
     with pytest.raises(AssertionError):
         assert_invariant(FarField().canonicalizer(), objects(), generator=generator())
@@ -171,9 +171,9 @@ def test_phase_not_conjugated_by_the_flip(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_composition_without_turning_the_shift(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torch_symbreak.symmetries import base
+    from torch_symbreak.symmetries import product
 
-    monkeypatch.setattr(base, "compose_motions", lambda g2, g1: Motion(g2.flipped ^ g1.flipped, g2.shift + g1.shift))
+    monkeypatch.setattr(product, "compose_motions", lambda g2, g1: Motion(g2.flipped ^ g1.flipped, g2.shift + g1.shift))
     with pytest.raises(AssertionError, match="g2 g1"):
         assert_group(Product(FarField().symmetries), objects(), generator=generator())
 
@@ -191,15 +191,16 @@ def test_wrapping_shifts_with_padding() -> None:
 
 
 def _cpu_mutants() -> dict[str, Any]:
-    extent, decide, read = _cpu._extent, _cpu.decide, _cpu._read
+    extent, decided, read = _cpu._extent, _cpu._decided, _cpu._read
 
     def last_line_lost(content: Any) -> Any:
         lo, hi = extent(content)
         return lo, hi - 1
 
-    def phase_not_conjugated(x: Tensor, threshold: float) -> _cpu.Decisions:
-        found = decide(x, threshold)
-        return found._replace(scalar=np.where(found.flipped, found.scalar.conj(), found.scalar))
+    def phase_not_conjugated(x: Tensor, threshold: float) -> Any:
+        found, boxes = decided(x, threshold)
+        scalar = torch.where(found.flipped, found.scalar.conj(), found.scalar).resolve_conj()
+        return found._replace(scalar=scalar), boxes
 
     def sums_over_the_batch(x: Tensor) -> Any:
         lines, columns, sums, total = read(x)
@@ -207,23 +208,20 @@ def _cpu_mutants() -> dict[str, Any]:
 
     return {
         "_extent": last_line_lost,
-        "decide": phase_not_conjugated,
+        "_decided": phase_not_conjugated,
         "_read": sums_over_the_batch,
-        "move_boxes": lambda x, found, moved: moved.zero_(),
+        "_move_boxes": lambda x, found, boxes, out: out.zero_(),
     }
 
 
 @pytest.mark.parametrize("name", _cpu_mutants())
 def test_mutants_of_the_way_on_a_cpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(far_field, "_numba_runs", lambda dtype: False)
     fix, x = FarField().canonicalizer(), torch.nn.functional.pad(objects(), (0, 40, 0, 40))  # large enough for boxes
-    laws_hold(fix, off_ties(fix, x))
-    mutant = _cpu_mutants()[name]
-    for module in (_cpu, far_field):
-        if hasattr(module, name):
-            monkeypatch.setattr(module, name, mutant)
-    with pytest.raises(AssertionError):
-        laws_hold(fix, x)
+    with using("cpu"):
+        laws_hold(fix, off_ties(fix, x))
+        monkeypatch.setattr(_cpu, name, _cpu_mutants()[name])
+        with pytest.raises(AssertionError):
+            laws_hold(fix, x)
 
 
 def _numba_mutants(_numba: Any) -> dict[str, Any]:
@@ -257,7 +255,7 @@ def _numba_mutants(_numba: Any) -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 def test_mutants_of_the_way_with_numba(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """In Python: what is compiled calls the functions that it was compiled with."""
-    _numba = pytest.importorskip("torch_symbreak.forward._numba", reason="needs Numba", exc_type=ImportError)
+    _numba = pytest.importorskip("torch_symbreak.canonical._numba", reason="needs Numba", exc_type=ImportError)
     mutants, fix, x = _numba_mutants(_numba), FarField().canonicalizer(), objects()[:16]
     x = off_ties(fix, x)
     for caller in ("_canonicalize", "_move"):

@@ -7,7 +7,7 @@ import torch
 
 from torch_symbreak import CenterContent, FarField, FixConjugateFlip, FixGlobalPhase, RandomSymmetry
 from torch_symbreak.baselines import LiteralAlgorithm2
-from torch_symbreak.testing import relative_error
+from torch_symbreak.testing import deviation
 
 PAIRS = 10_000
 SETTINGS = [
@@ -47,7 +47,7 @@ def test_no_orbit_has_two_representatives(frame: tuple[int, ...], dtype: torch.d
     x = x[clear][:PAIRS]
     assert len(x) == PAIRS
     moved = RandomSymmetry(model.symmetries, generator=generator)(x)
-    error = relative_error(fix(moved), fix(x), len(frame))
+    error = deviation(fix(moved), fix(x), len(frame))
     limit = 2e-5 if dtype in (torch.complex64, torch.float32) else 1e-10
     print(f"{int((error > limit).sum())} failures in {len(x)} pairs, largest relative error {float(error.max()):.1e}")
     assert (error <= limit).all()
@@ -60,7 +60,7 @@ def test_the_literal_reading_fails() -> None:
     x = x[model.canonicalizer().margin(x) > 1e-4]
     moved = RandomSymmetry(model.symmetries, generator=generator)(x)
     literal = LiteralAlgorithm2()
-    share = (relative_error(literal(moved), literal(x), 2) > 2e-5).double().mean()
+    share = (deviation(literal(moved), literal(x), 2) > 2e-5).double().mean()
     print(f"the literal reading fails in {share:.1%} of {len(x)} pairs")
     assert share > 0.3
 
@@ -78,4 +78,4 @@ def test_the_composition_as_the_readme_has_it(dtype: torch.dtype) -> None:
     for compose in (Compose, Compose2, lambda parts: torch.nn.Sequential(*parts)):
         together = compose([CenterContent(), scalar, FixConjugateFlip()])
         clear = model.canonicalizer().margin(x) > 1e-4
-        assert relative_error(together(x), model.canonicalizer()(x), 2)[clear].max() < 1e-5
+        assert deviation(together(x), model.canonicalizer()(x), 2)[clear].max() < 1e-5

@@ -37,23 +37,23 @@ __all__ = [
     "assert_representative",
     "assert_smallest",
     "off_ties",
-    "relative_error",
+    "deviation",
 ]
 
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10}
 
 
-def relative_error(actual: Tensor, expected: Tensor, item_dims: int) -> Tensor:
+def deviation(actual: Tensor, expected: Tensor, item_dims: int) -> Tensor:
     """Return, per item, the largest deviation relative to the largest magnitude expected, (*batch,); NaN is infinite.
 
     Example:
         >>> import torch
-        >>> relative_error(torch.tensor([[1.0, 2.5]]), torch.tensor([[1.0, 2.0]]), 1)
+        >>> deviation(torch.tensor([[1.0, 2.5]]), torch.tensor([[1.0, 2.0]]), 1)
         tensor([0.2500])
     """
-    deviation = flat_items(actual - expected, item_dims).abs().amax(-1)
+    distance = flat_items(actual - expected, item_dims).abs().amax(-1)
     size = flat_items(expected, item_dims).abs().amax(-1)
-    return (deviation / torch.where(size > 0, size, 1)).nan_to_num(torch.inf, torch.inf)
+    return (distance / torch.where(size > 0, size, 1)).nan_to_num(torch.inf, torch.inf)
 
 
 def off_ties(canonicalizer: Canonicalizer[Any], x: Tensor, margin: float = 1e-4) -> Tensor:
@@ -65,7 +65,7 @@ def off_ties(canonicalizer: Canonicalizer[Any], x: Tensor, margin: float = 1e-4)
 def _check(law: str, actual: Tensor, expected: Tensor, item_dims: int, tolerance: float | None) -> float:
     if actual.shape != expected.shape:
         raise AssertionError(f"{law}: shapes {tuple(actual.shape)} and {tuple(expected.shape)} differ")
-    error = relative_error(actual, expected, item_dims).flatten()
+    error = deviation(actual, expected, item_dims).flatten()
     limit = TOLERANCE.get(expected.real.dtype, 1e-2) if tolerance is None else tolerance
     worst = float(error.max()) if error.numel() else 0.0
     if not worst <= limit:

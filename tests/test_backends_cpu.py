@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 import torch
-from draws import Case, cases
+from draws import Drawn, cases
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -37,12 +37,12 @@ def numba_way() -> Any:
     return pytest.importorskip("torch_symbreak.forward._numba", reason="needs Numba", exc_type=ImportError)
 
 
-def fixer(case: Case, threshold: float) -> FarFieldCanonicalizer:
+def fixer(case: Drawn, threshold: float) -> FarFieldCanonicalizer:
     return FarField(case.event_dims, field=case.field).canonicalizer(threshold=threshold)
 
 
 @given(cases(), st.sampled_from([0.0, 1e-4, 0.3, 0.8]), st.sampled_from([0.0, 1e-9, 1e-4, 0.2]), st.integers(-30, 30))
-def test_decides_as_the_reference(case: Case, threshold: float, background: float, exponent: int) -> None:
+def test_decides_as_the_reference(case: Drawn, threshold: float, background: float, exponent: int) -> None:
     fix, x = fixer(case, threshold), case.make()
     x = (
         x + background * x.abs().max() * torch.randn(x.shape, dtype=x.dtype, generator=case.generator)
@@ -58,7 +58,7 @@ def test_decides_as_the_reference(case: Case, threshold: float, background: floa
 
 
 @given(cases())
-def test_laws(case: Case) -> None:
+def test_laws(case: Drawn) -> None:
     fix, x = fixer(case, 1e-4), case.make()
     assert_representative(fix, x)
     assert_invariant(fix, off_ties(fix, x), generator=case.generator)
@@ -71,7 +71,7 @@ def test_the_way_is_taken(way: Way) -> None:
 
 
 @given(cases(dims=(2,)))
-def test_what_the_first_score_cannot_tell_others_do(case: Case) -> None:
+def test_what_the_first_score_cannot_tell_others_do(case: Drawn) -> None:
     x = case.make().reshape(-1, *case.frame)
     content = x[:, *(slice(p, p + n) for p, n in zip(case.position, case.content, strict=True))]
     own_twins = case.place(content + content.flip((-1, -2)).conj())
@@ -170,7 +170,7 @@ def test_the_input_is_not_changed() -> None:
 
 
 @given(cases(), st.sampled_from([None, 1, 2]))
-def test_measure_and_break_is_both(case: Case, chunk: int | None) -> None:
+def test_measure_and_break_is_both(case: Drawn, chunk: int | None) -> None:
     model = FarField(case.event_dims, oversampling=case.oversampling, field=case.field, chunk_size=chunk)
     x = case.make()
     with warnings.catch_warnings():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from draws import Case, cases
+from draws import Drawn, cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -44,14 +44,14 @@ def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(kernels, "BLOCKS", 3)
 
 
-def made(case: Case, **options: Any) -> tuple[Kernels, torch.Tensor]:
+def made(case: Drawn, **options: Any) -> tuple[Kernels, torch.Tensor]:
     return Kernels(case.event_dims, field=case.field, **options), case.make().to(DEVICE)
 
 
 @pytest.mark.usefixtures("steps")
 @FEW
 @given(cases(SINGLE), st.sampled_from([0.0, 1e-4, 0.3]), st.sampled_from([0.0, 1e-9, 1e-4]), st.integers(-30, 30))
-def test_decides_and_moves_as_the_reference(case: Case, threshold: float, background: float, exponent: int) -> None:
+def test_decides_and_moves_as_the_reference(case: Drawn, threshold: float, background: float, exponent: int) -> None:
     fix, x = made(case, threshold=threshold)
     noise = torch.randn(x.shape, dtype=x.dtype, generator=case.generator).to(DEVICE)
     x = (x + background * x.abs().max() * noise) * 10.0**exponent
@@ -67,7 +67,7 @@ def test_decides_and_moves_as_the_reference(case: Case, threshold: float, backgr
 @pytest.mark.usefixtures("steps")
 @FEW
 @given(cases(SINGLE))
-def test_laws(case: Case) -> None:
+def test_laws(case: Drawn) -> None:
     fix, x = made(case)
     assert_representative(fix, x)
     assert_batch_equivariant(fix, x)
@@ -80,7 +80,7 @@ def test_laws(case: Case) -> None:
 @pytest.mark.usefixtures("steps")
 @FEW
 @given(cases(SINGLE), st.sampled_from(["its own twin", "mirrored in the last axis", "of sum zero"]))
-def test_near_ties_the_other_frequencies_decide(case: Case, kind: str) -> None:
+def test_near_ties_the_other_frequencies_decide(case: Drawn, kind: str) -> None:
     x = case.make().reshape(-1, *case.frame)
     content = x[:, *(slice(p, p + n) for p, n in zip(case.position, case.content, strict=True))]
     axes = tuple(range(1, x.dim()))
@@ -172,7 +172,7 @@ def test_no_wait_for_the_device_and_graphs() -> None:
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="there is no CUDA device")
 @given(cases())
-def test_a_gpu_decides_as_the_cpu(case: Case) -> None:
+def test_a_gpu_decides_as_the_cpu(case: Drawn) -> None:
     fix, x = FarField(case.event_dims, field=case.field).canonicalizer(), case.make()
     here, there, clear = fix.element(x), fix.element(x.to(DEVICE)), fix.margin(x) > 1e-4
     assert torch.equal(here.flipped[clear], there.flipped.cpu()[clear])
