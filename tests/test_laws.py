@@ -38,8 +38,8 @@ from torch_symbreak.testing import (
     assert_invariant,
     assert_representative,
     assert_smallest,
-    off_ties,
     deviation,
+    off_ties,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:FarField measures")

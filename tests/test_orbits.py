@@ -1,4 +1,4 @@
-"""The promise: no orbit has two representatives, in 10,000 drawn pairs per setting; and who fails it."""
+"""No orbit has two representatives: 10,000 drawn pairs per setting. The literal reading fails this."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import torch
 from torch_symbreak import CenterContent, FarField, FixConjugateFlip, FixGlobalPhase, RandomSymmetry
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.testing import deviation
+
+pytestmark = pytest.mark.slow
 
 PAIRS = 10_000
 SETTINGS = [
@@ -21,7 +23,7 @@ SETTINGS = [
 def objects(
     count: int, frame: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator, *, gap: int = 0
 ) -> torch.Tensor:
-    """Random content in a random box, another one for every object, in a frame of which it leaves ``gap`` entries."""
+    """Draw content in a box of its own for every object; ``gap`` entries of the frame stay free along each axis."""
     x = torch.randn(count, *frame, dtype=dtype, generator=generator)
     for axis, size in enumerate(frame):
         length = torch.randint((size + 1) // 2, size + 1 - gap, (count, 1), generator=generator)
