@@ -54,7 +54,13 @@ class Drawn:
             values = group.act(group.sample(values, generator=generator), values)
         return self.place(values)
 
+    def pattern(self, x: Tensor) -> Tensor:
+        """Return the far-field magnitude, which translations, flips and phases leave as it is."""
+        shape = [round(self.oversampling * n) for n in self.frame]
+        return torch.fft.fftn(x, s=shape, dim=tuple(range(-self.event_dims, 0))).abs()
+
     def place(self, values: Tensor) -> Tensor:
+        """Put content, (*batch, *channels, *content), into frames of zeros."""
         x = torch.zeros(*values.shape[: values.dim() - self.event_dims], *self.frame, dtype=values.dtype)
         where = tuple(slice(p, p + n) for p, n in zip(self.position, self.content, strict=True))
         x[(..., *where)] = values
