@@ -9,7 +9,7 @@ demo: .venv/.installed-experiments
 	$(BIN)/symbreak reproduce farfield --preset quick --overwrite
 
 test: lint
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --slow
 
 lint: .venv/.installed-test
 	$(BIN)/ruff format --check .

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from draws import Case, cases
+from draws import Drawn, cases
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,7 +46,7 @@ def by_definition(x: torch.Tensor, shape: tuple[int, ...], norm: str) -> torch.T
     st.booleans(),
     st.sampled_from([None, 1, 4]),
 )
-def test_far_field(case: Case, oversampling: float, norm: str, centered: bool, chunk_size: int | None) -> None:
+def test_far_field(case: Drawn, oversampling: float, norm: str, centered: bool, chunk_size: int | None) -> None:
     x = case.make()
     model = FarField(
         case.event_dims,

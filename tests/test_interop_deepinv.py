@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from draws import Case, cases
+from draws import Drawn, cases
 from hypothesis import given
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -46,7 +46,7 @@ def objects(batch: int = 4, channels: int = 1, size: int = 8) -> Tensor:
 
 @pytest.mark.filterwarnings("ignore:FarField measures")
 @given(case=cases(channel_dims=1))
-def test_physics_is_the_model(case: Case) -> None:
+def test_physics_is_the_model(case: Drawn) -> None:
     """A is the model; A_adjoint the adjoint of its linear part, in every norm and centering; A_vjp of the slope."""
     x, d = case.make(), case.event_dims
     x = x.reshape(-1, *x.shape[-d - 1 :])

@@ -8,7 +8,7 @@ from typing import Any
 import kornia.augmentation as K
 import pytest
 import torch
-from draws import Case, cases
+from draws import Drawn, cases
 from hypothesis import given
 from torch import Tensor
 
@@ -54,7 +54,7 @@ def crystals(batch: int = 5, channels: int = 2) -> Tensor:
 
 
 @given(case=cases(dtypes=(torch.complex64, torch.complex128), dims=(2,), channel_dims=1))
-def test_everything_follows_the_element(case: Case) -> None:
+def test_everything_follows_the_element(case: Drawn) -> None:
     x = case.make()
     x = x.reshape(-1, *x.shape[-3:])
     images, masks, points = annotated(x)

@@ -1,13 +1,15 @@
-"""The laws of the design on drawn examples: dtype, shape (odd, even, non-square, 1-D to 3-D), position, batch shape."""
+"""Laws on drawn examples (dtype, frame, content, position, batch), and special cases: scales, ties, background."""
 
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-from draws import COMPLEX, REAL, Case, cases
+from draws import COMPLEX, REAL, Drawn, cases
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +18,6 @@ from torch_symbreak import (
     ConjugateFlip,
     ElementwiseSquare,
     FarField,
-    FarFieldCanonicalizer,
     FixConjugateFlip,
     FixGlobalPhase,
     FixSign,
@@ -26,34 +27,29 @@ from torch_symbreak import (
     Sign,
     Translation,
 )
+from torch_symbreak.canonical import using
 from torch_symbreak.symmetries import Canonicalizer
 from torch_symbreak.testing import (
     assert_batch_equivariant,
     assert_convex,
     assert_forward_invariant,
-    assert_group,
     assert_idempotent,
     assert_invariant,
+    assert_pure,
     assert_representative,
     assert_smallest,
+    check_canonicalizer,
+    check_symmetry,
+    deviation,
     off_ties,
-    relative_error,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:FarField measures")
 
-KINDS = ["center", "flip", "phase", "phase at an index", "sign", "sign at an index", "sign per entry"]
-KINDS += ["far field", "far field by the reference"]
+KINDS = ["center", "flip", "phase", "phase at an index", "sign", "sign at an index", "sign per entry", "far field"]
 
 
-class Reference(FarFieldCanonicalizer):
-    """As on other devices: without the CPU's own way."""
-
-    def _way(self, items: torch.Tensor) -> Way:
-        return None
-
-
-def build(kind: str, case: Case) -> Canonicalizer:
+def build(kind: str, case: Drawn) -> Canonicalizer:
     d, k, wrap = case.event_dims, len(case.channels), case.wrap
     match kind:
         case "center":
@@ -70,60 +66,49 @@ def build(kind: str, case: Case) -> Canonicalizer:
             return FixSign(d, channel_dims=k, anchor=(0,) * k + case.position)
         case "sign per entry":
             return FixSign(0)
-    model = FarField(d, field=case.field, oversampling=case.oversampling)
-    if kind == "far field by the reference":
-        return Reference(d, channel_dims=k, wrap=model.wrap, field=model.field)
-    return model.canonicalizer(channel_dims=k)
+    return far_field(case).canonicalizer(channel_dims=k)
+
+
+def far_field(case: Drawn) -> FarField:
+    return FarField(case.event_dims, field=case.field, oversampling=case.oversampling)
 
 
 def dtypes(kind: str) -> tuple[torch.dtype, ...]:
     return {"p": COMPLEX, "s": REAL}.get(kind[0], COMPLEX + REAL)
 
 
-def drawn(kind: str, data: st.DataObject) -> tuple[Canonicalizer, torch.Tensor, Case]:
+def drawn(kind: str, data: st.DataObject) -> tuple[Canonicalizer, torch.Tensor, Drawn]:
     case = data.draw(cases(dtypes(kind), channel_dims=data.draw(st.integers(0, 1))))
     return build(kind, case), case.make(), case
 
 
+@pytest.mark.parametrize("backend", [None, "reference"])
+@given(st.data())
+def test_every_law_of_the_far_field(backend: Any, data: st.DataObject) -> None:
+    case = data.draw(cases(channel_dims=data.draw(st.integers(0, 1)), few_ties=True))
+    with using(backend) if backend else nullcontext():
+        check_canonicalizer(build("far field", case), case.make(), far_field(case), generator=case.generator)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @given(st.data())
-def test_one_point_per_orbit(kind: str, data: st.DataObject) -> None:
+def test_laws_for_batches_of_any_shape(kind: str, data: st.DataObject) -> None:
+    """Ties are in them too: the first laws hold there."""
     fix, x, case = drawn(kind, data)
+    assert_pure(fix, x)
+    assert_representative(fix, x)
+    assert_batch_equivariant(fix, x)
+    check_symmetry(fix.symmetry, x, generator=case.generator)
     x = off_ties(fix, x)
     assert_invariant(fix, x, generator=case.generator)
     assert_smallest(fix, x, generator=case.generator)
-    assert_idempotent(fix, x)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(st.data())
-def test_stays_in_the_orbit_ties_included(kind: str, data: st.DataObject) -> None:
+def test_the_result_is_new_memory(kind: str, data: st.DataObject) -> None:
     fix, x, _ = drawn(kind, data)
-    assert_representative(fix, x)
-    assert_batch_equivariant(fix, x)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@given(st.data())
-def test_group_laws(kind: str, data: st.DataObject) -> None:
-    fix, x, case = drawn(kind, data)
-    assert_group(fix.symmetry, x, torch.randn(x.shape, dtype=x.dtype, generator=case.generator))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@given(st.data())
-def test_only_the_result_is_new(kind: str, data: st.DataObject) -> None:
-    fix, x, _ = drawn(kind, data)
-    before = x.clone()
-    fixed = fix(x)
-    assert torch.equal(x, before)
-    assert fixed.data_ptr() != x.data_ptr() or x.numel() == 0
-    assert (fixed.dtype, fixed.device, fixed.shape) == (x.dtype, x.device, x.shape)
-    assert not fixed.is_conj()
-    assert not fixed.is_neg()
-    margin = fix.margin(x)
-    assert margin.shape == x.shape[: x.dim() - fix.symmetry.item_dims]
-    assert ((margin >= 0) & (margin <= 1)).all()
+    assert fix(x).data_ptr() != x.data_ptr() or x.numel() == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -132,11 +117,11 @@ def test_every_scale(kind: str, data: st.DataObject, scale: float) -> None:
     fix, x, case = drawn(kind, data)
     x = off_ties(fix, x)
     assert_invariant(fix, x * scale, generator=case.generator)
-    assert relative_error(fix(x * scale) / scale, fix(x), fix.symmetry.item_dims).le(1e-5).all()
+    assert deviation(fix(x * scale) / scale, fix(x), fix.symmetry.item_dims).le(1e-5).all()
 
 
 @given(cases())
-def test_far_field_is_the_composition_in_any_order(case: Case) -> None:
+def test_far_field_is_the_composition_in_any_order(case: Drawn) -> None:
     fix, x = build("far field", case), case.make()
     x = off_ties(fix, x)
     parts = [build(kind, case) for kind in ("center", "flip", "phase" if x.is_complex() else "sign")]
@@ -145,7 +130,7 @@ def test_far_field_is_the_composition_in_any_order(case: Case) -> None:
         one_by_one = x
         for part in order:
             one_by_one = part(one_by_one)
-        assert relative_error(one_by_one, fix(x), case.event_dims).le(tolerance).all()
+        assert deviation(one_by_one, fix(x), case.event_dims).le(tolerance).all()
     margins = fix.margins(x)
     names = ["translation", "conjugate_flip", "global_phase" if x.is_complex() else "sign"]
     assert list(margins) == names
@@ -158,14 +143,8 @@ def test_far_field_is_the_composition_in_any_order(case: Case) -> None:
             assert torch.equal(expected, margins[name])
 
 
-@given(cases())
-def test_far_field_forward(case: Case) -> None:
-    model = FarField(case.event_dims, field=case.field, oversampling=case.oversampling)
-    assert_forward_invariant(model, case.make(), generator=case.generator)
-
-
 @given(cases(dims=(1,)), st.integers(1, 9))
-def test_gaussian_and_square_forward(case: Case, m: int) -> None:
+def test_gaussian_and_square_forward(case: Drawn, m: int) -> None:
     x = case.make()
     model = GaussianIntensity.draw(m, case.frame[0], field=case.field, generator=case.generator)
     assert_forward_invariant(model, x, generator=case.generator)
@@ -174,7 +153,7 @@ def test_gaussian_and_square_forward(case: Case, m: int) -> None:
 
 
 @given(cases(), st.integers(0, 2**31 - 1))
-def test_representatives_with_one_box_are_convex(case: Case, seed: int) -> None:
+def test_representatives_with_one_box_are_convex(case: Drawn, seed: int) -> None:
     fix = build("far field", case)
     other = replace(case, seed=seed)
     x1, x2 = case.make(), other.make()
@@ -187,15 +166,15 @@ def test_representatives_with_one_box_are_convex(case: Case, seed: int) -> None:
 
 
 @given(cases(COMPLEX + REAL, dims=(1,)))
-def test_scalar_representatives_are_convex(case: Case) -> None:
+def test_scalar_representatives_are_convex(case: Drawn) -> None:
     fix = FixGlobalPhase(1) if case.dtype.is_complex else FixSign(1)
     x = off_ties(fix, case.make().reshape(-1, *case.frame))
     assert_convex(fix, x, x.flip(0))
 
 
 @given(cases())
-def test_mirror_symmetric_on_the_last_axis(case: Case) -> None:
-    """What the first score cannot decide the others do: these items have margin 0, and one representative."""
+def test_mirror_symmetric_on_the_last_axis(case: Drawn) -> None:
+    """The other scores decide where the first cannot: these items have margin 0, and one representative."""
     if case.event_dims == 1 or min(case.content[:-1]) < 2 or case.batch == ():
         return
     # Mirrored along the last axis without conjugation, and real: F(k e_last) is real relative to F(0).
@@ -231,8 +210,8 @@ def decided_clearly(scores: torch.Tensor) -> torch.Tensor:
 
 
 @given(cases())
-def test_ties_are_survived(case: Case) -> None:
-    model = FarField(case.event_dims, field=case.field, oversampling=case.oversampling)
+def test_ties_are_survived(case: Drawn) -> None:
+    model = far_field(case)
     fix, x = model.canonicalizer(), case.make()
     event = tuple(range(-case.event_dims, 0))
     box = (..., *(slice(p, p + n) for p, n in zip(case.position, case.content, strict=True)))
@@ -254,8 +233,8 @@ def test_ties_are_survived(case: Case) -> None:
 
 
 @given(cases())
-def test_background_below_the_threshold(case: Case) -> None:
-    """It does not count as content, may wrap, and changes the magnitude by no more than the docstring says."""
+def test_background_below_the_threshold(case: Drawn) -> None:
+    """Faint values are no content, may wrap, and change the magnitude by no more than the docstring says."""
     threshold = 1e-2
     clean = case.make()
     background = torch.randn(clean.shape, dtype=clean.dtype, generator=case.generator)
@@ -268,7 +247,7 @@ def test_background_below_the_threshold(case: Case) -> None:
     group = Translation(case.event_dims, threshold=threshold)
     g = group.sample(x, generator=case.generator)
     moved = group.act(g, x)
-    assert relative_error(center(moved), center(x), case.event_dims).le(1e-6).all()
+    assert deviation(center(moved), center(x), case.event_dims).le(1e-6).all()
     shape = tuple(2 * n for n in case.frame)
     event = tuple(range(-case.event_dims, 0))
     spectra = [torch.fft.fftn(z.to(torch.complex128), s=shape, dim=event).abs() for z in (x, moved)]
@@ -278,8 +257,8 @@ def test_background_below_the_threshold(case: Case) -> None:
 
 
 @given(cases(dims=(1, 2)), st.sampled_from([0.3, 0.5]))
-def test_background_on_the_torus_flips_with_the_content(case: Case, threshold: float) -> None:
-    """What lies outside the box counts in the flip decision too, and so must itself be flipped exactly."""
+def test_background_on_the_torus_flips_with_the_content(case: Drawn, threshold: float) -> None:
+    """Values outside the box count in the flip decision too, and so must be flipped exactly."""
     case = replace(case, wrap=True, batch=(40,), content=tuple(max(1, n - 2) for n in case.frame))
     case = replace(case, position=(0,) * case.event_dims)
     x = case.place(torch.ones(case.batch + case.content, dtype=case.dtype))
@@ -303,7 +282,7 @@ def test_margins_see_the_lines_that_fix_the_box() -> None:
 
 
 @given(cases(dims=(1,), dtypes=REAL))
-def test_where_content_is_centered(case: Case) -> None:
+def test_content_goes_to_the_middle(case: Drawn) -> None:
     x = case.place(torch.ones(*case.batch, *case.content, dtype=case.dtype))
     (frame,), (length,) = case.frame, case.content
     start = (frame - length) // 2
@@ -313,7 +292,7 @@ def test_where_content_is_centered(case: Case) -> None:
 
 
 def test_the_first_score_decides_down_to_its_level() -> None:
-    """Not only where the margin is comfortable: down to 1e-6 the first score speaks, below it the others do."""
+    """The first score speaks down to 1e-6, and the others below it."""
     x = torch.zeros(2, 4, 4)
     x[:, 0, 0], x[:, 3, 3] = 1, 1
     x[:, 3, 0], x[:, 0, 3] = 2, 2
@@ -329,10 +308,10 @@ def test_the_first_score_decides_down_to_its_level() -> None:
 
 
 def test_the_margin_drops_few_items() -> None:
-    """The only filter: were it to drop more than 5 % of random objects, the laws above would say little."""
+    """The laws above say little if the only filter drops more than 5 % of random objects."""
     for frame, content in (((12,), (11,)), ((7, 8), (5, 7)), ((4, 5, 4), (3, 4, 3))):
         for dtype, wrap in itertools.product(COMPLEX + REAL, (False, True)):
-            case = Case(frame, content, (0,) * len(frame), (4000,), (), dtype, wrap, seed=0)
+            case = Drawn(frame, content, (0,) * len(frame), (4000,), (), dtype, wrap, seed=0)
             assert len(off_ties(build("far field", case), case.make())) > 0.95 * 4000
 
 

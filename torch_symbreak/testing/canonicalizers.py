@@ -1,0 +1,170 @@
+"""Laws of a canonicalizer: one point per orbit, found for every item by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_symbreak._items import batch_shape
+from torch_symbreak.forward import ForwardModel
+from torch_symbreak.symmetries import Canonicalizer, Symmetry
+from torch_symbreak.testing.measure import TIE_MARGIN, Fix, compare, group_of, listed, parts_of
+
+
+def assert_invariant(
+    canonicalizer: Fix,
+    x: Tensor,
+    symmetry: Symmetry | None = None,
+    *,
+    generator: torch.Generator | None = None,
+    tolerance: float | None = None,
+) -> float:
+    """Check ``C(g x) = C(x)`` for a drawn g of ``symmetry`` (default: the canonicalizer's own)."""
+    group = group_of(canonicalizer, symmetry)
+    moved = group.act(group.sample(x, generator=generator), x)
+    return compare("invariant", "C(g x) = C(x)", canonicalizer(moved), canonicalizer(x), group.item_dims, tolerance)
+
+
+def assert_idempotent(
+    canonicalizer: Fix, x: Tensor, symmetry: Symmetry | None = None, *, tolerance: float | None = None
+) -> float:
+    """Check ``C(C(x)) = C(x)``."""
+    once, dims = canonicalizer(x), group_of(canonicalizer, symmetry).item_dims
+    return compare("idempotent", "C(C(x)) = C(x)", canonicalizer(once), once, dims, tolerance)
+
+
+def assert_representative(canonicalizer: Canonicalizer[Any], x: Tensor, *, tolerance: float | None = None) -> float:
+    """Check that C(x) is in the orbit of x: ``C(x) = g x`` and ``x = g^-1 C(x)``, g the element of x. Ties included."""
+    group, g, image = canonicalizer.symmetry, canonicalizer.element(x), canonicalizer(x)
+    back = group.act(group.inverse(g), image)
+    return max(
+        compare("representative", "C(x) = element(x) x", image, group.act(g, x), group.item_dims, tolerance),
+        compare("representative", "x = element(x)^-1 C(x)", back, x, group.item_dims, tolerance),
+    )
+
+
+def assert_smallest(
+    canonicalizer: Fix,
+    x: Tensor,
+    symmetry: Symmetry | None = None,
+    *,
+    points: int = 3,
+    generator: torch.Generator | None = None,
+    tolerance: float | None = None,
+) -> float:
+    """Check that an orbit has one representative: ``C(g C(x)) = C(x)`` for several drawn g."""
+    group, image, worst = group_of(canonicalizer, symmetry), canonicalizer(x), 0.0
+    for _ in range(points):
+        again = canonicalizer(group.act(group.sample(image, generator=generator), image))
+        worst = max(worst, compare("smallest", "C(g C(x)) = C(x)", again, image, group.item_dims, tolerance))
+    return worst
+
+
+def assert_convex(
+    canonicalizer: Canonicalizer[Any], x1: Tensor, x2: Tensor, *, tolerance: float | None = None
+) -> float:
+    """Check that the midpoint of two representatives is one (for content with one box: of one shape)."""
+    middle = (canonicalizer(x1) + canonicalizer(x2)) / 2
+    dims = canonicalizer.symmetry.item_dims
+    return compare("convex", "C(midpoint) = midpoint", canonicalizer(middle), middle, dims, tolerance)
+
+
+def assert_batch_equivariant(
+    canonicalizer: Fix, x: Tensor, symmetry: Symmetry | None = None, *, tolerance: float | None = None
+) -> float:
+    """Check that a batch at once equals its items one by one. Ties included."""
+    dims = group_of(canonicalizer, symmetry).item_dims
+    batch = batch_shape(x, dims)
+    items = x.reshape(batch.numel(), *x.shape[len(batch) :])
+    one_by_one = torch.stack([canonicalizer(item) for item in items]) if len(items) else items
+    return compare("batch", "C(batch) = C item by item", canonicalizer(x), one_by_one.reshape(x.shape), dims, tolerance)
+
+
+def assert_pure(canonicalizer: Fix, x: Tensor, symmetry: Symmetry | None = None) -> float:
+    """Check that only the result is new: x stays as it is, C(x) is like x, and margins are (*batch,) in [0, 1].
+
+    C(x) must have the shape, dtype and device of x, and no lazy conjugation or negation, which ``DataLoader`` workers
+    lose.
+    """
+    before, dims = x.clone(), group_of(canonicalizer, symmetry).item_dims
+    image = canonicalizer(x)
+    margin = None
+    if isinstance(canonicalizer, Canonicalizer):
+        margin = canonicalizer.margin(x)
+        canonicalizer.element(x)
+    batch = batch_shape(before, dims)
+    changed = ~torch.isclose(x, before, rtol=0, atol=0, equal_nan=True)
+    if changed.any():
+        raise AssertionError(f"pure: the input was changed, {listed(changed.reshape(batch.numel(), -1).any(-1))}")
+    for name in ("shape", "dtype", "device"):
+        if getattr(image, name) != getattr(x, name):
+            raise AssertionError(f"pure: C(x) has {name} {getattr(image, name)}, but x has {getattr(x, name)}")
+    if image.is_conj() or image.is_neg():
+        raise AssertionError("pure: C(x) has a lazy conjugation or negation; return it with .resolve_conj()")
+    if margin is not None:
+        if margin.shape != batch:
+            raise AssertionError(f"pure: the margin has shape {tuple(margin.shape)}, but the batch {tuple(batch)}")
+        outside = ~((margin >= 0) & (margin <= 1))
+        if outside.any():
+            raise AssertionError(f"pure: the margin is not in [0, 1] for {listed(outside)}")
+    return 0.0
+
+
+def assert_few_ties(
+    canonicalizer: Canonicalizer[Any], x: Tensor, margin: float = TIE_MARGIN, *, most: float = 0.05
+) -> float:
+    """Check that at most the share ``most`` of the items has a margin of ``margin`` or less; return the share.
+
+    Laws of uniqueness say little if most items are left out of them.
+    """
+    ties = ~(canonicalizer.margin(x) > margin)
+    share = float(ties.double().mean())
+    if share > most:
+        raise AssertionError(
+            f"ties: {listed(ties)} have a margin of at most {margin:g}, which is more than {most:.0%}. "
+            "Test on other items, or on more of them."
+        )
+    return share
+
+
+def assert_forward_invariant(
+    model: ForwardModel | Callable[[Tensor], Tensor],
+    x: Tensor,
+    canonicalizer: Fix | None = None,
+    symmetry: Symmetry | None = None,
+    *,
+    generator: torch.Generator | None = None,
+    tolerance: float | None = None,
+) -> float:
+    """Check ``f(C(x)) = f(x)``, and ``f(g x) = f(x)`` for each symmetry. Ties included.
+
+    Args:
+        model: A forward model, which declares its symmetries; or any function from a batch to a batch of measurements.
+        x: The items, (*batch, *item).
+        canonicalizer: Default: the model's own.
+        symmetry: Symmetries of a plain function. Default: the canonicalizer's.
+        generator: Draws the elements.
+        tolerance: Largest relative error allowed.
+
+    Raises:
+        TypeError: If ``model`` is a plain function and no canonicalizer is given.
+    """
+    if canonicalizer is None:
+        if not isinstance(model, ForwardModel):
+            raise TypeError(f"assert_forward_invariant needs a canonicalizer for {model!r}, which has none of its own.")
+        canonicalizer = model.canonicalizer()
+    declared = model.symmetries if isinstance(model, ForwardModel) else parts_of(group_of(canonicalizer, symmetry))
+    group = symmetry or getattr(canonicalizer, "symmetry", None) or declared[0]
+    y = model(x)
+    batch = batch_shape(x, group.item_dims)
+    if y.shape[: len(batch)] != batch:
+        raise AssertionError(f"forward: f(x) has shape {tuple(y.shape)}, which does not start with {tuple(batch)}")
+    dims = y.dim() - len(batch)
+    worst = compare("forward", "f(C(x)) = f(x)", model(canonicalizer(x)), y, dims, tolerance)
+    for part in declared:
+        moved = part.act(part.sample(x, generator=generator), x)
+        worst = max(worst, compare("forward", f"f(g x) = f(x) for g of {part}", model(moved), y, dims, tolerance))
+    return worst

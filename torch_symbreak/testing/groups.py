@@ -1,0 +1,139 @@
+"""Laws of a symmetry: a group, with an action on items that looks at no content."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor
+
+from torch_symbreak._items import batch_shape, per_item
+from torch_symbreak.symmetries import Product, Rearrangement, Symmetry
+from torch_symbreak.testing.measure import compare, deviation, judge, limit_of, parts_of, random_like
+
+#: Items on which all pairs of an enumerated group are composed: elements do not depend on content.
+_FEW = 3
+
+
+def assert_group(
+    symmetry: Symmetry,
+    x: Tensor,
+    z: Tensor | None = None,
+    *,
+    generator: torch.Generator | None = None,
+    tolerance: float | None = None,
+) -> float:
+    """Check inverse and composition: ``g^-1 (g z) = z``, ``g (g^-1 z) = z`` and ``(g2 g1) z = g2 (g1 z)``.
+
+    Elements are drawn on x. They act on any z of its shape; without z, g1 acts on x, and g2 is drawn on g1 x.
+    """
+    g1 = symmetry.sample(x, generator=generator)
+    start = x if z is None else z
+    moved = symmetry.act(g1, start)
+    g2 = symmetry.sample(moved if z is None else x, generator=generator)
+    back, dims = symmetry.inverse(g1), symmetry.item_dims
+    pairs = [
+        ("g^-1 (g z) = z", symmetry.act(back, moved), start),
+        ("g (g^-1 z) = z", symmetry.act(g1, symmetry.act(back, moved)), moved),
+        ("(g2 g1) z = g2 (g1 z)", symmetry.act(symmetry.compose(g2, g1), start), symmetry.act(g2, moved)),
+    ]
+    return max(compare("group", formula, actual, wanted, dims, tolerance) for formula, actual, wanted in pairs)
+
+
+def assert_identity(symmetry: Symmetry, x: Tensor, z: Tensor | None = None, *, tolerance: float | None = None) -> float:
+    """Check that ``symmetry.identity(x)`` leaves any z of the shape of x as it is (default: x)."""
+    z = x if z is None else z
+    return compare("identity", "e z = z", symmetry.act(symmetry.identity(x), z), z, symmetry.item_dims, tolerance)
+
+
+def enumerates(symmetry: Symmetry) -> bool:
+    """Return whether a symmetry lists its elements."""
+    return type(symmetry).elements is not Symmetry.elements
+
+
+def assert_elements(
+    symmetry: Symmetry,
+    x: Tensor,
+    *,
+    generator: torch.Generator | None = None,
+    tolerance: float | None = None,
+) -> float:
+    """Check the enumeration of a finite group: the elements drawn, the identity and all compositions are in it.
+
+    Elements are compared by their action on random items. Of a product, every part that enumerates its elements is
+    checked.
+
+    Raises:
+        ValueError: If no part enumerates its elements.
+    """
+    parts = [part for part in parts_of(symmetry) if enumerates(part)]
+    if not parts:
+        raise ValueError(f"assert_elements needs a symmetry with elements(x), but got {symmetry}.")
+    worst = 0.0
+    for part in parts:
+        z = random_like(x, generator)
+        few, few_z = (a.reshape(-1, *a.shape[len(batch_shape(x, part.item_dims)) :])[:_FEW] for a in (x, z))
+        elements = list(part.elements(few))
+        all_images = [part.act(g, z) for g in part.elements(x)]
+        images = [part.act(g, few_z) for g in elements]
+        drawn = part.act(part.sample(x, generator=generator), z)
+        tests = [("drawn element", drawn, all_images), ("identity", few_z, images)]
+        tests += [
+            (f"composition of elements {j} and {i}", part.act(part.compose(g2, g1), few_z), images)
+            for (i, g1), (j, g2) in itertools.product(enumerate(elements), repeat=2)
+        ]
+        for name, image, among in tests:
+            if not among:
+                raise AssertionError(f"elements: {part} enumerates no element")
+            nearest = torch.stack([deviation(other, image, part.item_dims) for other in among]).amin(0)
+            formula = f"the {name} is one of the {len(among)} elements of {part}"
+            worst = max(worst, judge("elements", formula, nearest, limit_of(image, tolerance)))
+    return worst
+
+
+def assert_commutes(
+    product: Symmetry,
+    x: Tensor,
+    *,
+    generator: torch.Generator | None = None,
+    tolerance: float | None = None,
+) -> float:
+    """Check that the parts of a product commute as they declare: ``g (m x) = c m (g x)``.
+
+    g is drawn from every symmetry that is neither a rearrangement nor a scalar, m from every other part. c is 1 if the
+    symmetry of g declares ``commutes = True``, and ``exchange(g, shift)`` for a motion otherwise.
+
+    Raises:
+        ValueError: If no part has to declare that it commutes.
+    """
+    if not has_declared(product):
+        raise ValueError(f"assert_commutes needs a Product with a symmetry of another kind, but got {product}.")
+    assert isinstance(product, Product)
+    worst = 0.0
+    for part, other in itertools.permutations(product.symmetries, 2):
+        if part not in product.others:
+            continue
+        g, m = part.sample(x, generator=generator), other.sample(x, generator=generator)
+        after = other.act(m, part.act(g, x))
+        formula = f"g (m x) = m (g x) for g of {part} and m of {other}"
+        if not part.commutes and isinstance(other, Rearrangement):
+            after = after * per_item(part.exchange(g, m.shift).to(after.dtype), part.item_dims)
+            formula = f"g (m x) = c m (g x) for g of {part}, m of {other} and c = exchange(g, m.shift)"
+        before = part.act(g, other.act(m, x))
+        worst = max(worst, compare("commutation", formula, before, after, part.item_dims, tolerance))
+    return worst
+
+
+def has_declared(symmetry: Symmetry) -> bool:
+    """Return whether a symmetry is a product in which a part declares how it commutes with the rest."""
+    return isinstance(symmetry, Product) and len(symmetry.symmetries) > 1 and bool(symmetry.others)
+
+
+def acts_on_all(symmetry: Symmetry) -> bool:
+    """Return whether elements drawn on x obey the group's laws on every z.
+
+    False if a part and the motions commute only up to a phase: content that wraps around the frame has no such phase.
+    """
+    if not isinstance(symmetry, Product) or symmetry.rearrangement is None:
+        return True
+    return all(part.commutes for part in symmetry.others)
