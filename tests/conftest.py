@@ -1,4 +1,8 @@
-"""Hypothesis profiles: few examples by default, many with HYPOTHESIS_PROFILE=nightly."""
+"""Hypothesis profiles and the slow tier.
+
+Few examples are drawn by default, many with HYPOTHESIS_PROFILE=nightly. ``pytest`` leaves out the tests marked slow and
+says so; ``pytest --slow`` runs all.
+"""
 
 import os
 
@@ -14,6 +18,8 @@ settings.register_profile("default", max_examples=25, deadline=None, derandomize
 settings.register_profile("nightly", max_examples=500, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
+_REASON = "slow: add --slow"
+
 # Two xdist workers on two cores: one thread each is fastest, and no test depends on the number.
 torch.set_num_threads(1)
 
@@ -22,3 +28,21 @@ torch.set_num_threads(1)
 def _seeded() -> None:
     """No test depends on what ran before it."""
     torch.manual_seed(0)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=_REASON))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum(isinstance(report.longrepr, tuple) and _REASON in report.longrepr[2] for report in skipped)
+    if count:
+        terminalreporter.write_line(f"{count} slow tests skipped: add --slow")

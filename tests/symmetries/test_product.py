@@ -151,6 +151,18 @@ def test_parts_must_declare_that_they_commute(part: Symmetry, message: str) -> N
         align(x, x, [part, Translation()])
 
 
+@pytest.mark.parametrize("wrap", [True, (16, 8)])
+def test_a_phase_ramp_on_periodic_axes_is_refused(wrap: Any) -> None:
+    """No phase makes a ramp commute with content that wraps; alignments over both returned 1.7 where 0 is right."""
+    x, motions = padded(2), [Translation(wrap=wrap), ConjugateFlip(wrap=wrap)]
+    group = Product([*motions, GlobalPhase(), PhaseRamp()])
+    for call in (lambda: group.sample(x), lambda: group.act(group.identity(x), x), lambda: align(x, x, group)):
+        with pytest.raises(ValueError, match=r"cannot combine \[PhaseRamp.*on periodic axes.*wrap=False"):
+            call()
+    wider = Product([Translation(wrap=(16, 16)), GlobalPhase(), PhaseRamp()])  # a padded detector
+    assert wider.sample(x).shift.shape == (2, 2)
+
+
 def test_a_lie_about_commuting_is_caught() -> None:
     lie = LyingTurns(2, channel_dims=0)
     with pytest.raises(AssertionError, match=r"commutation: g \(m x\) = m \(g x\) for g of LyingTurns.*of 40 items"):

@@ -23,7 +23,7 @@ class PhaseRamp(Symmetry):
 
     No model declares it: ``|F x|²`` changes. Name it beside the others to let an alignment find it, where the center of
     the detector is uncertain. It commutes with shifts and flips up to a global phase, so that a product of these must
-    have ``GlobalPhase``.
+    have ``GlobalPhase``. On periodic axes it does not commute with them, and a product refuses to act.
 
     Alignment takes the better of no ramp and the one that registers the diffraction patterns, which no other symmetry
     changes, to 1/1000 of a frequency step: right for points of one orbit, not always the nearest for noisy ones.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._content import box_ends, content_box
+from torch_symbreak._content import box_ends, content_box, wrapped_axes
 from torch_symbreak._items import batch_shape, resolved
 from torch_symbreak.symmetries.base import Symmetry
 from torch_symbreak.symmetries.motion import (
@@ -105,7 +105,7 @@ class Product(Symmetry):
     Raises:
         TypeError: If an entry is no symmetry.
         ValueError: If the symmetries do not act on the same items, contradict one another, or do not declare that they
-            commute.
+            commute. When acting, if a part that commutes only up to a phase meets a periodic axis.
 
     Example:
         >>> import torch
@@ -179,6 +179,14 @@ class Product(Symmetry):
     def check(self, x: Any) -> None:
         for part in self.symmetries:
             part.check(x)
+        uncertain = [part for part in self.others if not part.commutes]
+        if self.rearrangement is None or not uncertain:
+            return
+        if any(wrapped_axes(self.rearrangement.wrap, tuple(x.shape[x.dim() - self.event_dims :]))):
+            raise ValueError(
+                f"Product cannot combine {uncertain} with {self.rearrangement} on periodic axes: they commute up to a "
+                "phase, and content that wraps around the frame has none. Leave one out, or pad and use wrap=False."
+            )
 
     def identity(self, x: Tensor) -> Element:
         return self._built_in(x)._replace(others=tuple(part.identity(x) for part in self.others))

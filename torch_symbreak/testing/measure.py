@@ -1,4 +1,4 @@
-"""How far two batches differ, per item, and when that breaks a law."""
+"""Measure how far two batches differ, per item, and raise if that breaks a law."""
 
 from __future__ import annotations
 

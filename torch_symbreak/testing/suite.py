@@ -67,7 +67,7 @@ def check_symmetry(
     """
     z = random_like(x, generator)
     errors = {"identity": assert_identity(symmetry, x, z, tolerance=tolerance)}
-    # Before the group: what is wrong here breaks that too, and here the message names the part.
+    # Before the group, because a fault here breaks its laws too, and these messages name the part.
     if any(enumerates(part) for part in parts_of(symmetry)):
         errors["elements"] = assert_elements(symmetry, x, generator=generator, tolerance=tolerance)
     if has_declared(symmetry):

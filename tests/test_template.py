@@ -1,0 +1,372 @@
+"""Templates: against an oracle that tries every admissible element, the laws, fitting, state and bad input."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from draws import COMPLEX, REAL, cases
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader, TensorDataset
+
+from torch_symbreak import FarField, FixSign, RandomSymmetry, ScrambledDataset, SymmetryBrokenDataset
+from torch_symbreak.canonical import AlignToTemplate
+from torch_symbreak.datasets import BraggCrystals
+from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, PhaseRamp, Product, Scale, Sign, Symmetry, Translation
+from torch_symbreak.testing import check_canonicalizer, deviation, off_ties
+
+pytestmark = pytest.mark.filterwarnings("ignore:FarField measures")
+
+
+def template_for(case, model):
+    generator = torch.Generator().manual_seed(case.seed + 7)
+    template = torch.randn(*case.channels, *case.frame, dtype=case.dtype, generator=generator)
+    return model.canonicalizer(channel_dims=len(case.channels), template=template)
+
+
+def model_of(case):
+    return FarField(case.event_dims, field=case.field, oversampling=case.oversampling)
+
+
+def best_of_all(x, template, wrap, threshold, channels):
+    """The largest |<g x, t>| over all admissible motions, tried one by one."""
+    event = x.ndim - channels
+    content = np.abs(x) > threshold * np.abs(x).max()
+    ends = []
+    for axis in range(channels, x.ndim):
+        where = np.nonzero(content.any(tuple(a for a in range(x.ndim) if a != axis)))[0]
+        ends.append((where[0], where[-1]))
+    best = -1.0
+    axes = tuple(range(channels, x.ndim))
+    for flipped in (False, True):
+        ranges = [
+            range(n) if wrap else [t + hi if flipped else t - lo for t in range(n - (hi - lo))]
+            for n, (lo, hi) in zip(x.shape[channels:], ends, strict=True)
+        ]
+        turned = x
+        if flipped:
+            for axis in axes:
+                turned = np.roll(np.flip(turned, axis), 1, axis)
+            turned = turned.conj()
+        for shift in itertools.product(*ranges):
+            best = max(best, abs(np.vdot(template, np.roll(turned, shift, axes))))
+    assert len(axes) == event
+    return best
+
+
+@given(cases(tuple(t for t in COMPLEX + REAL if t.itemsize >= 8 and t != torch.complex64)), st.booleans())
+def test_equals_the_exhaustive_search(case, background):
+    threshold = 0.05 if background else 1e-4
+    x = case.make().reshape(-1, *case.frame)
+    if background:
+        x = x + 0.01 * x.abs().max() * torch.randn(x.shape, dtype=x.dtype, generator=case.generator) / 4
+    fix = AlignToTemplate(
+        template_for(case, model_of(case)).template, model_of(case).canonicalizer(threshold=threshold).symmetry
+    )
+    gains = (fix(x) * fix.template.conj()).reshape(len(x), -1).sum(-1)
+    for item, gain in zip(x.numpy(), gains, strict=True):
+        wanted = best_of_all(item, fix.template.numpy(), case.wrap, threshold, 0)
+        assert abs(gain.real - wanted) <= 1e-9 * (wanted + float(np.abs(item).max()))
+        assert abs(gain.imag if x.is_complex() else 0) <= 1e-9 * (wanted + float(np.abs(item).max()))
+
+
+@given(st.data())
+def test_laws(data):
+    case = data.draw(cases(channel_dims=data.draw(st.integers(0, 1)), few_ties=True))
+    model = model_of(case)
+    fix, x = template_for(case, model), case.make()
+    check_canonicalizer(fix, off_ties(fix, x), None if case.channels else model, generator=case.generator)
+
+
+@given(cases(channel_dims=1), st.booleans())
+def test_channels_share_one_element(case, last):
+    fix, x = template_for(case, model_of(case)), case.make()
+    g = fix.element(x)
+    assert g.flipped.shape == case.batch
+    assert torch.allclose(fix.symmetry.act(g, x), fix(x), atol=1e-5)
+
+
+@given(cases(), st.integers(0, 2**31 - 1))
+def test_the_set_of_representatives_is_convex(case, seed):
+    """Midpoints of representatives with one box are representatives: an intersection of half-spaces."""
+    fix = template_for(case, model_of(case))
+    x1 = fix(case.make())
+    moved = torch.randn(x1.shape, dtype=x1.dtype, generator=torch.Generator().manual_seed(seed))
+    x2 = fix(torch.where(x1 != 0, moved, 0))
+    middle = (x1 + x2) / 2
+    same = (fix.margin(x1) > 1e-3) & (fix.margin(x2) > 1e-3) & (fix.margin(middle) > 1e-4)
+    periodic = case.wrap
+    if not periodic:  # across boxes the midpoint has fewer competitors, unless a line of it cancels
+        same &= fix.symmetry.rearrangement.box(middle).length.ge(fix.symmetry.rearrangement.box(x1).length).all(-1)
+    assert deviation(fix(middle), middle, case.event_dims)[same].le(1e-4).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_decisions_are_those_of_double_precision(dtype):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.nn.functional.pad(torch.randn(400, 9, 8, dtype=dtype, generator=generator), (2, 3, 1, 4))
+    x[:200] = 1 + 1e-5 * x[:200]  # neighboring shifts gain nearly as much
+    x[:200, :1], x[:200, :, -2:] = 0, 0
+    model = FarField(field="complex" if dtype.is_complex else "real")
+    fix = model.canonicalizer(template=torch.randn(14, 13, dtype=dtype, generator=generator) + 2)
+    single, double = fix.element(x), fix.element(x.to(torch.promote_types(dtype, torch.float64)))
+    assert torch.equal(single.flipped, double.flipped)
+    assert torch.equal(single.shift, double.shift)
+
+
+@dataclass(frozen=True)
+class QuarterTurns(Symmetry):
+    """Rotations of square images by multiples of 90 degrees about the middle of the frame."""
+
+    event_dims: int = 2
+    commutes = True
+
+    def sample(self, x, *, generator=None):
+        return torch.randint(4, x.shape[: x.dim() - self.item_dims], generator=generator)
+
+    def act(self, g, x):
+        turned = torch.stack([x.rot90(k, (-2, -1)) for k in range(4)])
+        return turned.gather(0, g.reshape(1, *g.shape, *[1] * self.item_dims).expand(1, *x.shape))[0]
+
+    def inverse(self, g):
+        return -g % 4
+
+    def compose(self, g2, g1):
+        return (g2 + g1) % 4
+
+    def elements(self, x):
+        return (torch.full(x.shape[: x.dim() - self.item_dims], k) for k in range(4))
+
+
+def test_a_finite_group_of_the_users_own():
+    generator = torch.Generator().manual_seed(0)
+    group = Product([QuarterTurns(), Sign(2)])
+    fix = AlignToTemplate(torch.randn(6, 6, generator=generator), group)
+    x = torch.randn(60, 6, 6, generator=generator)
+    check_canonicalizer(fix, x, generator=generator)
+    assert list(fix.margins(x)) == ["sign", "quarter_turns"]
+    gains = torch.stack([(x.rot90(k, (1, 2)) * fix.template).sum((1, 2)).abs() for k in range(4)])
+    assert torch.allclose((fix(x) * fix.template).sum((1, 2)), gains.amax(0), atol=1e-4)
+
+
+def test_sign_phase_and_sign_per_entry():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(50, 7, generator=generator)
+    assert torch.equal(AlignToTemplate(torch.tensor(2.0), Sign(0))(x), x.abs())
+    last = torch.zeros(7)
+    last[-1] = 1
+    assert torch.equal(AlignToTemplate(last, Sign(1))(x), FixSign(1, anchor=-1)(x))
+    check_canonicalizer(AlignToTemplate(torch.randn(7, generator=generator), Sign(1)), x, generator=generator)
+    z = torch.randn(50, 7, dtype=torch.complex64, generator=generator)
+    check_canonicalizer(AlignToTemplate(torch.randn(7, dtype=torch.complex64, generator=generator), GlobalPhase(1)), z)
+
+
+def test_a_flip_alone():
+    x = torch.nn.functional.pad(torch.randn(60, 5, 6, dtype=torch.complex64), (1, 3, 2, 1))
+    fix = AlignToTemplate(torch.randn(8, 10, dtype=torch.complex64), ConjugateFlip())
+    check_canonicalizer(fix, off_ties(fix, x))
+
+
+SETTINGS = [
+    ((31,), torch.complex64, False), ((32,), torch.float32, False), ((16,), torch.complex128, True),
+    ((17,), torch.float64, True), ((12, 13), torch.complex64, False), ((12, 12), torch.float32, False),
+    ((9, 12), torch.complex128, False), ((11, 8), torch.complex64, True), ((10, 10), torch.float64, True),
+    ((6, 7, 8), torch.complex64, False), ((6, 6, 6), torch.float32, False), ((5, 6, 7), torch.complex128, True),
+]  # fmt: skip
+
+
+def drawn(count, frame, dtype, gap, generator):
+    """Random content of any size at any place of the frame, with a gap on a torus."""
+    x = torch.zeros(count, *frame, dtype=dtype)
+    for part in x.split(count // 20):
+        size = [int(torch.randint(2 * n // 3, n + 1 - gap, (), generator=generator)) for n in frame]
+        at = [int(torch.randint(n - s + 1, (), generator=generator)) for n, s in zip(frame, size, strict=True)]
+        part[(slice(None), *(slice(a, a + s) for a, s in zip(at, size, strict=True)))] = torch.randn(
+            len(part), *size, dtype=dtype, generator=generator
+        )
+    return x
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("frame", "dtype", "wrap"), SETTINGS)
+def test_no_orbit_has_two_representatives(frame, dtype, wrap):
+    generator, pairs = torch.Generator().manual_seed(1), 10_000
+    field = "complex" if dtype.is_complex else "real"
+    model = FarField(len(frame), field=field, oversampling=1.0 if wrap else 2.0, chunk_size=2000)
+    fix = model.canonicalizer(template=torch.randn(frame, dtype=dtype, generator=generator))
+    x = drawn(pairs + pairs // 10, frame, dtype, int(wrap), generator)
+    clear = fix.margin(x) > 1e-4
+    assert clear.double().mean() > 0.95
+    x = x[clear][:pairs]
+    assert len(x) == pairs
+    error = deviation(fix(RandomSymmetry(model.symmetries, generator=generator)(x)), fix(x), len(frame))
+    limit = 2e-5 if dtype in (torch.complex64, torch.float32) else 1e-10
+    print(f"{int((error > limit).sum())} failures in {len(x)} pairs, largest relative error {float(error.max()):.1e}")
+    assert (error <= limit).all()
+    y = model(x)
+    assert (deviation(model(fix(x)), y, len(frame)) <= limit).all()
+
+
+@pytest.mark.slow
+def test_no_orbit_has_two_representatives_with_a_background():
+    generator, pairs = torch.Generator().manual_seed(1), 10_000
+    fix = FarField(2).canonicalizer(
+        threshold=0.05, template=torch.randn(12, 13, dtype=torch.complex64, generator=generator)
+    )
+    x = drawn(pairs + pairs // 5, (12, 13), torch.complex64, 0, generator)
+    x = torch.where(x != 0, torch.sgn(x) * (0.3 + x.abs().clamp(max=3)), 0)  # no line near the threshold
+    x = x / x.abs().amax((1, 2), keepdim=True)
+    noise = torch.randn(x.shape, dtype=x.dtype, generator=generator)
+    x = x + 0.01 * noise / noise.abs().clamp(min=1)
+    x = x[fix.margin(x) > 1e-4][:pairs]
+    assert len(x) == pairs
+    moved = fix.symmetry.act(fix.symmetry.sample(x, generator=generator), x)
+    error = deviation(fix(moved), fix(x), 2)
+    print(f"{int((error > 2e-5).sum())} failures in {pairs} pairs, largest relative error {float(error.max()):.1e}")
+    assert (error <= 2e-5).all()
+
+
+# ------------------------------------------------------------------------------------------------------ fitting
+
+
+def crystals(count, frame=(16, 16), seed=0):
+    model = FarField(2)
+    objects = BraggCrystals(count, frame=frame, seed=seed).objects(torch.arange(count))
+    return model, torch.stack(list(ScrambledDataset(objects, model.symmetries, seed)))
+
+
+@pytest.mark.parametrize("options", [{}, {"normalize": True}, {"restarts": 2}, {"start": "object"}, {"start": "rule"}])
+def test_fitting_never_makes_it_worse(options):
+    model, x = crystals(80)
+    if options.get("start") == "object":
+        options = {"start": x[3]}
+    elif options.get("start") == "rule":
+        options = {"start": model.canonicalizer()}
+    fix = AlignToTemplate.fit(x, model.symmetries, progress=False, tolerance=0.0, rounds=12, **options)
+    history = fix.history
+    assert len(history) > 1
+    assert all(after <= before * (1 + 1e-6) for before, after in itertools.pairwise(history))
+    assert 0 < fix.explained < 1
+    assert fix.seen == 80
+    if not options:
+        exact = model.canonicalizer()(x)
+        spread = [(z - z.mean(0)).abs().square().mean() for z in (exact, fix(x))]
+        assert spread[1] < spread[0]
+
+
+def test_a_template_is_recovered():
+    """Objects that are one shape up to symmetry and noise: the template is the shape."""
+    generator = torch.Generator().manual_seed(0)
+    model = FarField(2)
+    shape = torch.nn.functional.pad(torch.randn(6, 5, dtype=torch.complex64, generator=generator), (3, 4, 2, 4))
+    x = RandomSymmetry(model.symmetries, generator=generator)(shape.expand(60, -1, -1))
+    fix = model.fit_canonicalizer(x, progress=False)
+    assert fix.explained > 1 - 1e-5
+    assert deviation(fix(x), fix.template.expand_as(x), 2).max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["tensor", "data set", "pairs", "loader", "broken data set"])
+def test_objects_of_any_kind(kind):
+    model, x = crystals(40)
+    pairs = TensorDataset(model(x), x)
+    objects = {
+        "tensor": x,
+        "data set": TensorDataset(x),
+        "pairs": pairs,
+        "loader": DataLoader(pairs, batch_size=7, shuffle=True),
+        "broken data set": SymmetryBrokenDataset(x, model.canonicalizer(), forward=model),
+    }[kind]
+    fix = model.fit_canonicalizer(objects, progress=False, rounds=2)
+    assert fix.seen == 40
+    some = model.fit_canonicalizer(objects, progress=False, rounds=1, max_objects=10)
+    assert some.seen == 10
+
+
+def test_symmetries_without_a_rule_start_from_an_object():
+    generator = torch.Generator().manual_seed(0)
+    shape = torch.randn(8, generator=generator)
+    signs = torch.randn(50, 1, generator=generator).sign()
+    x = signs * (shape + 0.1 * torch.randn(50, 8, generator=generator))
+    fix = AlignToTemplate.fit(x, Sign(1), progress=False, generator=generator)
+    assert ((fix(x) * fix(x)[:1]).sum(-1) > 0).all()
+
+
+# -------------------------------------------------------------------------------------------------------- state
+
+
+def test_state():
+    _, x = crystals(20)
+    fix = FarField(2).fit_canonicalizer(x, progress=False, rounds=2)
+    again = pickle.loads(pickle.dumps(fix))
+    assert torch.equal(again(x), fix(x))
+    assert again.history == fix.history
+    other = FarField(2).canonicalizer(template=torch.randn(16, 16, dtype=torch.complex64))
+    other.load_state_dict(fix.state_dict())
+    assert torch.equal(other(x), fix(x))
+    assert "(16, 16)" in repr(fix)
+    assert fix(x.to(torch.complex128)).dtype == torch.complex128
+    assert deviation(fix(x.to(torch.complex128)), fix(x), 2).max() < 1e-5
+    assert fix(x[:0]).shape == (0, 16, 16)
+    assert fix.element(x[:0]).shift.shape == (0, 2)
+    assert fix.margin(x[:0]).shape == (0,)
+
+
+def test_gradient_and_bad_values():
+    _, x = crystals(6)
+    fix = FarField(2).fit_canonicalizer(x, progress=False, rounds=1)
+    x = x.clone().requires_grad_()
+    fix(x).abs().square().sum().backward()
+    assert torch.isfinite(torch.view_as_real(x.grad)).all()
+    z = x.detach().clone()
+    z[1, 2, 3], z[2] = torch.nan, 0
+    assert torch.allclose(fix(z)[[0, 3, 4, 5]], fix(z[[0, 3, 4, 5]]))
+    assert torch.equal(fix(z)[2], z[2])
+
+
+def test_compiles_and_maps():
+    _, x = crystals(5)
+    fix = FarField(2).fit_canonicalizer(x, progress=False, rounds=1)
+    assert torch.allclose(torch.func.vmap(fix)(x), fix(x), atol=1e-5)
+
+
+# ---------------------------------------------------------------------------------------------------- bad input
+
+
+T = torch.randn(8, 8, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+FAR = FarField(2).symmetries
+CENTRO = T + T.flip((0, 1)).conj()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: AlignToTemplate(T[None], FAR), ValueError, "template of one item"),
+        (lambda: AlignToTemplate(T.numpy(), FAR), TypeError, "from_numpy"),
+        (lambda: AlignToTemplate(T.real, FAR), TypeError, "complex target"),
+        (lambda: AlignToTemplate(T, Sign(2)), TypeError, "real target"),
+        (lambda: AlignToTemplate(T * torch.nan, FAR), ValueError, "the template .* has 64 NaN"),
+        (lambda: AlignToTemplate(0 * T, FAR), ValueError, "not zero"),
+        (lambda: AlignToTemplate(CENTRO, FAR), ValueError, "ConjugateFlip.*every item is a tie"),
+        (lambda: AlignToTemplate(torch.ones(8, 8) + 0j, Translation()), ValueError, "Translation.*tie"),
+        (lambda: AlignToTemplate(torch.ones(6, 6), QuarterTurns()), ValueError, "QuarterTurns.*tie"),
+        (lambda: AlignToTemplate(T, [*FAR, Scale()]), TypeError, "isometries.*Scale"),
+        (lambda: AlignToTemplate(T, [*FAR, PhaseRamp()]), TypeError, "PhaseRamp.*heuristic"),
+        (lambda: AlignToTemplate(T, FAR)(T[:7]), ValueError, r"shape \(8, 8\).*but got \(7, 8\)"),
+        (lambda: AlignToTemplate(T, Translation())(T.real), TypeError, "complex template, but got torch.float32"),
+        (lambda: AlignToTemplate.fit(T[None], FAR), ValueError, "at least 2 objects, but got 1"),
+        (lambda: AlignToTemplate.fit(torch.stack([T, T * torch.nan]), FAR), ValueError, r"in items \[1\]"),
+        (lambda: AlignToTemplate.fit(torch.zeros(4, 8, 8) + 0j, FAR), ValueError, "mean zero.*start="),
+        (lambda: AlignToTemplate.fit(torch.stack([T, T]), FAR, rounds=0), ValueError, "rounds >= 1"),
+        (lambda: AlignToTemplate.fit([{"a": T}, {"a": T}], FAR), TypeError, "Say where the targets are"),
+        (lambda: AlignToTemplate.fit(3, FAR), TypeError, "a tensor, a data set or a loader"),
+        (lambda: AlignToTemplate.fit([T, T[:4]], FAR), ValueError, "objects of one shape"),
+    ],
+)
+def test_bad_input(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
