@@ -17,7 +17,8 @@ from skimage.registration import phase_cross_correlation
 
 from benchmarks.measure import Case, Operations
 from benchmarks.report import rates as figure
-from torch_symbreak import FarField, Product, RandomSymmetry, align
+from torch_symbreak import FarField, RandomSymmetry, align
+from torch_symbreak.symmetries import Product
 
 __all__ = ["cases", "figure", "notes"]
 

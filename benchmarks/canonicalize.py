@@ -19,9 +19,9 @@ from torch import Tensor
 from torchvision.transforms import Compose
 
 from benchmarks.measure import Case, Operations, installed, peak_memory
-from torch_symbreak import FarField, FarFieldCanonicalizer, RandomSymmetry
+from torch_symbreak import FarField, RandomSymmetry
 from torch_symbreak.baselines import LiteralAlgorithm2
-from torch_symbreak.canonical import using
+from torch_symbreak.canonical import FarFieldCanonicalizer, using
 from torch_symbreak.plots import Line, plot_lines
 from torch_symbreak.transforms import CenterContent, FixConjugateFlip, FixGlobalPhase, FixSign
 

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from torch_symbreak import BraggCrystals, FarField, measurement_residual
+from torch_symbreak import FarField
+from torch_symbreak.datasets import BraggCrystals
 from torch_symbreak.interop.deepinv import DeepinvDataset, FarFieldPhysics, RelativeError
+from torch_symbreak.metrics import measurement_residual
 
 MODEL = FarField(2, norm="ortho")  # F^H F = 1: a gradient step of length 1/2 is one of error reduction
 FRAME = (16, 16)

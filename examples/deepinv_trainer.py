@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from torch_symbreak import BraggCrystals, FarField, ScrambledDataset, SymmetryBrokenDataset
+from torch_symbreak import FarField, ScrambledDataset, SymmetryBrokenDataset
+from torch_symbreak.datasets import BraggCrystals
 from torch_symbreak.interop.deepinv import DeepinvDataset, FarFieldPhysics, SymmetryAdjustedMSE
 from torch_symbreak.models import UNet
 

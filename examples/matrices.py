@@ -5,7 +5,8 @@ import statistics
 from sklearn.neighbors import KNeighborsRegressor
 from torch import Generator, from_numpy
 
-from torch_symbreak import GaussianIntensity, GaussianPairs, relative_error
+from torch_symbreak import GaussianIntensity, relative_error
+from torch_symbreak.datasets import GaussianPairs
 
 
 def main(samples: tuple[int, ...] = (20_000, 50_000, 100_000), matrices: int = 10, tests: int = 2000) -> list[float]:

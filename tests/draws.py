@@ -9,7 +9,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from torch_symbreak import GlobalPhase, Sign
+from torch_symbreak.symmetries import GlobalPhase, Sign
 
 COMPLEX = (torch.complex64, torch.complex128)
 REAL = (torch.float32, torch.float64)

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from torch_symbreak import FarField, FarFieldCanonicalizer
-from torch_symbreak.canonical import backends, using
+from torch_symbreak import FarField
+from torch_symbreak.canonical import FarFieldCanonicalizer, backends, using
 from torch_symbreak.symmetries.conjugate_flip import flip_scores
 from torch_symbreak.testing import check_canonicalizer
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from torch_symbreak import FarField, FarFieldCanonicalizer
-from torch_symbreak.canonical import _cpu, backends, using
+from torch_symbreak import FarField
+from torch_symbreak.canonical import FarFieldCanonicalizer, _cpu, backends, using
 from torch_symbreak.canonical.rule import Decision
 from torch_symbreak.testing import check_canonicalizer
 

@@ -10,21 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from torch_symbreak import (
-    Element,
-    FarField,
-    Product,
-    RandomSymmetry,
-    Scale,
-    Sign,
-    cli,
-    relative_error,
-    sa_mse,
-    sa_psnr,
-    sa_ssim,
-)
+from torch_symbreak import FarField, RandomSymmetry, cli, relative_error, sa_mse
 from torch_symbreak.io import read_array
-from torch_symbreak.metrics import compare
+from torch_symbreak.metrics import compare, sa_psnr, sa_ssim
+from torch_symbreak.symmetries import Element, Product, Scale, Sign
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:

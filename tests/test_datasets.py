@@ -10,21 +10,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
-from torch_symbreak import (
-    BraggCrystals,
-    ComplexImages,
-    FarField,
-    FixSign,
-    GaussianIntensity,
-    GaussianPairs,
-    Product,
-    ScrambledDataset,
-    Sign,
-    SquareRoots,
-    SymmetryBrokenDataset,
-    align,
-)
+from torch_symbreak import FarField, FixSign, GaussianIntensity, ScrambledDataset, SymmetryBrokenDataset, align
 from torch_symbreak._random import item_normal, item_seed, item_uniform
+from torch_symbreak.datasets import BraggCrystals, ComplexImages, GaussianPairs, SquareRoots
+from torch_symbreak.symmetries import Product, Sign
 
 MODEL = GaussianIntensity.draw(12, 3, generator=torch.Generator().manual_seed(0))
 COMPLEX_MODEL = GaussianIntensity.draw(12, 3, field="complex", generator=torch.Generator().manual_seed(0))

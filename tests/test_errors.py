@@ -17,16 +17,12 @@ from torch_symbreak import (
     FixSign,
     FromChannels,
     GaussianIntensity,
-    GlobalPhase,
-    Motion,
     OnKeys,
     OnRealImag,
-    Product,
-    Sign,
     ToChannels,
-    Translation,
     check_finite,
 )
+from torch_symbreak.symmetries import GlobalPhase, Motion, Product, Sign, Translation
 
 complex_images = torch.zeros(8, 2, 64, 64, dtype=torch.complex64)
 real_images = torch.zeros(8, 2, 64, 64)

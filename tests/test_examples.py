@@ -22,6 +22,7 @@ def test_own_dataset() -> None:
     assert main(epochs=3) < main(epochs=1)
 
 
+@pytest.mark.slow
 def test_own_experiment(tmp_path: Path) -> None:
     pytest.importorskip("lightning")
     from torch_symbreak.experiments import read_rows
@@ -32,12 +33,14 @@ def test_own_experiment(tmp_path: Path) -> None:
     assert error["mlp", "exact"] < 0.5 * error["mlp", "none"]
 
 
+@pytest.mark.slow
 def test_deepinv_trainer() -> None:
     pytest.importorskip("deepinv")
     error = example("deepinv_trainer").main(size=400, epochs=4)
     assert error["after", "network"] < 0.8 * error["before", "network"]
 
 
+@pytest.mark.slow
 def test_deepinv_reconstruction() -> None:
     pytest.importorskip("deepinv")
     errors = example("deepinv_reconstruction").main(count=1, size=64, steps=5, epochs=1)

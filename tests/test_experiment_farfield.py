@@ -10,17 +10,9 @@ from hypothesis import given
 pytest.importorskip("lightning")
 from experiments import CPU
 
-from torch_symbreak import (
-    BraggCrystals,
-    CenterContent,
-    ComplexImages,
-    FarField,
-    FixConjugateFlip,
-    FixGlobalPhase,
-    RandomSymmetry,
-    sa_mse,
-)
+from torch_symbreak import CenterContent, FarField, FixConjugateFlip, FixGlobalPhase, RandomSymmetry, sa_mse
 from torch_symbreak.baselines import LiteralAlgorithm2
+from torch_symbreak.datasets import BraggCrystals, ComplexImages
 from torch_symbreak.experiments import FarFieldPhaseRetrieval, Grid
 from torch_symbreak.experiments.farfield import BREAK, DATA, MODEL, digit_images, photograph_patches, rotated, turned
 from torch_symbreak.training import Training
@@ -72,6 +64,7 @@ def test_breakings_share_their_measurements_and_orbits():
     assert not kept.all()
 
 
+@pytest.mark.slow
 def test_orbit_loss_is_a_loss_of_its_own(tmp_path):
     experiment = FarFieldPhaseRetrieval(frame=(16, 16), width=4, test_samples=16)
     grid = Grid(data=("crystals",), networks=("unet",), breaking=("none", "orbit-loss"), samples=(100,))

@@ -16,9 +16,10 @@ import torch
 pytest.importorskip("lightning")
 from experiments import CPU, numbers, symbreak
 
-from torch_symbreak import Sign, relative_error
+from torch_symbreak import relative_error
 from torch_symbreak.experiments import PRESETS, Case, FarFieldPhaseRetrieval, Gaussian, Grid, SquareRoot, read_rows
 from torch_symbreak.experiments.farfield import BREAK
+from torch_symbreak.symmetries import Sign
 from torch_symbreak.training import Curves, Training
 
 SHORT = Training(max_epochs=2, batch_size=16)
@@ -31,7 +32,9 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "farfield" else ()) for name in SMALL]
+)
 def test_command_writes_what_it_measured(name, tmp_path, monkeypatch, capsys):
     arguments = ("--epochs", 1, "--device", "cpu", "--out", tmp_path, *SMALL[name])
     assert symbreak(monkeypatch, "reproduce", name, *arguments) in (0, None)

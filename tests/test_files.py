@@ -330,6 +330,7 @@ def test_ended_between_the_companion_and_the_output(tmp_path: Path, monkeypatch:
     assert np.allclose(np.load(tmp_path / "back.npy"), X, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canonical, "BLOCK", 4000)
     save_h5(tmp_path / "in.h5", {"x": objects(60)})
@@ -562,6 +563,7 @@ def test_info(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     assert "none: array of" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_dask_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     distributed = pytest.importorskip("distributed")
     save_zarr(tmp_path / "in.zarr", {"x": objects(60)})

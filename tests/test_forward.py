@@ -10,18 +10,8 @@ from draws import Drawn, cases
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torch_symbreak import (
-    ConjugateFlip,
-    ElementwiseSquare,
-    FarField,
-    FixGlobalPhase,
-    FixSign,
-    GaussianIntensity,
-    GlobalPhase,
-    RandomSymmetry,
-    Sign,
-    Translation,
-)
+from torch_symbreak import ElementwiseSquare, FarField, FixGlobalPhase, FixSign, GaussianIntensity, RandomSymmetry
+from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, Sign, Translation
 from torch_symbreak.testing import assert_invariant, off_ties
 
 pytestmark = pytest.mark.filterwarnings("ignore:FarField measures")

@@ -17,15 +17,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import torch_symbreak
-from torch_symbreak import (
-    BraggCrystals,
-    CollateTransform,
-    FarField,
-    GlobalPhase,
-    RandomSymmetry,
-    SymmetryBrokenDataset,
-    ToChannels,
-)
+from torch_symbreak import CollateTransform, FarField, RandomSymmetry, SymmetryBrokenDataset, ToChannels
+from torch_symbreak.datasets import BraggCrystals
+from torch_symbreak.symmetries import GlobalPhase
 
 deepinv = pytest.importorskip("deepinv")
 
@@ -111,9 +105,9 @@ def test_physics_in_deepinv() -> None:
 
 METRICS = [
     (bridge.SymmetryAdjustedMSE, torch_symbreak.sa_mse, True),
-    (bridge.SymmetryAdjustedNRMSE, torch_symbreak.sa_nrmse, True),
-    (bridge.SymmetryAdjustedPSNR, torch_symbreak.sa_psnr, False),
-    (bridge.SymmetryAdjustedSSIM, torch_symbreak.sa_ssim, False),
+    (bridge.SymmetryAdjustedNRMSE, torch_symbreak.metrics.sa_nrmse, True),
+    (bridge.SymmetryAdjustedPSNR, torch_symbreak.metrics.sa_psnr, False),
+    (bridge.SymmetryAdjustedSSIM, torch_symbreak.metrics.sa_ssim, False),
     (bridge.RelativeError, torch_symbreak.relative_error, True),
 ]
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from torch_symbreak import BraggCrystals, FarField, RandomSymmetry, SymmetryBrokenDataset
+from torch_symbreak import FarField, RandomSymmetry, SymmetryBrokenDataset
+from torch_symbreak.datasets import BraggCrystals
 
 pl = pytest.importorskip("lightning.pytorch")
 
@@ -164,6 +165,7 @@ class Written(Network):
         torch.save(torch.cat([target for _, target in last]), self.folder / f"{self.global_rank}.pt")
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_items(tmp_path: Path) -> None:
     x = objects()
     data = SymmetryBrokenDataModule(x, canonicalizer=FIX, forward=MODEL, batch_size=2)

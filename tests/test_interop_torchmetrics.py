@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from torch_symbreak import FarField, measurement_residual, relative_error, sa_mse, sa_nrmse, sa_psnr, sa_ssim
+from torch_symbreak import FarField, relative_error, sa_mse
+from torch_symbreak.metrics import measurement_residual, sa_nrmse, sa_psnr, sa_ssim
 
 torchmetrics = pytest.importorskip("torchmetrics")
 
@@ -61,6 +62,7 @@ def _worker(rank: int, store: str, queue) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_see_one_mean(tmp_path: Path) -> None:
     context = torch.multiprocessing.get_context("spawn")
     queue = context.Queue()

@@ -16,7 +16,6 @@ from torchvision.transforms import v2
 
 from torch_symbreak import (
     CenterContent,
-    ComplexImages,
     FarField,
     FixConjugateFlip,
     FixGlobalPhase,
@@ -27,6 +26,7 @@ from torch_symbreak import (
     RandomSymmetry,
     ToChannels,
 )
+from torch_symbreak.datasets import ComplexImages
 
 MODEL = FarField()
 FIX = MODEL.canonicalizer()

@@ -15,20 +15,15 @@ from hypothesis import strategies as st
 
 from torch_symbreak import (
     CenterContent,
-    ConjugateFlip,
     ElementwiseSquare,
     FarField,
     FixConjugateFlip,
     FixGlobalPhase,
     FixSign,
     GaussianIntensity,
-    GlobalPhase,
-    Product,
-    Sign,
-    Translation,
 )
 from torch_symbreak.canonical import using
-from torch_symbreak.symmetries import Canonicalizer
+from torch_symbreak.symmetries import Canonicalizer, ConjugateFlip, GlobalPhase, Product, Sign, Translation
 from torch_symbreak.testing import (
     assert_batch_equivariant,
     assert_convex,

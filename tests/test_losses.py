@@ -5,17 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from torch_symbreak import (
-    ConjugateFlip,
-    FarField,
-    GaussianIntensity,
-    GlobalPhase,
-    RandomSymmetry,
-    Sign,
-    Translation,
-    sa_mse,
-)
+from torch_symbreak import FarField, GaussianIntensity, RandomSymmetry, sa_mse
 from torch_symbreak.losses import MagnitudeLoss, OrbitMinLoss
+from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, Sign, Translation
 
 MODEL = FarField(2)
 

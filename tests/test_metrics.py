@@ -9,27 +9,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torch_symbreak import (
-    ConjugateFlip,
-    ElementwiseSquare,
-    FarField,
-    GlobalPhase,
-    Product,
-    RandomSymmetry,
-    Sign,
-    Translation,
-    align,
+from torch_symbreak import ElementwiseSquare, FarField, RandomSymmetry, align, relative_error, sa_mse
+from torch_symbreak.metrics import (
     average_modes,
     frc,
     measurement_residual,
     orbit_distance,
     prtf,
-    relative_error,
-    sa_mse,
     sa_nrmse,
     sa_psnr,
     sa_ssim,
 )
+from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, Product, Sign, Translation
 
 MODEL = FarField(2)
 

@@ -12,23 +12,19 @@ import torch
 from torch import Tensor, nn
 
 import torch_symbreak._content
-from torch_symbreak import (
-    CenterContent,
+from torch_symbreak import CenterContent, FarField, FixConjugateFlip, FixGlobalPhase, FixSign
+from torch_symbreak.baselines import LiteralAlgorithm2
+from torch_symbreak.canonical import FarFieldCanonicalizer, _cpu, rule, using
+from torch_symbreak.symmetries import (
     ConjugateFlip,
-    FarField,
-    FarFieldCanonicalizer,
-    FixConjugateFlip,
-    FixGlobalPhase,
-    FixSign,
     GlobalPhase,
     Motion,
     Product,
     Symmetry,
     Translation,
+    conjugate_flip,
+    product,
 )
-from torch_symbreak.baselines import LiteralAlgorithm2
-from torch_symbreak.canonical import _cpu, rule, using
-from torch_symbreak.symmetries import conjugate_flip, product
 from torch_symbreak.testing import check_canonicalizer, check_symmetry, deviation
 
 Patch = pytest.MonkeyPatch

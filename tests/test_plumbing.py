@@ -15,24 +15,20 @@ from torch.utils.data import DataLoader
 import torch_symbreak
 from torch_symbreak import (
     CenterContent,
-    ConjugateFlip,
     ElementwiseSquare,
     FarField,
-    FarFieldCanonicalizer,
     FixConjugateFlip,
     FixGlobalPhase,
     FixSign,
     FromChannels,
-    GlobalPhase,
     OnKeys,
     OnRealImag,
-    Product,
     RandomSymmetry,
     ScrambledDataset,
-    Sign,
     ToChannels,
-    Translation,
 )
+from torch_symbreak.canonical import FarFieldCanonicalizer
+from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, Product, Sign, Translation
 
 CANONICALIZERS = [
     CenterContent(),

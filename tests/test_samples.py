@@ -14,24 +14,17 @@ from torchvision import tv_tensors
 
 from torch_symbreak import (
     CollateTransform,
-    ConjugateFlip,
     DeviceLoader,
     FarField,
     FixSign,
-    GlobalPhase,
     OnKeys,
-    PhaseRamp,
-    Product,
-    Scale,
     ScrambledDataset,
-    Sign,
-    SquareRoots,
-    Symmetry,
     SymmetryBrokenDataset,
-    Translation,
 )
 from torch_symbreak._checks import all_finite
 from torch_symbreak._random import Counters, uniform
+from torch_symbreak.datasets import SquareRoots
+from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, PhaseRamp, Product, Scale, Sign, Symmetry, Translation
 
 MODEL = FarField(2)
 FIX = MODEL.canonicalizer()

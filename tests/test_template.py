@@ -186,9 +186,9 @@ def drawn(count, frame, dtype, gap, generator):
     for part in x.split(count // 20):
         size = [int(torch.randint(2 * n // 3, n + 1 - gap, (), generator=generator)) for n in frame]
         at = [int(torch.randint(n - s + 1, (), generator=generator)) for n, s in zip(frame, size, strict=True)]
-        part[(slice(None), *(slice(a, a + s) for a, s in zip(at, size, strict=True)))] = torch.randn(
-            len(part), *size, dtype=dtype, generator=generator
-        )
+        values = torch.randn(len(part), *size, dtype=dtype, generator=generator)
+        values += 0.1 * torch.sgn(values)  # content, not background
+        part[(slice(None), *(slice(a, a + s) for a, s in zip(at, size, strict=True)))] = values
     return x
 
 

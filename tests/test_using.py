@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from torch_symbreak import FarField, FarFieldCanonicalizer
-from torch_symbreak.canonical import _cpu, backends, using
+from torch_symbreak import FarField
+from torch_symbreak.canonical import FarFieldCanonicalizer, _cpu, backends, using
 
 SMALL = torch.ones(1, 8, 8, dtype=torch.complex64)
 

@@ -34,7 +34,7 @@ class OrbitMinLoss(nn.Module):
 
     Example: the twin of the target is a perfect prediction.
         >>> import torch
-        >>> from torch_symbreak import ConjugateFlip
+        >>> from torch_symbreak.symmetries import ConjugateFlip
         >>> target = torch.tensor([[1.0, 2.0 + 1.0j, 3.0, 0.0]])
         >>> twin = torch.tensor([[3.0, 2.0 - 1.0j, 1.0, 0.0]])
         >>> OrbitMinLoss(ConjugateFlip(1))(twin, target)

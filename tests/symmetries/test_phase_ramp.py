@@ -3,7 +3,7 @@
 from draws import COMPLEX, Drawn, cases
 from hypothesis import given
 
-from torch_symbreak import PhaseRamp
+from torch_symbreak.symmetries import PhaseRamp
 from torch_symbreak.testing import check_symmetry
 
 

@@ -12,14 +12,10 @@ from draws import COMPLEX, Drawn, cases
 from hypothesis import given
 from torch import Tensor
 
-from torch_symbreak import (
-    CenterContent,
+from torch_symbreak import CenterContent, FarField, FixConjugateFlip, FixGlobalPhase, FixSign, align
+from torch_symbreak.symmetries import (
     ConjugateFlip,
     Element,
-    FarField,
-    FixConjugateFlip,
-    FixGlobalPhase,
-    FixSign,
     GlobalPhase,
     PhaseRamp,
     Product,
@@ -27,7 +23,6 @@ from torch_symbreak import (
     Sign,
     Symmetry,
     Translation,
-    align,
 )
 from torch_symbreak.testing import assert_commutes, assert_elements, check_canonicalizer, check_symmetry
 

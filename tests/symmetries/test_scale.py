@@ -3,7 +3,7 @@
 from draws import Drawn, cases
 from hypothesis import given
 
-from torch_symbreak import Scale
+from torch_symbreak.symmetries import Scale
 from torch_symbreak.testing import check_symmetry
 
 

@@ -141,7 +141,8 @@ class AlignToTemplate(Canonicalizer[Product]):
 
         Example: objects that are alike up to their symmetries.
             >>> import torch
-            >>> from torch_symbreak import BraggCrystals, FarField, RandomSymmetry
+            >>> from torch_symbreak import FarField, RandomSymmetry
+            >>> from torch_symbreak.datasets import BraggCrystals
             >>> model = FarField(2)
             >>> x = BraggCrystals(50, frame=(16, 16)).objects(torch.arange(50))
             >>> fix = AlignToTemplate.fit(RandomSymmetry(model.symmetries)(x), model.symmetries)

@@ -122,7 +122,7 @@ class ScrambledDataset(_OnTargets):
 
     Example:
         >>> import torch
-        >>> from torch_symbreak import Sign
+        >>> from torch_symbreak.symmetries import Sign
         >>> x = torch.ones(6, 3)
         >>> before = ScrambledDataset(x, Sign(1), seed=1)
         >>> torch.equal(before[2], before[2]), torch.equal(torch.stack(list(before)).abs(), x)

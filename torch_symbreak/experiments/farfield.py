@@ -16,9 +16,7 @@ from sklearn.datasets import load_digits, load_sample_images
 from torch import Tensor, nn
 
 from torch_symbreak import (
-    BraggCrystals,
     CenterContent,
-    ComplexImages,
     FarField,
     FixConjugateFlip,
     FixGlobalPhase,
@@ -29,6 +27,7 @@ from torch_symbreak import (
     sa_mse,
 )
 from torch_symbreak.baselines import LiteralAlgorithm2
+from torch_symbreak.datasets import BraggCrystals, ComplexImages
 from torch_symbreak.experiments.grid import CONSTANT
 from torch_symbreak.experiments.predictors import Predict, Split
 from torch_symbreak.experiments.recipe import Experiment

@@ -10,7 +10,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from torch_symbreak import GaussianIntensity, GaussianPairs, relative_error
+from torch_symbreak import GaussianIntensity, relative_error
+from torch_symbreak.datasets import GaussianPairs
 from torch_symbreak.experiments.recipe import Experiment
 from torch_symbreak.experiments.report import Talk
 from torch_symbreak.models import MLP

@@ -10,7 +10,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from torch_symbreak import FixSign, SquareRoots, sa_mse
+from torch_symbreak import FixSign, sa_mse
+from torch_symbreak.datasets import SquareRoots
 from torch_symbreak.experiments.predictors import Predict, Split
 from torch_symbreak.experiments.recipe import Experiment
 from torch_symbreak.experiments.report import MSE, largest

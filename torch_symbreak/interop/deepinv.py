@@ -160,20 +160,20 @@ class SymmetryAdjustedMSE(_SymmetryAdjusted):
 
 
 class SymmetryAdjustedNRMSE(_SymmetryAdjusted):
-    """:func:`torch_symbreak.sa_nrmse` as a deepinv metric; arguments as for :class:`SymmetryAdjustedMSE`."""
+    """:func:`torch_symbreak.metrics.sa_nrmse` as a deepinv metric; arguments as for :class:`SymmetryAdjustedMSE`."""
 
     function = staticmethod(metrics.sa_nrmse)
 
 
 class SymmetryAdjustedPSNR(_SymmetryAdjusted):
-    """:func:`torch_symbreak.sa_psnr` as a deepinv metric; arguments as for :class:`SymmetryAdjustedMSE`."""
+    """:func:`torch_symbreak.metrics.sa_psnr` as a deepinv metric; arguments as for :class:`SymmetryAdjustedMSE`."""
 
     function = staticmethod(metrics.sa_psnr)
     higher_is_better = True
 
 
 class SymmetryAdjustedSSIM(_SymmetryAdjusted):
-    """:func:`torch_symbreak.sa_ssim` as a deepinv metric; arguments as for :class:`SymmetryAdjustedMSE`."""
+    """:func:`torch_symbreak.metrics.sa_ssim` as a deepinv metric; arguments as for :class:`SymmetryAdjustedMSE`."""
 
     function = staticmethod(metrics.sa_ssim)
     higher_is_better = True
@@ -257,7 +257,8 @@ class DeepinvDataset(ImageDataset):
         event_dims: Dimensions of one object. Default 2.
 
     Example:
-        >>> from torch_symbreak import BraggCrystals, FarField
+        >>> from torch_symbreak import FarField
+        >>> from torch_symbreak.datasets import BraggCrystals
         >>> fix = FarField().canonicalizer()
         >>> sample = DeepinvDataset(BraggCrystals(100, frame=(12, 12), target_transform=fix))[7]
         >>> {key: tuple(part.shape) for key, part in sample.items()}

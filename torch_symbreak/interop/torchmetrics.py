@@ -83,7 +83,7 @@ class SymmetryAdjustedMSE(_SymmetryAdjusted):
 
     Example:
         >>> import torch
-        >>> from torch_symbreak import Sign
+        >>> from torch_symbreak.symmetries import Sign
         >>> metric = SymmetryAdjustedMSE(Sign(1))
         >>> x = torch.tensor([[1.0, -2.0]])
         >>> metric.update(-x, x)
@@ -96,20 +96,20 @@ class SymmetryAdjustedMSE(_SymmetryAdjusted):
 
 
 class SymmetryAdjustedNRMSE(_SymmetryAdjusted):
-    """Mean of :func:`torch_symbreak.sa_nrmse` over items; arguments as for :class:`SymmetryAdjustedMSE`."""
+    """Mean of :func:`torch_symbreak.metrics.sa_nrmse` over items; arguments as for :class:`SymmetryAdjustedMSE`."""
 
     function = staticmethod(sa_nrmse)
 
 
 class SymmetryAdjustedPSNR(_SymmetryAdjusted):
-    """Mean of :func:`torch_symbreak.sa_psnr` over items; arguments as for :class:`SymmetryAdjustedMSE`."""
+    """Mean of :func:`torch_symbreak.metrics.sa_psnr` over items; arguments as for :class:`SymmetryAdjustedMSE`."""
 
     function = staticmethod(sa_psnr)
     higher_is_better = True
 
 
 class SymmetryAdjustedSSIM(_SymmetryAdjusted):
-    """Mean of :func:`torch_symbreak.sa_ssim` over items; arguments as for :class:`SymmetryAdjustedMSE`."""
+    """Mean of :func:`torch_symbreak.metrics.sa_ssim` over items; arguments as for :class:`SymmetryAdjustedMSE`."""
 
     function = staticmethod(sa_ssim)
     higher_is_better = True
@@ -122,7 +122,7 @@ class RelativeError(_SymmetryAdjusted):
 
 
 class MeasurementResidual(_MeanOverItems):
-    """Mean of :func:`torch_symbreak.measurement_residual` over items: ``update(preds, y)``, y the measured intensities.
+    """Mean of :func:`torch_symbreak.metrics.measurement_residual`: ``update(preds, y)``, y the measured intensities.
 
     Args:
         forward: The model of y.

@@ -41,7 +41,7 @@ def compare(
 
     Example: two vectors that differ by a sign.
         >>> import torch
-        >>> from torch_symbreak import Sign
+        >>> from torch_symbreak.symmetries import Sign
         >>> comparison = compare(torch.tensor([-3.0, 4.0]), torch.tensor([3.0, -4.0]), Sign(1))
         >>> comparison.raw["relative error"], comparison.aligned["relative error"]
         (2.0, 0.0)

@@ -79,9 +79,9 @@ def frc(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: Redu
 def prtf(x: Tensor, y: Tensor, forward: FarField, *, reduction: Reduction = "mean") -> Curve:
     """Return the phase retrieval transfer function, ``PRTF(q) = mean |F x| / sqrt(y)`` over rings of frequency.
 
-    With x the average of many aligned reconstructions (:func:`torch_symbreak.average_modes`) it is 1 where they agree
-    and falls to 0 where their phases are random; below 1/e counts as unresolved. Entries with y = 0 are left
-    out, and a ring that has no others is NaN.
+    With x the average of many aligned reconstructions (:func:`torch_symbreak.metrics.average_modes`) it is 1 where they
+    agree and falls to 0 where their phases are random; below 1/e counts as unresolved. Entries with y = 0 are left out,
+    and a ring that has no others is NaN.
 
     Shape: x (*batch, *event), y as ``forward(x)``, to K = N/2 + 1 rings, N the shortest axis of the object.
 

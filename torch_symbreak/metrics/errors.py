@@ -70,7 +70,7 @@ def sa_mse(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: R
 
     Example: the wrong sign is no error if signs cannot be measured.
         >>> import torch
-        >>> from torch_symbreak import Sign
+        >>> from torch_symbreak.symmetries import Sign
         >>> x = torch.tensor([[1.0, -2.0]])
         >>> sa_mse(-x, x, Sign(1)), torch.nn.functional.mse_loss(-x, x)
         (tensor(0., dtype=torch.float64), tensor(10.))
@@ -85,7 +85,7 @@ def orbit_distance(x: Tensor, reference: Tensor, symmetries: Symmetries, *, redu
 
     Example:
         >>> import torch
-        >>> from torch_symbreak import Sign
+        >>> from torch_symbreak.symmetries import Sign
         >>> orbit_distance(torch.tensor([[-3.0, 0.0]]), torch.tensor([[0.0, 4.0]]), Sign(1))
         tensor(5., dtype=torch.float64)
     """
@@ -100,7 +100,7 @@ def relative_error(x: Tensor, reference: Tensor, symmetries: Symmetries, *, redu
 
     Example:
         >>> import torch
-        >>> from torch_symbreak import GlobalPhase
+        >>> from torch_symbreak.symmetries import GlobalPhase
         >>> r = torch.tensor([[3.0j, 4.0]])
         >>> round(float(relative_error(1.1j * r, r, GlobalPhase(1))), 6)
         0.1
@@ -126,7 +126,7 @@ def sa_nrmse(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction:
 
     Example:
         >>> import torch
-        >>> from torch_symbreak import Sign
+        >>> from torch_symbreak.symmetries import Sign
         >>> sa_nrmse(torch.tensor([[0.0, 0.0]]), torch.tensor([[-2.0, 2.0]]), Sign(1)).isinf()  # no range
         tensor(True)
         >>> sa_nrmse(torch.tensor([[-1.0, -3.0]]), torch.tensor([[0.0, 4.0]]), Sign(1))
@@ -155,7 +155,7 @@ def sa_psnr(
 
     Example:
         >>> import torch
-        >>> from torch_symbreak import Sign
+        >>> from torch_symbreak.symmetries import Sign
         >>> sa_psnr(torch.tensor([[-9.0, 0.0]]), torch.tensor([[10.0, 1.0]]), Sign(1))
         tensor(20., dtype=torch.float64)
     """

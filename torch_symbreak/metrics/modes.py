@@ -41,7 +41,7 @@ def average_modes(reconstructions: Tensor, symmetries: Symmetries, *, errors: Te
 
     Example: copies up to symmetry are one mode.
         >>> import torch
-        >>> from torch_symbreak import GlobalPhase
+        >>> from torch_symbreak.symmetries import GlobalPhase
         >>> x = torch.randn(1, 5, dtype=torch.complex64)
         >>> found = average_modes(torch.cat([x, 1j * x, -x]), GlobalPhase(1))
         >>> round(float(found.weight), 5), torch.allclose(found.average, found.aligned[0])

@@ -85,7 +85,7 @@ class Symmetry(ABC):
             ValueError: If ``index`` has another length than x.
 
         Example:
-            >>> from torch_symbreak import GlobalPhase
+            >>> from torch_symbreak.symmetries import GlobalPhase
             >>> group, x = GlobalPhase(1), torch.randn(5, 8, dtype=torch.complex64)
             >>> many = group.sample_each(x, 0, torch.arange(5))
             >>> torch.equal(many[3:4], group.sample_each(x[3:4], 0, torch.tensor([3])))

@@ -81,8 +81,8 @@ def move(motion: Motion, x: Tensor, event_dims: int, channel_dims: int) -> Tenso
         # Real and imaginary parts in turn along the last axis: a product of consecutive numbers.
         sign = torch.where(motion.flipped, -1, 1).to(moved.real.dtype)
         signs = torch.stack([torch.ones_like(sign), sign], -1).repeat((*[1] * len(batch), event[-1]))
-        spread = [1] * (x.dim() - len(batch) - 1)
-        torch.view_as_real(moved).flatten(-2).mul_(signs.reshape((*batch, *spread, 2 * event[-1])))
+        ones = [1] * (x.dim() - len(batch) - 1)
+        torch.view_as_real(moved).flatten(-2).mul_(signs.reshape((*batch, *ones, 2 * event[-1])))
     return resolved(moved)
 
 

@@ -51,7 +51,7 @@ class Element(NamedTuple):
 
         Example:
             >>> import torch
-            >>> from torch_symbreak import Element
+            >>> from torch_symbreak.symmetries import Element
             >>> u = torch.polar(torch.ones(1), torch.tensor([0.7]))
             >>> g = Element(torch.tensor([True]), torch.tensor([[7]]), u)
             >>> g.describe(torch.tensor([[0, 1.0, 2.0 + 1.0j, 3.0, 0, 0, 0, 0]]))
@@ -109,7 +109,7 @@ class Product(Symmetry):
 
     Example:
         >>> import torch
-        >>> from torch_symbreak import ConjugateFlip, GlobalPhase, Product, Translation
+        >>> from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, Product, Translation
         >>> group = Product([Translation(1), ConjugateFlip(1), GlobalPhase(1)])
         >>> x = torch.zeros(4, 9, dtype=torch.complex64)
         >>> x[:, 2:5] = torch.randn(4, 3, dtype=torch.complex64)
@@ -209,7 +209,8 @@ class Product(Symmetry):
 
         Example:
             >>> import torch
-            >>> from torch_symbreak import FarField, FixGlobalPhase, Product
+            >>> from torch_symbreak import FarField, FixGlobalPhase
+            >>> from torch_symbreak.symmetries import Product
             >>> group, fix = Product(FarField().symmetries), FixGlobalPhase()
             >>> x = torch.randn(3, 8, 8, dtype=torch.complex64)
             >>> torch.equal(group.act(group.lift(fix.symmetry, fix.element(x), x), x), fix(x))

@@ -26,7 +26,8 @@ class Scale(Scalar):
 
     Example:
         >>> import torch
-        >>> from torch_symbreak import Sign, sa_mse
+        >>> from torch_symbreak import sa_mse
+        >>> from torch_symbreak.symmetries import Sign
         >>> x = torch.tensor([[1.0, -2.0, 3.0]])
         >>> float(sa_mse(-0.1 * x, x, [Sign(1), Scale(1)])) < 1e-12
         True

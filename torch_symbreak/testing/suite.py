@@ -61,7 +61,7 @@ def check_symmetry(
 
     Example:
         >>> import torch
-        >>> from torch_symbreak import Sign
+        >>> from torch_symbreak.symmetries import Sign
         >>> check_symmetry(Sign(1), torch.randn(40, 5))
         {'identity': 0.0, 'group': 0.0}
     """
