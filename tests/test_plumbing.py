@@ -46,6 +46,9 @@ CANONICALIZERS = [
 REAL_ONLY = [FixSign(0), FixSign(2), FixSign(1, anchor=2), FarField(2, field="real").canonicalizer()]
 EVERY = [pytest.param(fix, id=repr(fix)) for fix in CANONICALIZERS + REAL_ONLY]
 
+#: All names that a repr may use.
+NAMES = vars(torch_symbreak) | vars(torch_symbreak.symmetries) | vars(torch_symbreak.canonical)
+
 
 def objects(fix: torch.nn.Module, *, batch: int = 3, dtype: torch.dtype | None = None) -> torch.Tensor:
     if dtype is None:
@@ -112,7 +115,7 @@ def test_pickle_repr_and_state(fix: Any) -> None:
     torch.save(fix, file)
     file.seek(0)
     assert torch.equal(torch.load(file, weights_only=False)(x), expected)
-    again = eval(repr(fix), vars(torch_symbreak))
+    again = eval(repr(fix), NAMES)
     assert repr(again) == repr(fix)
     assert torch.equal(again(x), expected)
     assert list(fix.parameters()) == list(fix.buffers()) == []
@@ -142,7 +145,7 @@ def test_pickle_repr_and_state(fix: Any) -> None:
     ids=repr,
 )
 def test_repr_builds_it_again(thing: object) -> None:
-    again = eval(repr(thing), vars(torch_symbreak))
+    again = eval(repr(thing), NAMES)
     assert type(again) is type(thing)
     assert repr(again) == repr(thing)
 

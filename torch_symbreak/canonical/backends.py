@@ -14,11 +14,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
+
+from torch_symbreak._checks import check_choice
 
 Name = Literal["reference", "cpu", "numba", "triton"]
 
@@ -53,10 +54,7 @@ def using(name: Name) -> Iterator[None]:
         >>> torch.allclose(fix(x), wanted, atol=1e-5)
         True
     """
-    if name not in get_args(Name):
-        near = get_close_matches(str(name), get_args(Name), 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"using needs one of {', '.join(map(repr, get_args(Name)))}, but got {name!r}.{hint}")
+    check_choice("backend", name, get_args(Name))
     if name == "numba" and not numba_runs(torch.complex64):
         raise RuntimeError('Numba does not run here. Install it with: pip install "torch_symbreak[numba]"')
     if name == "triton" and not triton_runs(torch.device("cuda" if torch.cuda.is_available() else "cpu")):
