@@ -134,7 +134,7 @@ def _best_shift(
     shifts, top = torch.stack(shift[::-1], -1), flat.gather(-1, best).squeeze(-1)
     if box is not None:
         flipped = torch.full(box.lo.shape[:-1], turned, device=x.device)
-        shifts = placement(box, _target(shifts, *box, shifts.new_tensor(list(event)), turned), flipped)
+        shifts = placement(*box, _target(shifts, *box, shifts.new_tensor(list(event)), turned), flipped)
     return Found(shifts, resolved(top.conj() if turned else top), second)
 
 

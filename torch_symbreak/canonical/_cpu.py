@@ -34,8 +34,9 @@ _LEAST_BYTES, _MOST_OF_ITEM = 2**14, 0.5
 class _Boxes(NamedTuple):
     """Places of the content of B items, before and after, (B, d) each."""
 
-    content: Box
-    target: Tensor
+    lo: Array
+    length: Array
+    target: Array
     bare: Array  # (B,) bool: whether the box is certain, and all is zero outside
 
 
@@ -114,15 +115,13 @@ def _decided(x: Tensor, threshold: float) -> tuple[Decision, _Boxes]:
         unit = dc / np.abs(dc)
         near = certain & ~(np.abs(score) > CLEAR * total**2)
     flipped = score < 0
-    box = Box(torch.from_numpy(lo), torch.from_numpy(length))
     if near.any():
-        some = torch.from_numpy(near)
-        flipped[near] = flip_decision(flip_scores(x[some], Box(box.lo[some], box.length[some]), d, 0)).numpy()
+        box = Box(torch.from_numpy(lo[near]), torch.from_numpy(length[near]))
+        flipped[near] = flip_decision(flip_scores(x[torch.from_numpy(near)], box, d, 0)).numpy()
     scalar = np.where(flipped, unit, unit.conj()).astype(x[:0].numpy().dtype)
-    turned_over, target = torch.from_numpy(flipped), centered(box, event)
-    shift = placement(box, target, turned_over)
-    decision = Decision(turned_over, shift, torch.from_numpy(scalar), torch.from_numpy(certain))
-    return decision, _Boxes(box, target, bare)
+    target = centered(length, np.array(event))
+    shift = placement(lo, length, target, flipped)
+    return Decision(*map(torch.from_numpy, (flipped, shift, scalar, certain))), _Boxes(lo, length, target, bare)
 
 
 def decide(items: Tensor, threshold: float, out: Tensor | None) -> Decision:
@@ -143,16 +142,16 @@ def _boxes_alone(x: Tensor, boxes: _Boxes) -> bool:
     if not bool(boxes.bare.all()):
         return False
     size = math.prod(x.shape[1:])
-    share = boxes.content.length.numpy().prod(-1).mean() / size
+    share = boxes.length.prod(-1).mean() / size
     return size * x.element_size() >= _LEAST_BYTES and bool(share <= _MOST_OF_ITEM)
 
 
 def _move_boxes(x: Tensor, decision: Decision, boxes: _Boxes, out: Tensor) -> None:
     """Move the boxes of x, (B, *event), as decided, into ``out``, which becomes zero elsewhere."""
     out.zero_()
-    lo, length = boxes.content
+    lo, length, target, _ = boxes
     reverse = (slice(None, None, -1),) * lo.shape[1]
-    ends = [end.tolist() for end in (lo, lo + length, boxes.target, boxes.target + length)]
+    ends = [end.tolist() for end in (lo, lo + length, target, target + length)]
     with np.errstate(all="ignore"):
         for source, goal, flipped, scalar, *(first, last, to, end) in zip(
             x.numpy(), out.numpy(), decision.flipped.tolist(), decision.scalar.numpy(), *ends, strict=True

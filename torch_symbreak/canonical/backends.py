@@ -71,15 +71,20 @@ def backend_for(items: Tensor, threshold: float) -> Any:
     asked = _asked.get()
     for name, takes in _TAKES.items():
         if asked in (None, name) and takes(items, threshold):
-            return importlib.import_module(f"torch_symbreak.canonical._{name}")
+            return _module(name)
     return None
 
 
+@functools.cache
+def _module(name: Name) -> Any:
+    return importlib.import_module(f"torch_symbreak.canonical._{name}")
+
+
 def _triton_takes(items: Tensor, threshold: float) -> bool:
+    if items.device.type != "cuda" and _asked.get() != "triton":  # which the interpreter runs on a CPU too
+        return False
     fits = items.dim() <= 4 and math.prod(items.shape[1:]) <= _TRITON_LARGEST and threshold <= _TRITON_THRESHOLD
-    on_its_device = items.device.type == "cuda" or _asked.get() == "triton"  # interpreted, on a CPU
-    single = items.dtype in (torch.float32, torch.complex64)
-    return fits and on_its_device and single and triton_runs(items.device)
+    return fits and items.dtype in (torch.float32, torch.complex64) and triton_runs(items.device)
 
 
 def _cpu_takes(items: Tensor, threshold: float) -> bool:

@@ -47,6 +47,7 @@ def reference_element(x: Tensor, group: Rearrangement, fix_scalar: FixGlobalPhas
     """
     box = group.box(x)
     flipped = flip_decision(flip_scores(x, box, group.event_dims, group.channel_dims))
-    shift = placement(box, centered(box, x.shape[x.dim() - group.event_dims :]), flipped)
+    event = box.length.new_tensor(list(x.shape[x.dim() - group.event_dims :]))
+    shift = placement(*box, centered(box.length, event), flipped)
     scalar = fix_scalar.element(x)
     return Element(flipped, shift, resolved(torch.where(flipped, scalar.conj(), scalar)))

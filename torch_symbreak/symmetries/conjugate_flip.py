@@ -145,7 +145,7 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
     def element(self, x: Tensor) -> Motion:
         box, scores = self._box_and_scores(x)
         flipped = flip_decision(scores)
-        return Motion(flipped, placement(box, box.lo, flipped))
+        return Motion(flipped, placement(*box, box.lo, flipped))
 
     def margin(self, x: Tensor) -> Tensor:
         _, scores = self._box_and_scores(x)

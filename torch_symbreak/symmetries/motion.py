@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,14 +33,17 @@ class Motion(NamedTuple):
     shift: Tensor  # (*batch, d): t, int64, or floating-point for fractions of an entry
 
 
-def centered(box: Box, event: Sequence[int]) -> Tensor:
+Numbers = TypeVar("Numbers", Tensor, "np.ndarray[Any, np.dtype[Any]]")
+
+
+def centered(length: Numbers, event: Numbers) -> Numbers:
     """Return where a centered box starts: ``(N - L) // 2``, (*batch, d)."""
-    return (box.length.new_tensor(list(event)) - box.length) // 2
+    return (event - length) // 2
 
 
-def placement(box: Box, target: Tensor, flipped: Tensor) -> Tensor:
+def placement(lo: Numbers, length: Numbers, target: Numbers, flipped: Numbers) -> Numbers:
     """Return the shift that takes the box [lo, hi] to [target, target + L): target - lo, or target + hi if flipped."""
-    return torch.where(flipped[..., None], target + box.lo + box.length - 1, target - box.lo)
+    return target - lo + flipped[..., None] * (2 * lo + length - 1)
 
 
 def source_indices(motion: Motion, event: Sequence[int]) -> list[Tensor]:
@@ -167,4 +171,4 @@ def draw_motion(
     flipped = torch.zeros(batch, dtype=torch.bool, device=x.device)
     if flips:
         flipped = uniform(tuple(batch), x.device, generator) < 0.5
-    return Motion(flipped, placement(box, target, flipped))
+    return Motion(flipped, placement(*box, target, flipped))

@@ -79,7 +79,8 @@ class CenterContent(Canonicalizer[Translation]):
         self.check(x)
         box = self.symmetry.box(x)
         flipped = torch.zeros(batch_shape(x, self.symmetry.item_dims), dtype=torch.bool, device=x.device)
-        return Motion(flipped, placement(box, centered(box, x.shape[x.dim() - self.symmetry.event_dims :]), flipped))
+        event = box.length.new_tensor(list(x.shape[x.dim() - self.symmetry.event_dims :]))
+        return Motion(flipped, placement(*box, centered(box.length, event), flipped))
 
     def margin(self, x: Tensor) -> Tensor:
         self.check(x)
