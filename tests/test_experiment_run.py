@@ -77,7 +77,7 @@ def test_constant_and_neighbors_are_what_they_say(tmp_path):
     grid = Grid(data=("real-3",), networks=("knn",), breaking=("none", "exact"), samples=(200,))
     rows = {(row["network"], row["breaking"]): row for row in experiment.run(grid, tmp_path, hardware=CPU)}
     for breaking in ("none", "exact"):
-        (y, x), (yt, xt) = experiment.split("real-3", breaking, 200, 0)
+        (y, x), (yt, xt), _ = experiment.split("real-3", breaking, 200, 0)
         mean = sum(x) / len(x)
         errors = torch.stack([100 * (mean - one).norm() / one.norm() for one in xt])
         assert rows["constant", breaking]["test_error"] == pytest.approx(errors.mean().item(), rel=1e-5)

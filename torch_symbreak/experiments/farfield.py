@@ -28,14 +28,14 @@ from torch_symbreak import (
 )
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.datasets import BraggCrystals, ComplexImages
-from torch_symbreak.experiments.grid import CONSTANT
-from torch_symbreak.experiments.predictors import Predict, Split
+from torch_symbreak.experiments.grid import CONSTANT, TEMPLATE
+from torch_symbreak.experiments.predictors import KNN, Predict, Split
 from torch_symbreak.experiments.recipe import Experiment
 from torch_symbreak.experiments.report import MSE, Talk, largest
 from torch_symbreak.experiments.results import Row
 from torch_symbreak.models import SiSPRNet, UNet
 from torch_symbreak.plots import plot_objects
-from torch_symbreak.training import Change, Feature
+from torch_symbreak.training import Change, Feature, main_process
 
 Objects = Callable[[Sequence[int], int, int, bool], Tensor]
 MakeNetwork = Callable[[Sequence[int], Sequence[int]], nn.Module]
@@ -180,7 +180,8 @@ class FarFieldPhaseRetrieval(Experiment):
     All symmetries scramble the objects of a case. ``breaking`` makes the targets for training and test from them:
 
     - "none": the scrambled objects;
-    - "exact": their canonical points;
+    - "exact": their canonical points by the exact rule;
+    - "template": the points of their orbits nearest to a template, which is fitted to the training objects;
     - "literal": their images under our literal reading of Algorithm 2;
     - "orbit-loss": the scrambled objects, with ``OrbitMinLoss`` as training and validation loss;
     - "translation-only", "flip-only", "phase-only": objects scrambled by that symmetry alone.
@@ -241,14 +242,17 @@ class FarFieldPhaseRetrieval(Experiment):
 
     @property
     def axes(self) -> dict[str, Sequence[str]]:
-        return {"data": tuple(self.objects), "networks": tuple(self.networks), "breaking": tuple(BREAK)}
+        return {"data": tuple(self.objects), "networks": (*self.networks, KNN), "breaking": (*BREAK, TEMPLATE)}
 
-    def pairs(self, data: str, breaking: str, count: int, seed: int, *, train: bool) -> tuple[Tensor, Tensor]:
+    def pairs(self, data: str, count: int, seed: int, *, train: bool) -> tuple[Tensor, Tensor]:
         objects = self.objects[data](self.frame, count, seed, train)
         scrambled = ScrambledDataset(objects, MODEL.symmetries, seed)
         x = torch.stack(scrambled.__getitems__(range(count)))
         y = check_finite(torch.cat([MODEL(part) for part in x.split(500)]), name="the measurements")
-        return y, torch.cat([BREAK[breaking](part) for part in x.split(500)])
+        return y, x
+
+    def breaker(self, data: str, breaking: str, x: Tensor) -> Callable[[Tensor], Tensor]:
+        return MODEL.fit_canonicalizer(x, progress=main_process()) if breaking == TEMPLATE else BREAK[breaking]
 
     def network(self, name: str, y: Tensor, x: Tensor) -> nn.Module:
         make: Any = self.networks[name]
@@ -256,14 +260,14 @@ class FarFieldPhaseRetrieval(Experiment):
         network: nn.Module = make(tuple(y.shape[1:]), tuple(x.shape[1:]), **sizes)
         return network
 
-    def loss(self, breaking: str) -> Callable[[Tensor, Tensor], Tensor] | None:
+    def loss(self, data: str, breaking: str) -> Callable[[Tensor, Tensor], Tensor] | None:
         return OrbitMinLoss(MODEL.symmetries) if breaking == "orbit-loss" else None
 
-    def augment(self, breaking: str) -> Change | None:
+    def augment(self, breaking: str, fix: Callable[[Tensor], Tensor]) -> Change | None:
         if not self.augmented and not self.rotated:
             return None
-        # Rotation needs centered objects. Their old place matters to all targets but exact ones, so scramble again.
-        scramble = nn.Identity() if breaking == "exact" else RandomSymmetry(MODEL.symmetries)
+        # Rotation needs centered objects. Their old place matters unless all symmetries are broken, so scramble again.
+        scramble = nn.Identity() if breaking in ("exact", TEMPLATE) else RandomSymmetry(MODEL.symmetries)
 
         def changed(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
             if self.augmented:
@@ -272,7 +276,7 @@ class FarFieldPhaseRetrieval(Experiment):
                 chosen = torch.rand(len(x), 1, 1).to(x.device) < self.rotated
                 new = scramble(rotated(CenterContent()(x)))
                 y, x = torch.where(chosen, MODEL(new), y), torch.where(chosen, new, x)
-            return y, BREAK[breaking](x)
+            return y, fix(x)
 
         return changed
 
@@ -288,7 +292,7 @@ class FarFieldPhaseRetrieval(Experiment):
         groups: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
         for row in largest(rows):
             kept = arrays(row)
-            if kept and row["network"] != CONSTANT and row["breaking"] in ("none", "exact"):
+            if kept and row["network"] != CONSTANT and row["breaking"] in ("none", "exact", TEMPLATE):
                 heading = f"targets: {row['breaking']}, n = {row['n']}"
                 group = groups.setdefault(f"objects_{row['data']}_{row['network']}", {})
                 group[heading] = (kept["truth"], kept["prediction"])

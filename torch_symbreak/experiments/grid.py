@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 
 #: The predictor that every grid includes: the mean of the training targets.
 CONSTANT = "constant"
+#: Targets nearest to a template that is fitted to the training targets.
+TEMPLATE = "template"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from torch_symbreak.baselines import nearest_neighbors
-from torch_symbreak.training import FEATURES, Change, Curves, Feature, Hardware, Regression, Training, fit
+from torch_symbreak.experiments.grid import TEMPLATE
+from torch_symbreak.forward import ForwardModel
+from torch_symbreak.training import FEATURES, Change, Curves, Feature, Hardware, Regression, Training, fit, main_process
 
 Predict = Callable[[Tensor], Tensor]
 
@@ -22,10 +24,30 @@ VALIDATION = 0.1
 
 
 class Split(NamedTuple):
-    """Hold the pairs (y, x) of a case."""
+    """Hold the pairs (y, x) of a case, with the transform that made their targets."""
 
     train: tuple[Tensor, Tensor]  # n pairs, the last of which are a network's validation set
     test: tuple[Tensor, Tensor]
+    fix: Callable[[Tensor], Tensor] = lambda x: x
+
+
+def simple_breaker(model: ForwardModel, breaking: str, x: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the transform of raw targets of a model: its rule, a template fitted to ``x``, or none.
+
+    Args:
+        model: Measurement model.
+        breaking: "exact", "template", or another name for raw targets.
+        x: Raw training targets.
+    """
+    if breaking == TEMPLATE:
+        generator = torch.Generator().manual_seed(0)
+        return model.fit_canonicalizer(x, generator=generator, progress=main_process())
+    return model.canonicalizer() if breaking == "exact" else lambda raw: raw
+
+
+def fixed(fix: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Transform targets a few hundred at a time, to bound memory."""
+    return torch.cat([fix(part) for part in x.split(500)])
 
 
 def constant(split: Split) -> Predict:

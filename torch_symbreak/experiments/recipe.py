@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch_symbreak.experiments import predictors, results
 from torch_symbreak.experiments import report as reports
 from torch_symbreak.experiments.grid import CONSTANT, Case, Grid
-from torch_symbreak.experiments.predictors import KNN, Predict, Split
+from torch_symbreak.experiments.predictors import KNN, Predict, Split, fixed
 from torch_symbreak.experiments.results import Row
 from torch_symbreak.io import write_file
 from torch_symbreak.plots import png
@@ -59,8 +59,12 @@ class Experiment(ABC):
         """List the names that the axes "data", "networks" and "breaking" can take."""
 
     @abstractmethod
-    def pairs(self, data: str, breaking: str, count: int, seed: int, *, train: bool) -> tuple[Tensor, Tensor]:
-        """Make ``count`` pairs: measurements y (count, ...) and targets x (count, ...)."""
+    def pairs(self, data: str, count: int, seed: int, *, train: bool) -> tuple[Tensor, Tensor]:
+        """Make ``count`` pairs: measurements y (count, ...) and raw targets x (count, ...)."""
+
+    @abstractmethod
+    def breaker(self, data: str, breaking: str, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the transform of raw targets. A template is fitted to ``x``, the raw training targets."""
 
     @abstractmethod
     def network(self, name: str, y: Tensor, x: Tensor) -> nn.Module:
@@ -70,12 +74,12 @@ class Experiment(ABC):
     def errors(self, data: str, prediction: Tensor, truth: Tensor) -> dict[str, float]:
         """Measure predictions. Return the metrics by their columns, without "train_" and "test_"."""
 
-    def loss(self, breaking: str) -> Callable[[Tensor, Tensor], Tensor] | None:
+    def loss(self, data: str, breaking: str) -> Callable[[Tensor, Tensor], Tensor] | None:
         """Return the training loss. None: the mean squared error."""
         return None
 
-    def augment(self, breaking: str) -> Change | None:
-        """Return a function that changes the pairs of a training batch. None: no change."""
+    def augment(self, breaking: str, fix: Callable[[Tensor], Tensor]) -> Change | None:
+        """Return a function that changes the pairs of a training batch, whose targets ``fix`` made. None: no change."""
         return None
 
     def keep(self, predict: Predict, split: Split) -> dict[str, Tensor]:
@@ -104,8 +108,11 @@ class Experiment(ABC):
 
     def split(self, data: str, breaking: str, n: int, seed: int) -> Split:
         """Make the pairs of a case. Training and test draw from different seeds. The test objects never change."""
-        train = self.pairs(data, breaking, n, 2 * seed, train=True)
-        return Split(train, self.pairs(data, breaking, self.test_samples, 1, train=False))
+        (y, x), (y_test, x_test) = (
+            self.pairs(data, n, 2 * seed, train=True), self.pairs(data, self.test_samples, 1, train=False)
+        )  # fmt: skip
+        fix = self.breaker(data, breaking, x)
+        return Split((y, fixed(fix, x)), (y_test, fixed(fix, x_test)), fix)
 
     def resumable(self, out: Path, training: Training, *, resume: bool) -> list[Row]:
         """Read the rows in ``out`` that :meth:`run` would continue. Raise the errors that it would raise."""
@@ -194,8 +201,8 @@ class Experiment(ABC):
                 split,
                 lambda y, x: self.network(case.network, y, x),
                 feature=self.feature,
-                loss=self.loss(case.breaking),
-                augment=self.augment(case.breaking),
+                loss=self.loss(case.data, case.breaking),
+                augment=self.augment(case.breaking, split.fix),
                 training=training,
                 seed=case.seed,
                 folder=folder,

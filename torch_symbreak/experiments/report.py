@@ -11,7 +11,7 @@ from dataclasses import replace
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from torch_symbreak.experiments.grid import CONSTANT
+from torch_symbreak.experiments.grid import CONSTANT, TEMPLATE
 from torch_symbreak.experiments.results import Row, case_of
 from torch_symbreak.plots import Line, plot_lines
 
@@ -50,21 +50,21 @@ def table(rows: Sequence[Row], metrics: Mapping[str, str]) -> list[list[str]]:
 
 
 def ratios(rows: Sequence[Row], metrics: Mapping[str, str], talk: Talk) -> list[list[str]]:
-    """Return a table of the errors on raw targets, divided by those on exact targets, beside the talk's.
+    """Return a table of the errors on raw targets, divided by those on canonical targets, beside the talk's.
 
     Every seed gives one ratio, because its two runs share their data and the first weights.
 
     Args:
-        rows: Rows. Exact ones count where the same case with raw targets is there too.
+        rows: Rows. Those of exact and template targets count where the same case with raw targets is there too.
         metrics: Column of a row to heading.
         talk: The talk's errors.
     """
-    header = ["data", "n", "network", *(f"none / exact, {heading}" for heading in metrics.values())]
+    header = ["data", "n", "network", "after", *(f"before / after, {heading}" for heading in metrics.values())]
     lines = [[*header, "the talk: before → after", "the talk's ratio"]]
     by_case = {case_of(row): row for row in rows}
     for (data, n, network, breaking), group in _grouped(rows):
         partners = [by_case.get(replace(case_of(row), breaking="none")) for row in group]
-        if breaking != "exact" or None in partners:
+        if breaking not in ("exact", TEMPLATE) or None in partners:
             continue
         cells = [
             _spread(
@@ -74,7 +74,7 @@ def ratios(rows: Sequence[Row], metrics: Mapping[str, str], talk: Talk) -> list[
         ]
         errors = talk.get((data, network, n))
         theirs = ["", ""] if errors is None else [f"{errors[0]} → {errors[1]}", f"{errors[0] / errors[1]:.2f}"]
-        lines.append([data, str(n), network, *cells, *theirs])
+        lines.append([data, str(n), network, breaking, *cells, *theirs])
     return lines
 
 

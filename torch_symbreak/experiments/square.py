@@ -10,9 +10,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from torch_symbreak import FixSign, sa_mse
+from torch_symbreak import ElementwiseSquare, OrbitMinLoss, sa_mse
 from torch_symbreak.datasets import SquareRoots
-from torch_symbreak.experiments.predictors import Predict, Split
+from torch_symbreak.experiments.grid import TEMPLATE
+from torch_symbreak.experiments.predictors import KNN, Predict, Split, simple_breaker
 from torch_symbreak.experiments.recipe import Experiment
 from torch_symbreak.experiments.report import MSE, largest
 from torch_symbreak.experiments.results import Row
@@ -40,11 +41,16 @@ class SquareRoot(Experiment):
 
     @property
     def axes(self) -> dict[str, Sequence[str]]:
-        return {"data": ("uniform",), "networks": ("dnn", "knn"), "breaking": ("none", "exact")}
+        return {"data": ("uniform",), "networks": ("dnn", KNN), "breaking": ("none", "exact", TEMPLATE, "orbit-loss")}
 
-    def pairs(self, data: str, breaking: str, count: int, seed: int, *, train: bool) -> tuple[Tensor, Tensor]:
-        y, x = SquareRoots(count, seed=seed).batch(range(count))
-        return y, FixSign(0)(x) if breaking == "exact" else x
+    def pairs(self, data: str, count: int, seed: int, *, train: bool) -> tuple[Tensor, Tensor]:
+        return SquareRoots(count, seed=seed).batch(range(count))
+
+    def breaker(self, data: str, breaking: str, x: Tensor) -> Callable[[Tensor], Tensor]:
+        return simple_breaker(ElementwiseSquare(), breaking, x)
+
+    def loss(self, data: str, breaking: str) -> Callable[[Tensor, Tensor], Tensor] | None:
+        return OrbitMinLoss(Sign(0)) if breaking == "orbit-loss" else None
 
     def network(self, name: str, y: Tensor, x: Tensor) -> nn.Module:
         return MLP(1, 1, width=self.width)
