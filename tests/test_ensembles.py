@@ -1,0 +1,62 @@
+"""Turned measurements are those of turned objects, and averages up to a symmetry beat plain means."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torch_symbreak import FarField, RandomSymmetry, relative_error
+from torch_symbreak.ensembles import average_answers, predict_turned, square_turns
+from torch_symbreak.symmetries import Sign
+
+
+@pytest.mark.filterwarnings("ignore:FarField measures")
+@given(st.integers(3, 9), st.booleans(), st.sampled_from([1.0, 1.5, 2.0]), st.integers(0, 2**31 - 1))
+def test_turned_patterns_are_those_of_turned_objects(size, centered, oversampling, seed):
+    model = FarField(2, centered=centered, oversampling=oversampling)
+    x = torch.randn(2, size, size, dtype=torch.complex128, generator=torch.Generator().manual_seed(seed))
+    turned = [turn.object(x) for turn in square_turns(model)]
+    assert len({tuple(torch.view_as_real(z).flatten().tolist()) for z in turned}) == 8
+    for turn, z in zip(square_turns(model), turned, strict=True):
+        assert torch.allclose(model(z), turn.measurement(model(x)), atol=1e-9)
+        assert torch.equal(turn.undo(z), x)
+
+
+def test_answers_to_turned_measurements_are_averaged_up_to_the_symmetries():
+    generator = torch.Generator().manual_seed(0)
+    model = FarField(2)
+    x = torch.nn.functional.pad(torch.randn(20, 6, 6, dtype=torch.complex64, generator=generator), (3, 3, 3, 3))
+    scramble = RandomSymmetry(model.symmetries, generator=generator)
+
+    def network(y):
+        """Answer with the object that was measured, anywhere in its orbit, and noise."""
+        place = [torch.allclose(y, turn.measurement(model(x)), atol=1e-2) for turn in square_turns(model)].index(True)
+        answer = square_turns(model)[place].object(x)
+        return scramble(answer) + 0.3 * torch.randn(x.shape, dtype=x.dtype, generator=generator)
+
+    found = predict_turned(network, model(x), square_turns(model), model.symmetries)
+    one = relative_error(network(model(x)), x, model.symmetries)
+    assert relative_error(found.mean, x, model.symmetries) < 0.5 * one
+    assert ((found.spread > 0.1) & (found.spread < 0.8)).all()
+
+
+def test_the_spread_tells_doubtful_items():
+    x = torch.tensor([[1.0, 2.0], [1.0, 2.0]])
+    other = torch.tensor([[-1.0, -2.0], [2.0, -1.0]])
+    spread = average_answers([x, other], Sign(1)).spread
+    assert spread[0] == 0
+    assert spread[1] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: average_answers([], Sign(1)), ValueError, "at least one answer"),
+        (lambda: average_answers([torch.ones(2, 3), torch.ones(2, 4)], Sign(1)), ValueError, "one shape"),
+        (lambda: square_turns(FarField(1)), ValueError, "images on a square detector"),
+        (lambda: square_turns(FarField(shape=(8, 9))), ValueError, "images on a square detector"),
+    ],
+)
+def test_bad_input(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,161 @@
+"""Average answers that may differ by a symmetry: of turned measurements, or of several networks.
+
+Mirroring or transposing an object turns its diffraction pattern alike, so that one network gives eight answers to one
+measurement. Single answers may jump to a twin, and a plain mean of them is worse than one answer. Aligned first, their
+mean is better.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from torch_symbreak._checks import check_target
+from torch_symbreak._items import flat_parts, wide
+from torch_symbreak.alignment import align
+from torch_symbreak.forward import FarField
+from torch_symbreak.symmetries import Product, Symmetry
+
+__all__ = ["Average", "SquareTurn", "Turn", "average_answers", "predict_turned", "square_turns"]
+
+
+class Average(NamedTuple):
+    """Result of :func:`average_answers`."""
+
+    mean: Tensor  # (*batch, *item): the mean of the aligned answers
+    spread: Tensor  # (*batch,): root of the mean squared distance from the mean, over the mean's norm; 0 if all agree
+
+
+def average_answers(answers: Sequence[Tensor], symmetries: Symmetry | Sequence[Symmetry]) -> Average:
+    """Average answers to the same measurements, each aligned to the mean of those before it.
+
+    Shape: answers (*batch, *channels, *event) each, to a mean of that shape and a spread (*batch,).
+
+    Args:
+        answers: One or more tensors of one shape: answers of several networks, or of one to turned measurements.
+        symmetries: By which they may differ, e.g. ``FarField().symmetries``.
+
+    Returns:
+        The mean, and how far the answers lie apart: a measure of doubt per item.
+
+    Raises:
+        ValueError: If no answer comes, or their shapes differ.
+
+    Example: answers that are twins of one another agree.
+        >>> from torch_symbreak.symmetries import Sign
+        >>> x = torch.tensor([[1.0, -2.0, 2.0]])
+        >>> average_answers([x, -x, 0.9 * x], Sign(1)).mean
+        tensor([[ 0.9667, -1.9333,  1.9333]])
+        >>> average_answers([x, -x], Sign(1)).spread
+        tensor([0.], dtype=torch.float64)
+    """
+    group, answers = Product(symmetries), list(answers)
+    if not answers:
+        raise ValueError("average_answers needs at least one answer, but got none.")
+    check_target("average_answers", answers[0], group.event_dims, group.channel_dims)
+    mean, aligned = answers[0], [answers[0]]
+    for count, answer in enumerate(answers[1:], 1):
+        aligned.append(align(answer, mean, group).aligned)
+        mean = mean + (aligned[-1] - mean) / (count + 1)
+    stacked = flat_parts(torch.stack(aligned).to(wide(mean)), group.item_dims)
+    center = stacked.mean(0)
+    distance = (stacked - center).square().sum(-1).mean(0).sqrt()
+    norm = torch.linalg.vector_norm(center, dim=-1)
+    return Average(mean, distance / torch.where(norm > 0, norm, 1))
+
+
+class Turn(Protocol):
+    """A change of objects under which measurements change in a known way."""
+
+    def measurement(self, y: Tensor) -> Tensor:
+        """Return the measurements of the turned objects."""
+
+    def undo(self, x: Tensor) -> Tensor:
+        """Turn objects back."""
+
+
+@dataclass(frozen=True)
+class SquareTurn:
+    """Mirror images along their axes, then transpose them: an element of the symmetry group of the square.
+
+    Args:
+        rows: Mirror along the first axis.
+        columns: Mirror along the second axis.
+        transposed: Exchange the axes afterwards.
+        centered: Patterns have their zero frequency in the middle, as for ``FarField``. Default False.
+    """
+
+    rows: bool
+    columns: bool
+    transposed: bool
+    centered: bool = False
+
+    def measurement(self, y: Tensor) -> Tensor:
+        for axis in self._mirrored:  # frequency k goes to -k
+            y = y.flip(axis).roll((y.shape[axis] + 1) % 2 if self.centered else 1, axis)
+        return y.mT if self.transposed else y
+
+    def object(self, x: Tensor) -> Tensor:
+        """Turn objects."""
+        x = x.flip(self._mirrored)
+        return x.mT if self.transposed else x
+
+    def undo(self, x: Tensor) -> Tensor:
+        return (x.mT if self.transposed else x).flip(self._mirrored)
+
+    @property
+    def _mirrored(self) -> list[int]:
+        return [axis for axis, mirrored in ((-2, self.rows), (-1, self.columns)) if mirrored]
+
+
+def square_turns(model: FarField) -> list[SquareTurn]:
+    """List the eight turns of square images under which a far-field pattern turns alike; the first changes nothing.
+
+    Args:
+        model: A model of images. Frames and detectors need to be square.
+
+    Raises:
+        ValueError: If the model is not of images, or its detector is not square.
+
+    Example: each turn of a pattern is the pattern of a turned object.
+        >>> model = FarField(2)
+        >>> x = torch.randn(3, 6, 6, dtype=torch.complex64)
+        >>> turns = square_turns(model)
+        >>> all(torch.allclose(model(t.object(x)), t.measurement(model(x)), atol=1e-3) for t in turns)
+        True
+    """
+    if model.event_dims != 2 or (model.shape is not None and len(set(model.shape)) > 1):
+        raise ValueError(f"square_turns needs a far-field model of images on a square detector, but got {model!r}.")
+    flags = itertools.product((False, True), repeat=3)
+    return [SquareTurn(rows, columns, transposed, model.centered) for rows, columns, transposed in flags]
+
+
+def predict_turned(
+    predict: Callable[[Tensor], Tensor],
+    y: Tensor,
+    turns: Sequence[Turn],
+    symmetries: Symmetry | Sequence[Symmetry],
+) -> Average:
+    """Predict from turned measurements, turn the answers back, and average them up to the symmetries.
+
+    Shape: y what ``predict`` takes, to its answers' shape and (*batch,).
+
+    Args:
+        predict: A network, or any function from measurements to objects.
+        y: Measurements.
+        turns: A finite set of turns, e.g. ``square_turns(model)``.
+        symmetries: By which answers may differ, e.g. ``model.symmetries``.
+
+    Example: a perfect network with twins as answers.
+        >>> model, x = FarField(2), torch.randn(2, 6, 6, dtype=torch.complex64)
+        >>> answers = iter([x, 1j * x])
+        >>> found = predict_turned(lambda y: next(answers), model(x), square_turns(model)[:1], model.symmetries)
+        >>> torch.allclose(found.mean, x)
+        True
+    """
+    return average_answers([turn.undo(predict(turn.measurement(y))) for turn in turns], symmetries)
