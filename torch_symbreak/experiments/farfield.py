@@ -28,6 +28,7 @@ from torch_symbreak import (
 )
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.datasets import BraggCrystals, ComplexImages
+from torch_symbreak.ensembles import predict_turned, square_turns
 from torch_symbreak.experiments.grid import CONSTANT, TEMPLATE
 from torch_symbreak.experiments.predictors import KNN, Predict, Split
 from torch_symbreak.experiments.recipe import Experiment
@@ -46,6 +47,8 @@ MODEL = FarField(2, centered=True)
 TRAIN_DIGITS = 1297
 #: Number of test objects in a figure.
 SHOWN = 5
+#: Addition to a network's name where it answers all eight turned measurements, averaged up to the symmetries.
+TURNED = " + turns"
 
 #: Transforms that make targets from scrambled objects, and from those that augmentation has changed. "...-only" leaves
 #: that one symmetry of the three unbroken.
@@ -279,6 +282,12 @@ class FarFieldPhaseRetrieval(Experiment):
             return y, fix(x)
 
         return changed
+
+    def variants(self, breaking: str, predict: Predict) -> dict[str, Predict]:
+        if breaking not in (TEMPLATE, "orbit-loss") or self.frame[0] != self.frame[1]:
+            return {}
+        turns = square_turns(MODEL)
+        return {TURNED: lambda y: predict_turned(predict, y, turns, MODEL.symmetries).mean}
 
     def errors(self, data: str, prediction: Tensor, truth: Tensor) -> dict[str, float]:
         mse = (prediction - truth).abs().square().double().mean()

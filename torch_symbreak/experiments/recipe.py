@@ -82,6 +82,10 @@ class Experiment(ABC):
         """Return a function that changes the pairs of a training batch, whose targets ``fix`` made. None: no change."""
         return None
 
+    def variants(self, breaking: str, predict: Predict) -> dict[str, Predict]:
+        """Return further predictors made of a trained network, by what their rows add to its name."""
+        return {}
+
     def keep(self, predict: Predict, split: Split) -> dict[str, Tensor]:
         """Return the arrays of a predictor that :meth:`figures` needs."""
         return {}
@@ -168,16 +172,18 @@ class Experiment(ABC):
                     report(f"[{number}/{len(cases)}] {case}")
                 folder = out / results.CHECKPOINTS / f"{case.slug}-{digest}"
                 numbers, arrays = self._measure(case, split, training, folder, hardware)
-                rows.append(
+                rows += [
                     {
                         "experiment": self.name,
                         **asdict(case),
-                        **numbers,
+                        "network": network,
+                        **row,
                         "parameters": parameters,
                         "versions": results.versions(),
                         "machine": results.machine(hardware),
                     }
-                )
+                    for network, row in numbers.items()
+                ]
                 if main_process():
                     # Arrays first: a row on disk counts as done, and its arrays must be there.
                     if arrays:
@@ -188,10 +194,10 @@ class Experiment(ABC):
 
     def _measure(
         self, case: Case, split: Split, training: Training, folder: Path, hardware: Hardware
-    ) -> tuple[Row, dict[str, Tensor]]:
-        """Make the predictor of a case. Return its numbers, and its arrays for the figures."""
+    ) -> tuple[dict[str, Row], dict[str, Tensor]]:
+        """Make the predictor of a case. Return its numbers by network, with variants, and arrays for the figures."""
         start = time.perf_counter()
-        curves = Curves()
+        curves, variants = Curves(), dict[str, Predict]()
         if case.network == CONSTANT:
             predict = predictors.constant(split)
         elif case.network == KNN:
@@ -209,17 +215,20 @@ class Experiment(ABC):
                 hardware=hardware,
                 label=str(case),
             )
+            variants = {f"{case.network}{name}": one for name, one in self.variants(case.breaking, predict).items()}
         # The clock of this run misses the epochs before an interruption, the curves have them.
         seconds = sum(curves.seconds) if curves.seconds else time.perf_counter() - start
-        row: Row = {}
-        for part, (y, x) in zip(("test", "train"), (split.test, split.train), strict=True):
-            y, x = y[: self.test_samples], x[: self.test_samples]
-            row |= {f"{part}_{name}": value for name, value in self.errors(case.data, predict(y), x).items()}
-        row |= {"epochs": len(curves.validation), "seconds": round(seconds, 1)}
+        numbers: dict[str, Row] = {}
+        for network, function in {case.network: predict, **variants}.items():
+            row = numbers[network] = {}
+            for part, (y, x) in zip(("test", "train"), (split.test, split.train), strict=True):
+                y, x = y[: self.test_samples], x[: self.test_samples]
+                row |= {f"{part}_{name}": value for name, value in self.errors(case.data, function(y), x).items()}
+            row |= {"epochs": len(curves.validation), "seconds": round(seconds, 1)}
         kept = self.keep(predict, split)
         if curves.validation:
             kept |= {"train_curve": torch.tensor(curves.train), "validation_curve": torch.tensor(curves.validation)}
-        return row, kept
+        return numbers, kept
 
     # ---------------------------------------------------------------------------------------------------- report
 
