@@ -1,11 +1,15 @@
 """``symbreak break IN OUT``."""
 
+from typing import Annotated
+
+import typer
+
 from torch_symbreak.cli import _options as o
 from torch_symbreak.cli._files import change_file
 
 EXAMPLES = o.examples(
     "symbreak break objects.h5 canonical.h5 --elements",
-    "symbreak break vectors.npy canonical.npy --forward gaussian",
+    "symbreak break objects.h5 canonical.h5 --template template.npz",
 )
 
 
@@ -19,6 +23,14 @@ def break_(
     batch_axis: o.BatchAxis = 0,
     oversampling: o.Oversampling = 2.0,
     threshold: o.Threshold = 1e-4,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Move targets nearest to this template, made by fit. Default: the exact rule.",
+            show_default=False,
+        ),
+    ] = None,
     elements: o.Elements = False,
     overwrite: o.Overwrite = False,
     processes: o.Processes = 1,
@@ -37,6 +49,7 @@ def break_(
         "batch_axis": batch_axis,
         "oversampling": oversampling,
         "threshold": threshold,
+        "template": template,
     }
     change_file(
         "break",

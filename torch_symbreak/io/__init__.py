@@ -4,5 +4,18 @@ from torch_symbreak.io.arrays import read_array, write_file
 from torch_symbreak.io.canonical import Found, Plan, Targets, inspect, plan
 from torch_symbreak.io.formats import open_file
 from torch_symbreak.io.layouts import find
+from torch_symbreak.io.template import fit_template, read_template
 
-__all__ = ["Found", "Plan", "Targets", "find", "inspect", "open_file", "plan", "read_array", "write_file"]
+__all__ = [
+    "Found",
+    "Plan",
+    "Targets",
+    "find",
+    "fit_template",
+    "inspect",
+    "open_file",
+    "plan",
+    "read_array",
+    "read_template",
+    "write_file",
+]

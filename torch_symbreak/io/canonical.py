@@ -43,6 +43,7 @@ from torch_symbreak.io.formats import (
     write_npz,
 )
 from torch_symbreak.io.layouts import Layout, blocks, find
+from torch_symbreak.io.template import canonicalizer_from, digest, read_template
 from torch_symbreak.symmetries import Canonicalizer, Element, Product
 
 Command = Literal["break", "scramble", "unbreak"]
@@ -65,6 +66,7 @@ class Targets:
         key: As for :func:`torch_symbreak.io.find`. Default: what is found.
         layout: Likewise.
         batch_axis: Which axis counts the targets. Default 0.
+        template: File of a template, to which targets are moved nearest. Default: the exact rule.
 
     Raises:
         ValueError: If ``forward`` is another one.
@@ -77,9 +79,15 @@ class Targets:
     key: str | None = None
     layout: str | None = None
     batch_axis: int = 0
+    template: str | None = None
+    template_sha256: str | None = None  # of the file when it was named, so that another one has another run
 
     def __post_init__(self) -> None:
-        self.fix(torch.float32)
+        self._rule(torch.float32)
+        if self.template is not None and self.template_sha256 is None:
+            read_template(self.template)
+            object.__setattr__(self, "template", str(Path(self.template).absolute()))
+            object.__setattr__(self, "template_sha256", digest(self.template))
 
     def find(self, file: Format) -> tuple[Layout, str]:
         """Find the targets in an open file, and say why these."""
@@ -89,6 +97,12 @@ class Targets:
 
     def fix(self, dtype: torch.dtype) -> Canonicalizer[Any]:
         """Return the canonicalizer for targets of a dtype."""
+        rule = self._rule(dtype)
+        if self.template is None or self.template_sha256 is None:
+            return rule
+        return canonicalizer_from(self.template, self.template_sha256, Product(rule.symmetry))
+
+    def _rule(self, dtype: torch.dtype) -> Canonicalizer[Any]:
         options: dict[str, Any] = {"oversampling": self.oversampling, "threshold": self.threshold}
         return canonicalizer_of(self.forward, dtype, event_dims=self.event_dims, **options)
 
@@ -326,6 +340,8 @@ class Plan:
                 "batch_axis": self.layout.batch_axis,
                 "seed": self.seed if self.command == "scramble" else None,
                 "elements": self.elements,
+                "template": self.targets.template and Path(self.targets.template).name,
+                "template_sha256": self.targets.template_sha256,
                 "input": self.src.name,
                 "input_sha256": digest,
                 "before": before,
@@ -408,6 +424,8 @@ def plan(
     if command == "unbreak":
         targets = _as_noted(file, note)
     layout, _ = targets.find(file)
+    if targets.template is not None:
+        targets.fix(layout.dtype).check(torch.empty(0, *layout.event, dtype=layout.dtype))
     planned = Plan(command, src, dst, targets, elements, seed, layout, stamp)
     # A run that was killed at its very end has put the companion there already.
     for path in (dst, companion(dst)) if file.bare and not planned.work.exists() else (dst,):

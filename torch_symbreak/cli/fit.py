@@ -1,0 +1,51 @@
+"""``symbreak fit IN OUT``."""
+
+from typing import Annotated
+
+import typer
+
+from torch_symbreak.cli import _options as o
+from torch_symbreak.cli._run import failing
+
+EXAMPLES = o.examples(
+    "symbreak fit objects.h5 template.npz",
+    "symbreak fit vectors.npy template.npz --forward gaussian --restarts 5",
+)
+
+
+def fit(
+    src: o.In,
+    dst: o.Out,
+    forward: o.Forward = "farfield",
+    key: o.Key = None,
+    layout: o.LayoutKind = None,
+    event_dims: o.EventDims = 2,
+    batch_axis: o.BatchAxis = 0,
+    oversampling: o.Oversampling = 2.0,
+    threshold: o.Threshold = 1e-4,
+    max_objects: Annotated[int, typer.Option(help="Fit to at most so many targets, drawn at random.")] = 5000,
+    rounds: Annotated[int, typer.Option(help="The most rounds.")] = 30,
+    restarts: Annotated[int, typer.Option(help="Fits to try. The best is kept.")] = 1,
+    normalize: Annotated[bool, typer.Option("--normalize", help="Give all targets the same weight.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
+    overwrite: o.Overwrite = False,
+    debug: o.Debug = False,
+) -> None:
+    """Fit a template to the targets in a file, for break --template. OUT is an .npz file."""
+    from torch_symbreak.io import Targets, fit_template
+
+    with failing(2, debug=debug):
+        targets = Targets(forward, event_dims, oversampling, threshold, key, layout, batch_axis)
+        fix = fit_template(
+            src,
+            dst,
+            targets,
+            max_objects=max_objects,
+            rounds=rounds,
+            restarts=restarts,
+            normalize=normalize,
+            seed=seed,
+            overwrite=overwrite,
+        )
+    print(f"{fix.seen} targets, {len(fix.history)} rounds: the template explains {fix.explained:.1%} of their energy")
+    print(dst)

@@ -1,0 +1,147 @@
+"""Templates in files: fit one to the targets of a file, and read it back."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_symbreak._version import __version__
+from torch_symbreak.canonical import AlignToTemplate
+from torch_symbreak.io.arrays import read_array, write_file
+from torch_symbreak.io.formats import open_file
+from torch_symbreak.io.layouts import blocks
+from torch_symbreak.symmetries import Product
+
+if TYPE_CHECKING:
+    from torch_symbreak.io.canonical import Targets
+
+#: Bytes of targets that are read at once.
+_BLOCK = 4 << 20
+#: Name of the array in a template's file.
+_ARRAY = "template"
+
+
+def fit_template(
+    src: str | Path,
+    dst: str | Path,
+    targets: Targets,
+    *,
+    max_objects: int | None = 5000,
+    seed: int = 0,
+    overwrite: bool = False,
+    **options: Any,
+) -> AlignToTemplate:
+    """Fit a template to the targets of a file and write it to an .npz file, with a note on how it was made.
+
+    Args:
+        src: Input file.
+        dst: Output, an .npz file.
+        targets: Targets of the file, and their model.
+        max_objects: Fit to at most so many targets, drawn at random, which are kept in memory. Default 5000. None: all.
+        seed: Seed of that draw and of restarts. Default 0.
+        overwrite: Replace ``dst`` if it exists. Default False.
+        **options: Of :meth:`torch_symbreak.AlignToTemplate.fit`.
+
+    Returns:
+        The canonicalizer.
+
+    Raises:
+        ValueError: If ``dst`` is no .npz file, or the targets do not fit a template.
+        FileExistsError: If ``dst`` exists and ``overwrite`` is False.
+        FileNotFoundError: If ``src`` or the folder of ``dst`` does not exist.
+
+    Example:
+        >>> import tempfile
+        >>> from torch_symbreak.io import Targets
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.save(f"{folder}/x.npy", np.array([[-1.0, -2.0], [1.0, 3.0], [2.0, 4.0]]))
+        ...     fix = fit_template(f"{folder}/x.npy", f"{folder}/t.npz", Targets("gaussian"), progress=False)
+        ...     fix.seen, tuple(read_template(f"{folder}/t.npz").shape)
+        (3, (2,))
+    """
+    src, dst = Path(src), Path(dst)
+    if dst.suffix != ".npz":
+        raise ValueError(f"A template is written to an .npz file, but got {dst}. Name it {dst.with_suffix('.npz')}.")
+    if not src.exists():
+        raise FileNotFoundError(f"There is no file {src}.")
+    if not dst.absolute().parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {dst.absolute().parent}.")
+    if dst.exists() and (dst.samefile(src) or not overwrite):
+        hint = "It is the input: name another file." if dst.samefile(src) else "To replace it: --overwrite."
+        raise FileExistsError(f"{dst} exists. {hint}")
+    generator = torch.Generator().manual_seed(seed)
+    file = open_file(src)
+    layout, _ = targets.find(file)
+    count = math.prod(layout.batch)
+    wanted = torch.ones(count, dtype=torch.bool)
+    if max_objects is not None and max_objects < count:
+        wanted[torch.randperm(count, generator=generator)[max_objects:]] = False
+    parts, first = [], 0
+    for block in blocks(layout, _BLOCK):
+        size = math.prod(part.stop - part.start for part in block)
+        chosen = wanted[first : first + size]
+        if chosen.any():
+            parts.append(layout.read(file, block)[chosen])
+        first += size
+    x = torch.cat(parts)
+    symmetry = targets.fix(x.dtype).symmetry
+    fix = AlignToTemplate.fit(x, symmetry, generator=generator, **options)
+    note = {
+        "torch_symbreak": __version__,
+        "command": "fit",
+        "forward": targets.forward,
+        "event_dims": targets.event_dims,
+        "oversampling": targets.oversampling,
+        "threshold": targets.threshold,
+        "keys": layout.keys,
+        "input": src.name,
+        "seed": seed,
+        "seen": fix.seen,
+        "explained": fix.explained,
+        "history": fix.history,
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **{_ARRAY: fix.template.numpy(), "note": np.array(json.dumps(note))})
+    write_file(dst, buffer.getvalue())
+    return fix
+
+
+def read_template(path: str | Path) -> Tensor:
+    """Read a template: the array "template" of an .npz file, or an .npy file.
+
+    Raises:
+        FileNotFoundError, KeyError, ValueError, TypeError: As :func:`torch_symbreak.io.read_array`.
+    """
+    path = Path(path)
+    return read_array(path, _ARRAY if path.suffix == ".npz" else None)
+
+
+def digest(path: str | Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+@functools.lru_cache(maxsize=4)
+def canonicalizer_from(path: str, sha256: str, group: Product) -> AlignToTemplate:
+    """Return the canonicalizer of a template's file, read once per process.
+
+    Args:
+        path: The file.
+        sha256: Its digest when the run was planned.
+        group: The symmetries.
+
+    Raises:
+        ValueError: If the file is another one by now.
+    """
+    if digest(path) != sha256:
+        raise ValueError(f"The template {path} changed while it was in use. Run the command again.")
+    return AlignToTemplate(read_template(path), group)
