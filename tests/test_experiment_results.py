@@ -54,7 +54,8 @@ def test_rows_are_neither_overwritten_nor_mixed(tmp_path, monkeypatch, capsys):
     before = (tmp_path / "results.jsonl").read_bytes()
     status, error = run()
     assert status == 2
-    assert "has 4 rows. Add --resume" in error
+    assert "has 4 rows." in error
+    assert "Here: --resume, --overwrite" in error
     assert run("--resume")[0] == 0
     assert (tmp_path / "results.jsonl").read_bytes() == before
     status, error = run("--resume", "--epochs", 7)

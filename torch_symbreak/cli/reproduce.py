@@ -108,7 +108,10 @@ def reproduce(
         out = out or Path("symbreak-out") / experiment
         if overwrite and main_process():
             remove_results(out)
-        recipe.resumable(out, training, resume=resume)
+        try:
+            recipe.resumable(out, training, resume=resume)
+        except FileExistsError as error:
+            raise FileExistsError(f"{error} Here: --resume, --overwrite, or another --out.") from None
 
     def report(message: str) -> None:
         print(message, flush=True)
@@ -118,7 +121,7 @@ def reproduce(
         if not main_process():
             return
         paths = recipe.write(out)
-    tables = ((experiment, CAPTION, recipe.table(rows)), ("before / after", "", recipe.ratios(rows)))
+    tables = ((experiment, CAPTION, recipe.table(rows)), ("before / after: ratios of errors", "", recipe.ratios(rows)))
     for title, caption, (header, *lines) in tables:
         if lines:
             _print_table(title, caption, header, lines)
@@ -127,11 +130,14 @@ def reproduce(
 
 
 def _print_table(title: str, caption: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Print the columns that fit a terminal. Training errors and repeats stand in table.md alone."""
     table = Table(title=title, caption=caption, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    for heading in header:
-        table.add_column(heading, overflow="fold")
+    kept = [i for i, heading in enumerate(header) if "train" not in heading and heading != "repeats"]
+    for i in kept:
+        # Headings may wrap, numbers may not.
+        table.add_column(header[i].replace("before / after, ", ""), min_width=max(len(line[i]) for line in lines))
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*(line[i] for i in kept))
     Console().print(table)
 
 

@@ -126,25 +126,25 @@ def resumable_rows(out: Path, name: str, parameters: Row, *, resume: bool) -> li
         ValueError: If a row has another experiment or other parameters.
     """
     if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"{out} is a file. The results need a directory: choose another --out.")
+        raise NotADirectoryError(f"{out} is a file, but the results need a directory. Choose another out.")
     rows = read_rows(out)
     for path in (out / file for file in WRITTEN):
         if not rows and path.exists():
             raise FileExistsError(
-                f"{path} would be replaced, but there are no rows that it was made of. Move it, or choose another "
-                "--out."
+                f"{path} would be replaced, but {RESULTS} has no rows that it was made from. Move it, or choose "
+                "another out."
             )
     # The processes that Lightning starts beside the first one find the rows that the first one has just written.
     if rows and not resume and main_process():
         raise FileExistsError(
-            f"{out / RESULTS} has {len(rows)} rows. Add --resume to go on with them, --overwrite to remove them, "
-            "or choose another --out."
+            f"{out / RESULTS} has {len(rows)} rows. Pass resume=True to continue, call remove_results(out), or choose "
+            "another out."
         )
     for number, row in enumerate(rows, 1):
         if row["experiment"] != name or row["parameters"] != parameters:
             raise ValueError(
                 f"Row {number} of {out / RESULTS} was made with other parameters: {row['experiment']}, "
-                f"{row['parameters']} instead of {name}, {parameters}. Choose another --out."
+                f"{row['parameters']} instead of {name}, {parameters}. Choose another out."
             )
     return rows
 
@@ -164,7 +164,7 @@ def locked(out: Path) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        raise FileExistsError(f"Another run is at work in {out}. Wait for it, or choose another --out.") from None
+        raise FileExistsError(f"Another run is at work in {out}. Wait for it, or choose another out.") from None
     try:
         yield
     finally:
