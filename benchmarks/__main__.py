@@ -1,4 +1,4 @@
-"""Measure the public operations beside their baselines: python -m benchmarks [--out DIR] [--quick] [--only SUITE,...].
+"""Measure the public operations beside their baselines: python -m benchmarks --help.
 
 Every suite writes SUITE.json (all rows, medians and quartiles), SUITE.md and SUITE.png. Needs the extra "test".
 """

@@ -31,7 +31,7 @@ _LEAST_ROUNDS = 5
 
 @dataclass(frozen=True)
 class Case:
-    """One row: operations on the same data, ours first, made when their turn comes."""
+    """One row: operations on the same data, ours first. ``operations`` makes them just before they are timed."""
 
     family: str  # rows of a family share a table
     parameters: dict[str, Any]

@@ -22,7 +22,8 @@ from torch_symbreak import (
     ToChannels,
     check_finite,
 )
-from torch_symbreak.symmetries import GlobalPhase, Motion, Product, Sign, Translation
+from torch_symbreak.canonical import FarFieldCanonicalizer
+from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, Motion, PhaseRamp, Product, Sign, Translation
 
 complex_images = torch.zeros(8, 2, 64, 64, dtype=torch.complex64)
 real_images = torch.zeros(8, 2, 64, 64)
@@ -90,8 +91,8 @@ ARGUMENTS = [
     case(ValueError, "oversampling >= 1, but got 0.5.*linear", lambda: FarField(oversampling=0.5)),
     case(ValueError, "oversampling", lambda: FarField(oversampling=float("nan"))),
     case(ValueError, "shape of 2 ints", lambda: FarField(shape=(4,))),
-    case(ValueError, "field=", lambda: FarField(field="imaginary")),  # type: ignore[arg-type]
-    case(ValueError, "norm", lambda: FarField(norm="l2")),
+    case(ValueError, "field needs to be one of complex, real", lambda: FarField(field="imaginary")),  # type: ignore[arg-type]
+    case(ValueError, "norm needs to be one of .*'backwards'.*'backward'", lambda: FarField(norm="backwards")),
     case(ValueError, "chunk_size", lambda: FarField(chunk_size=0)),
     case(ValueError, r"at least the frame's shape \(64, 64\)", lambda: FarField(shape=(32, 64))(complex_images)),
     case(ValueError, "event_dims >= 1, but got 0", lambda: CenterContent(0)),
@@ -104,8 +105,13 @@ ARGUMENTS = [
     case(ValueError, "every entry by itself", lambda: FixSign(0, anchor=1)),
     case(IndexError, r"anchor=5, outside items of shape \(3,\)", lambda: FixSign(1, anchor=5)(torch.zeros(2, 3))),
     case(TypeError, "event_dims", lambda: FixSign()),  # type: ignore[call-arg]
-    case(ValueError, "field=", lambda: GaussianIntensity.draw(3, 2, field="quaternion")),  # type: ignore[arg-type]
+    case(ValueError, "field needs to be", lambda: FarFieldCanonicalizer(field="imaginary")),  # type: ignore[arg-type]
+    case(ValueError, "field needs to be", lambda: GaussianIntensity.draw(3, 2, field="quaternion")),  # type: ignore[arg-type]
     case(ValueError, "matrix A", lambda: GaussianIntensity(torch.zeros(2, 3, 4))),
+    case(ValueError, r"matrix A of shape \(m, n\), but got \(3,\)", lambda: GaussianIntensity(torch.ones(3))),
+    case(TypeError, "as matrix A", lambda: GaussianIntensity([[1.0]])),  # type: ignore[arg-type]
+    case(ValueError, r"least 1 dimensions.*shape \(\)\. Give x", lambda: CenterContent(1)(torch.tensor(1.0))),
+    case(ValueError, r"shape \(\)\. Give x", lambda: FarField(1, field="real").canonicalizer()(torch.tensor(1.0))),
 ]
 
 PRODUCTS = [
@@ -116,6 +122,11 @@ PRODUCTS = [
     case(ValueError, "one scalar", lambda: Product([Sign(2), GlobalPhase(2)])),
     case(ValueError, r"batch of shape \(3,\).*\(8, 2\)", lambda: Translation(2).act(MOTION, complex_images)),
     case(ValueError, r"batch of shape \(3,\)", lambda: Sign(2).act(torch.ones(3), real_images)),
+    case(
+        ValueError,
+        "too: PhaseRamp, Translation and ConjugateFlip commute",
+        lambda: Product([PhaseRamp(), Translation(), ConjugateFlip()]),
+    ),
 ]
 
 KEYS_AND_CHANNELS = [

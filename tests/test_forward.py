@@ -104,6 +104,15 @@ def test_far_field_gradient_and_empty() -> None:
     assert FarField(field="real")(torch.ones(3, 4, dtype=torch.bfloat16)).dtype == torch.float32
 
 
+def test_memory_on_a_device_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On any device, not only on a CPU, the spectra are divided among calls."""
+    sizes, exact = [], FarField._intensity
+    monkeypatch.setattr(FarField, "_intensity", lambda self, x, shape: (sizes.append(len(x)), exact(self, x, shape))[1])
+    x = torch.empty(5, 2048, 2048, dtype=torch.complex64, device="meta")  # spectra of 2^27 bytes
+    assert FarField()(x).shape == (5, 4096, 4096)
+    assert sizes == [2, 2, 1]
+
+
 def test_gaussian() -> None:
     generator = torch.Generator().manual_seed(0)
     for field, fix, group in (("real", FixSign, Sign), ("complex", FixGlobalPhase, GlobalPhase)):

@@ -363,6 +363,7 @@ CENTRO = T + T.flip((0, 1)).conj()
         (lambda: AlignToTemplate.fit(torch.zeros(4, 8, 8) + 0j, FAR), ValueError, "mean zero.*start="),
         (lambda: AlignToTemplate.fit(torch.stack([T, T]), FAR, rounds=0), ValueError, "rounds >= 1"),
         (lambda: AlignToTemplate.fit([{"a": T}, {"a": T}], FAR), TypeError, "Say where the targets are"),
+        (lambda: AlignToTemplate.fit([(T, T)], FAR, keys=(0, 1)), ValueError, r"one key, but got keys=\(0, 1\)"),
         (lambda: AlignToTemplate.fit(3, FAR), TypeError, "a tensor, a data set or a loader"),
         (lambda: AlignToTemplate.fit([T, T[:4]], FAR), ValueError, "objects of one shape"),
     ],

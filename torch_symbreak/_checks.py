@@ -44,15 +44,20 @@ def check_tensor(owner: str, x: Any, *, what: str = "target") -> None:
         )
 
 
-def check_target(owner: str, x: Any, event_dims: int, channel_dims: int = 0) -> None:
-    """Raise unless ``x`` is a tensor of at least ``channel_dims + event_dims`` non-empty dimensions."""
+def check_target(owner: str, x: Any, event_dims: int, channel_dims: int = 0, *, least: int = 0) -> None:
+    """Raise unless ``x`` is a tensor of at least ``channel_dims + event_dims`` non-empty dimensions.
+
+    ``least`` is the smallest ``event_dims`` that the caller accepts: the message proposes no smaller one.
+    """
     check_tensor(owner, x)
     dims = event_dims + channel_dims
     if x.dim() < dims:
+        fitting = x.dim() - channel_dims
+        proposal = f"Pass event_dims={fitting} or give" if fitting >= least else "Give"
         raise ValueError(
             f"{owner} needs a target of at least {dims} dimensions "
             f"(event_dims={event_dims}, channel_dims={channel_dims}), but got {describe(x)}. "
-            f"Pass event_dims={max(x.dim() - channel_dims, 0)} or give x the missing dimensions."
+            f"{proposal} x the missing dimensions."
         )
     if 0 in x.shape[x.dim() - dims :]:
         raise ValueError(
@@ -66,8 +71,8 @@ def check_complex(owner: str, x: Tensor) -> None:
     if not x.is_complex():
         raise TypeError(
             f"{owner} needs a complex target (torch.complex64 or torch.complex128), but got {describe(x)}. "
-            "If two channels are real and imaginary parts, use FromChannels() first; "
-            "for real targets use FixSign."
+            "If two channels are real and imaginary parts, use FromChannels() first. "
+            "A real target has a sign instead of a phase: use Sign or FixSign."
         )
 
 
@@ -76,7 +81,7 @@ def check_real(owner: str, x: Tensor) -> None:
     if not x.is_floating_point():
         raise TypeError(
             f"{owner} needs a real target (torch.float32 or torch.float64), but got {describe(x)}. "
-            "For complex targets use FixGlobalPhase."
+            "A complex target has a global phase instead of a sign: use GlobalPhase or FixGlobalPhase."
         )
 
 
@@ -134,8 +139,7 @@ def check_same_shape(owner: str, x: Any, reference: Any) -> None:
 def check_finite(x: Tensor, *, name: str = "x") -> Tensor:
     """Return ``x`` if all its entries are finite, else name the items that are not.
 
-    Transforms never read values, so a NaN stays in its item. Use this check where data enter. It waits for the
-    device.
+    Transforms do not check values, so a NaN stays in its item. Call this where data enter. It waits for the device.
 
     Args:
         x: Floating-point or complex tensor. An item is one index of the first dimension. A tensor of one dimension
@@ -143,6 +147,7 @@ def check_finite(x: Tensor, *, name: str = "x") -> Tensor:
         name: The name of ``x`` in the message.
 
     Raises:
+        TypeError: If ``x`` is no floating-point or complex tensor.
         ValueError: If an entry is NaN or infinite.
 
     Example:
@@ -168,7 +173,7 @@ def all_finite(x: Tensor) -> bool:
     if x.numel() == 0:
         return True
     parts = torch.view_as_real(x.detach().resolve_conj()) if x.is_complex() else x.detach()
-    # The extremes tell, and NaN is one if there is any: many times faster than isfinite of every entry.
+    # aminmax returns NaN if any entry is NaN, so two numbers suffice. Many times faster than isfinite of all entries.
     return bool(torch.stack(parts.aminmax()).isfinite().all())
 
 

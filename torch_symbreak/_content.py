@@ -25,12 +25,12 @@ class Box(NamedTuple):
 
 
 def box_ends(box: Box) -> Tensor:
-    """``lo + hi``: twice the center, an integer. (No property: torch.compile of 2.6 takes none of a named tuple.)"""
+    """Return ``lo + hi``, twice the center: an integer. No property, since torch.compile of 2.6 takes none here."""
     return 2 * box.lo + box.length - 1
 
 
 def wrapped_axes(wrap: Wrap, event: tuple[int, ...]) -> tuple[bool, ...]:
-    """Which axes of a frame of shape ``event`` are periodic."""
+    """Return which axes of a frame of shape ``event`` are periodic."""
     if isinstance(wrap, bool):
         return (wrap,) * len(event)
     return tuple(m == n for m, n in zip(wrap, event, strict=True))
@@ -73,7 +73,7 @@ def _profiles(squares: Tensor, event_dims: int, channel_dims: int) -> list[Tenso
 
 
 def _interval(content: Tensor) -> tuple[Tensor, Tensor]:
-    """First content index and length, (*batch,); the whole axis where there is no content."""
+    """Return the first content index and the length, (*batch,). The whole axis if there is no content."""
     size = content.shape[-1]
     lo = content.to(torch.int8).argmax(-1)
     hi = size - 1 - content.flip(-1).to(torch.int8).argmax(-1)
@@ -82,7 +82,7 @@ def _interval(content: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _arc(content: Tensor) -> tuple[Tensor, Tensor]:
-    """Start and length of the shortest covering arc; the whole axis where the longest gap is not unique."""
+    """Return start and length of the shortest covering arc, (*batch,). The whole axis if two gaps are the longest."""
     size = content.shape[-1]
     index = torch.arange(2 * size, device=content.device)
     seen = torch.where(torch.cat([content, content], -1), index, -1).cummax(-1).values
@@ -103,7 +103,7 @@ def content_box(x: Tensor, event_dims: int, channel_dims: int, threshold: float,
 
 
 def box_of_squares(squares: Tensor, event_dims: int, channel_dims: int, threshold: float, wrap: Wrap) -> Box:
-    """Return the content box of items of which :func:`squares_of` is at hand."""
+    """Return the content box of every item, given the items' :func:`squares_of`."""
     periodic = wrapped_axes(wrap, squares.shape[squares.dim() - event_dims :])
     pairs = [
         (_arc if turns else _interval)(profile > threshold**2)

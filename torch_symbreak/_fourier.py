@@ -12,7 +12,7 @@ from torch_symbreak._items import power
 
 
 def detector_shape(frame: Sequence[int], oversampling: float) -> tuple[int, ...]:
-    """``M = ceil(s N - 1e-9)`` per axis: the guard keeps 1.1 * 10 from becoming 12."""
+    """Return ``M = ceil(s N - 1e-9)`` per axis. The guard keeps 1.1 * 10 from becoming 12."""
     return tuple(math.ceil(oversampling * n - 1e-9) for n in frame)
 
 
@@ -26,7 +26,7 @@ def spectrum(x: Tensor, shape: Sequence[int], norm: str = "backward", *, half: b
 
 
 def diffraction(x: Tensor, shape: Sequence[int], norm: str, centered: bool) -> Tensor:
-    """``|F x|²`` over the last ``len(shape)`` dimensions, zero-padded to ``shape``."""
+    """Return ``|F x|²`` over the last ``len(shape)`` dimensions, zero-padded to ``shape``."""
     dims = tuple(range(-len(shape), 0))
     if x.is_complex():
         intensity = power(spectrum(x, shape, norm))
@@ -58,7 +58,7 @@ def correlate(fx: Tensor, fr: Tensor, d: int, *, flipped: bool, halves: bool = F
 
 
 def frequencies(size: int, device: torch.device) -> Tensor:
-    """Signed frequencies k of a transform of length ``size``, in cycles per transform: 0, 1, ..., -1, float64."""
+    """Return the signed frequencies of a transform of length ``size``, in cycles per transform: 0, 1, ..., -1."""
     return torch.fft.fftfreq(size, 1 / size, dtype=torch.float64, device=device)
 
 
@@ -79,7 +79,9 @@ def fourier_move(x: Tensor, flipped: Tensor, shift: Tensor, shape: Sequence[int]
 
 
 def transform_at(values: Tensor, points: Tensor) -> Tensor:
-    """``sum_k values(k) exp(2 pi i k . p)``, k signed, on a grid of points: a matrix Fourier transform, axis by axis.
+    """Return ``sum_k values(k) exp(2 pi i k . p)``, k signed, on a grid of points p.
+
+    This is a matrix Fourier transform, axis by axis.
 
     Shape: values (*batch, M_1, ..., M_d), points (*batch, d, U) in cycles per k, to (*batch, U^d).
     """

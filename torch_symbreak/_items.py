@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-#: Tie threshold: below this share of the largest value possible, a sum is rounding noise and decides nothing.
+#: Tie threshold. A sum below this share of its largest possible value is rounding noise.
 TIE = 1e-6
 
 
@@ -33,7 +33,7 @@ def eager(x: Tensor) -> bool:
 
 
 def tangible(x: Tensor) -> bool:
-    """Return whether the values of ``x`` can be looked at without waiting for a device."""
+    """Return whether the values of ``x`` can be read at once: on a CPU, and not traced or differentiated."""
     return x.device.type == "cpu" and eager(x)
 
 
@@ -60,7 +60,7 @@ def per_item(value: Tensor, item_dims: int) -> Tensor:
 
 
 def power(x: Tensor) -> Tensor:
-    """Return ``re² + im²``: as ``abs() ** 2``, without the root and with a gradient at 0."""
+    """Return ``re² + im²``. Unlike ``abs() ** 2`` it takes no root and has a gradient at 0."""
     return torch.addcmul(x.real.square(), x.imag, x.imag) if x.is_complex() else x.square()
 
 
@@ -91,7 +91,7 @@ def wide(x: Tensor) -> torch.dtype:
 
 
 def resolved(x: Tensor) -> Tensor:
-    """Resolve lazy conj/neg bits: with ``DataLoader`` workers an unresolved one is lost silently."""
+    """Resolve lazy conj and neg bits. ``DataLoader`` workers silently lose those that are not resolved."""
     return x.resolve_conj().resolve_neg()
 
 

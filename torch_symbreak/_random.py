@@ -62,8 +62,8 @@ def item_normal(seed: int, index: Tensor, shape: Sequence[int], *, stream: int =
     return torch.special.ndtri(u)
 
 
-#: The first stream of counters. Data sets draw their items from smaller ones: with the same stream and seed, the signs
-#: that scramble ``SquareRoots`` would make every entry positive.
+#: First stream of :class:`Counters`. Data sets draw their items from lower streams. If ``SquareRoots`` and its
+#: scrambling shared a stream and a seed, every scrambled entry would be positive.
 _FIRST_STREAM = 1 << 32
 
 

@@ -65,7 +65,7 @@ def check_present(owner: str, sample: Any, keys: tuple[Any, ...]) -> None:
 
 
 def _only_target(owner: str, sample: Any, keys: tuple[Any, ...] | None) -> Any:
-    """Return x from x or (x,), or raise ``ValueError``: other parts leave no place for a measurement."""
+    """Return x from x or (x,). Raise ``ValueError`` for a sample with other parts, which may hold measurements."""
     if keys is None:
         return sample
     if isinstance(sample, (tuple, list)) and len(sample) == len(keys) == 1:
@@ -128,7 +128,7 @@ def on_targets(
     return change(batch) if chosen is None else on_keys(owner, change, chosen, batch)
 
 
-def check_batch(owner: str, x: Any) -> Tensor:
+def check_target_batch(owner: str, x: Any) -> Tensor:
     """Return a batch of targets, or raise unless it is a tensor of finite numbers."""
     check_tensor(owner, x, what="batch of targets")
     return check_finite(x, name="the batch of targets")
@@ -148,7 +148,7 @@ def change_samples(
     Samples keep their containers as in :func:`on_targets`.
 
     Args:
-        owner: Who reports errors.
+        owner: Name of the class that error messages start with.
         samples: The samples, or a tensor (B, ...) of targets.
         indices: The samples' indices in the data set, for ``change`` and for errors.
         change: Takes targets (B, ...) and their indices, returns as many targets.

@@ -57,7 +57,7 @@ def average_answers(answers: Sequence[Tensor], symmetries: Symmetry | Sequence[S
     group, answers = Product(symmetries), list(answers)
     if not answers:
         raise ValueError("average_answers needs at least one answer, but got none.")
-    check_target("average_answers", answers[0], group.event_dims, group.channel_dims)
+    check_target("average_answers", answers[0], group.event_dims, group.channel_dims, least=group.least_dims)
     mean, aligned = answers[0], [answers[0]]
     for count, answer in enumerate(answers[1:], 1):
         aligned.append(align(answer, mean, group).aligned)

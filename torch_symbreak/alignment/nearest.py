@@ -59,10 +59,10 @@ def _mask(axes: Sequence[Tensor], channel_dims: int) -> Tensor:
     """Return the outer product of masks per axis, (*batch, N_a) each: (*batch, 1s for channels, *event)."""
     batch, d = axes[0].shape[:-1], len(axes)
     mask = torch.ones((), dtype=torch.bool, device=axes[0].device)
-    for axis, one in enumerate(axes):
+    for axis, along in enumerate(axes):
         shape = [1] * (channel_dims + d)
-        shape[channel_dims + axis] = one.shape[-1]
-        mask = mask & one.reshape(*batch, *shape)
+        shape[channel_dims + axis] = along.shape[-1]
+        mask = mask & along.reshape(*batch, *shape)
     return mask
 
 
@@ -133,8 +133,8 @@ def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry
 
     ``g = argmin_g sum |g . x - r|²``, over all integer shifts, both orientations and the best phase or sign: whichever
     of them ``symmetries`` names. Shifts are found by cross-correlation, phase, sign and scale in closed form, finite
-    groups by enumeration. All decisions are those of double precision: on a CPU, single precision searches for the
-    items in which its rounding errors cannot change the outcome.
+    groups by enumeration. Every choice is the one that double precision makes. On a CPU, whole shifts are first
+    searched in single precision, and an item again in double precision if rounding errors could change its choice.
 
     Convention: with zero padding, x and r are extended by zeros: a shift moves content out of the frame, where it is
     cut from ``aligned`` but counts in ``error``; nothing wraps around. On a periodic axis shifts are modulo N. A
@@ -145,7 +145,7 @@ def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry
     Args:
         x: The items to move.
         reference: The targets to move them to; same shape and field.
-        symmetries: Which symmetries count, e.g. ``FarField().symmetries``.
+        symmetries: Symmetries to align over, e.g. ``FarField().symmetries``.
         subpixel: Find shifts to 1 / ``subpixel`` of an entry, by Fourier interpolation. The element's shifts are then
             float64. Default 1: integer shifts.
 
@@ -154,8 +154,8 @@ def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry
         ``|g . x - r|²``, what was cut included. Differentiable in x, with the element held fixed.
 
     Raises:
-        ValueError: If the shapes differ, or ``subpixel < 1``.
-        TypeError: If a symmetry does not fit the dtype.
+        ValueError: If the shapes or the devices differ, or ``subpixel`` is no int >= 1.
+        TypeError: If one of x and reference is real and the other complex, or a symmetry does not fit the dtype.
         NotImplementedError: If a symmetry of another kind does not enumerate its elements.
 
     Example: a twin is recognized.
@@ -183,7 +183,7 @@ def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry
         if group.shifts and subpixel > 1:
             none = none._replace(shift=none.shift.double())
         return Alignment(x.clone(), none, x.real.new_zeros(batch, dtype=wide(x.real)))
-    flat, other = (z.reshape(batch.numel(), *item).split(_chunk(x, group)) for z in (x, reference))
-    parts = [_aligned(one, target, group, subpixel) for one, target in zip(flat, other, strict=True)]
-    found: Alignment = join_elements(parts, batch)
-    return found
+    items, targets = (z.reshape(batch.numel(), *item).split(_chunk(x, group)) for z in (x, reference))
+    parts = [_aligned(*pair, group, subpixel) for pair in zip(items, targets, strict=True)]
+    alignment: Alignment = join_elements(parts, batch)
+    return alignment

@@ -68,11 +68,11 @@ class Found(NamedTuple):
 
     shift: Tensor  # (*batch, d)
     top: Tensor  # (*batch,), its correlation <g . x, r>
-    second: Tensor  # (*batch,), what the runner-up gains
+    second: Tensor  # (*batch,), gain of the second best shift
 
 
 def _two_largest(gains: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the place of the first largest of (*batch, R, C), counted row by row, (*batch, 1), and the runner-up."""
+    """Return the flat index, (*batch, 1), of the first maximum of gains (*batch, R, C), and the second largest gain."""
     rows = gains.amax(-1)  # in two steps, for argmax is slower than amax
     i = rows.argmax(-1, keepdim=True)
     row = gains.take_along_dim(i[..., None], -2).squeeze(-2)
@@ -111,18 +111,18 @@ def _best_shift(
 ) -> Found:
     """Try all shifts in one orientation, or those that keep the box inside the frame."""
     event = x.shape[x.dim() - group.event_dims :]
-    found = _over_channels(
+    correlation = _over_channels(
         correlate(spectra.x, spectra.reference, group.event_dims, flipped=turned, halves=halves), group
     )
-    found = found if x.is_complex() else found.real
-    gains = gain(found).clone() if gain is torch.real else gain(found)
+    correlation = correlation if x.is_complex() else correlation.real
+    gains = gain(correlation).clone() if gain is torch.real else gain(correlation)
     if box is not None:
         _forbid(gains, box, group, turned)
     for axis, (size, n) in enumerate(zip(spectra.torus, event, strict=True)):
         if size > n:  # the one of 2 N shifts that leaves nothing in the frame
             last = (2 if halves else 1) * (size - 1 if turned else n)
             gains.select(axis - group.event_dims, last).fill_(-torch.inf)
-    flat = flat_items(found, group.event_dims)
+    flat = flat_items(correlation, group.event_dims)
     best, second = _two_largest(flat_items(gains, group.event_dims).unflatten(-1, (-1, gains.shape[-1])))
     shift, place = [], best.squeeze(-1)
     for size, n in zip(reversed(spectra.torus), reversed(event), strict=True):
@@ -160,18 +160,18 @@ def _refined(
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device=own.device)
     shifts = ((motion.shift[..., None] * subpixel).round() + offsets) / subpixel  # (*batch, d, U)
     torus = torch.tensor(spectra.torus, device=own.device)[:, None]
-    found = resolved(transform_at(product, shifts / torus).conj()) / math.prod(spectra.torus)
-    found = found.real if real else found
-    best = gain(found).argmax(-1, keepdim=True)
+    correlation = resolved(transform_at(product, shifts / torus).conj()) / math.prod(spectra.torus)
+    correlation = correlation.real if real else correlation
+    best = gain(correlation).argmax(-1, keepdim=True)
     places = [len(offsets) ** axis for axis in reversed(range(group.event_dims))]
     shift = [shifts[..., axis, :].gather(-1, best // place % len(offsets)) for axis, place in enumerate(places)]
-    return Motion(motion.flipped, torch.cat(shift, -1)), found.gather(-1, best).squeeze(-1)
+    return Motion(motion.flipped, torch.cat(shift, -1)), correlation.gather(-1, best).squeeze(-1)
 
 
 def _by_orientation(
     x: Tensor, reference: Tensor, spectra: _Spectra | None, group: Product, gain: Gain, halves: bool, box: Box | None
 ) -> list[Found]:
-    """Return the best motion as it is and, if the group flips, the best flipped one."""
+    """Return the best motion without a flip and, if the group flips, the best one with a flip."""
     return [
         _in_place(x, reference, group, turned)
         if spectra is None
@@ -181,7 +181,7 @@ def _by_orientation(
 
 
 def best_motions(x: Tensor, reference: Tensor, group: Product, gain: Gain, box: Box | None) -> list[Found]:
-    """Return the motion of each orientation that gains most, and what the runner-up gains."""
+    """Return the motion of each orientation that gains most, with the gain of the second best."""
     spectra = _spectra(x, reference, group, box) if group.shifts else None
     return _by_orientation(x, reference, spectra, group, gain, False, box)
 
@@ -207,22 +207,23 @@ def nearest_motion(
 ) -> tuple[Motion, Tensor, Tensor]:
     """Return the motion that takes x nearest to the reference, its gain, and whether it is certain, all per item.
 
-    It is certain if no other motion can gain as much where each correlation may be wrong by ``rounding``. With ``box``
-    the shifts keep it inside the frame.
+    A motion is certain if no other one can gain as much when every correlation is off by up to ``rounding``. If ``box``
+    is given, only shifts that keep it inside the frame compete.
     """
     gain: Gain = torch.real if group.scalar is None else group.scalar.gain
     fractions = group.shifts and subpixel > 1  # the peak of a fractional shift can hide between entries
     spectra = _spectra(x, reference, group, box) if group.shifts else None
-    found = _by_orientation(x, reference, spectra, group, gain, fractions, box)
-    shift, top, second = found[0]
+    unflipped, *flips = _by_orientation(x, reference, spectra, group, gain, fractions, box)
+    shift, top, second = unflipped
     flipped = torch.zeros(top.shape, dtype=torch.bool, device=x.device)
-    if group.flips:
-        flipped = gain(found[1].top) > gain(top)
-        loser = torch.where(flipped, gain(top), gain(found[1].top))
-        shift, top, second = where_elements(flipped, found[1], found[0])
+    for flip in flips:
+        flipped = gain(flip.top) > gain(top)
+        loser = torch.where(flipped, gain(top), gain(flip.top))
+        shift, top, second = where_elements(flipped, flip, unflipped)
         second = torch.maximum(second, loser)
-    # max Re(u c) over unit numbers u moves by no more than c does. A correlation c >= 0 has itself as this maximum, so
-    # that gain(c) says what the least possible one gains, whatever increasing function of the maximum a gain is.
+    # Let m(c) = max Re(u c) over unit numbers u. A change of c changes m by no more than its magnitude, so m is at
+    # least ``least``, with the rounding of both the best and the second best motion. For real c >= 0, m(c) = c. Hence
+    # gain(least) is the least possible gain, though gain may be a power of m.
     reached = top.real if group.scalar is None else (group.scalar.best(top) * top).real
     least = reached - 2 * rounding
     certain = gain(least.to(top.dtype)) > second
@@ -230,26 +231,26 @@ def nearest_motion(
         certain = certain & (least > 0)
     motion = Motion(flipped, shift)
     if spectra is not None and fractions:
-        fine, found_there = _refined(spectra, group, motion, gain, subpixel, real=not x.is_complex())
-        nearer = gain(found_there) > gain(top)  # steps of 1/3, say, leave out the half or whole entry they start from
+        fine, fine_top = _refined(spectra, group, motion, gain, subpixel, real=not x.is_complex())
+        nearer = gain(fine_top) > gain(top)  # steps of 1/3, say, leave out the half or whole entry they start from
         motion = Motion(flipped, torch.where(nearer[..., None], fine.shift, motion.shift))
-        top = torch.where(nearer, found_there, top)
+        top = torch.where(nearer, fine_top, top)
     return motion, gain(top), certain
 
 
 def rounding_of(x: Tensor, reference: Tensor, group: Product, torus: Sequence[int]) -> Tensor:
     """Bound the rounding error of any correlation of x and the reference in their precision, (*batch,).
 
-    A transform of M entries is log2 M steps a + w b, whose rounding errors are at most 4.3 u of |a| + |b| each, with u
-    = eps / 2 and w itself rounded: an output is wrong by 4.3 u log2 M times the sum of the inputs' magnitudes, and the
-    outputs together, in the root of the sum of squares, by as much of the inputs'. Two transforms, the product, and one
-    transform back, with Cauchy-Schwarz: 13 u log2 M of |x| |r|. What is left of 16 u (1 + log2 M) is for rounding x and
-    r before, the gains after, and lengths that are no powers of 2. Measured errors, at primes up to 1e6 too, are 1/7.
+    A transform of M entries takes log2 M steps a + w b. With u = eps / 2, a step is wrong by at most 4.3 u (|a| + |b|),
+    w rounded too. So a transform is wrong by 4.3 u log2 M of its input, in the root of the sum of squares. Two
+    transforms, their product and one inverse transform give 13 u log2 M |x| |r| by Cauchy-Schwarz. The bound used is
+    16 u (1 + log2 M) |x| |r|. Its slack covers rounding of x and r, the gains, and lengths that are no powers of 2.
+    Measured errors, up to primes of 1e6, are 1/7 of it.
     """
     channels = x.shape[x.dim() - group.item_dims : x.dim() - group.event_dims]
     entries = math.prod(torus) * math.prod(channels)
-    one, other = (torch.linalg.vector_norm(flat_parts(z, group.item_dims), dim=-1) for z in (x, reference))
-    return 8 * torch.finfo(x.dtype).eps * (1 + math.log2(entries)) * one * other
+    norms = [torch.linalg.vector_norm(flat_parts(z, group.item_dims), dim=-1) for z in (x, reference)]
+    return 8 * torch.finfo(x.dtype).eps * (1 + math.log2(entries)) * norms[0] * norms[1]
 
 
 class Choice(NamedTuple):
@@ -260,7 +261,7 @@ class Choice(NamedTuple):
 
 
 def _chosen(x: Tensor, reference: Tensor, group: Product, subpixel: int, inside: bool) -> Choice:
-    """Choose what takes x nearest to the reference, among all candidates of the group's other symmetries."""
+    """Choose the elements that take x nearest to the reference, among all candidates of the other symmetries."""
     chosen: Choice | None = None
     for others in itertools.product(*(part.candidates(x, reference) for part in group.others)):
         moved = x
@@ -281,15 +282,15 @@ def _chosen(x: Tensor, reference: Tensor, group: Product, subpixel: int, inside:
 def nearest_choice(x: Tensor, reference: Tensor, group: Product, *, subpixel: int = 1, inside: bool = False) -> Choice:
     """Choose the motion and the other elements that take each item nearest to its reference, as in double precision.
 
-    Single precision searches for the items of which its rounding errors cannot change the choice.
+    Single precision decides where its rounding errors cannot change the choice. Double precision decides the others.
 
     Args:
         x: The items, (B, *item).
         reference: Their references, (B, *item), or (1, *item) for one that all share.
         group: The symmetries.
         subpixel: Find shifts to 1 / ``subpixel`` of an entry. Default 1.
-        inside: Allow only shifts that keep the content inside the frame, and act modulo the frame. Default: all shifts,
-            of items that zeros surround.
+        inside: If True, only shifts that keep the content in the frame compete, and they act modulo the frame. If
+            False (default), all shifts compete, and zeros surround the items.
     """
     double = wide(x)
     # Rarely is anything left for double precision, but one must look. Fractions and others need double anyway.

@@ -1,9 +1,9 @@
 """The far-field canonicalizer's decisions and moves on a CPU, in NumPy: no Fourier transform, in the cache.
 
 One pass over the values gives the largest ``|re|`` or ``|im|`` of every line, and the sums over all axes but the last,
-in double precision. The element follows from these. Where they leave open whether a flip is a tie, all frequencies are
-asked, as the reference does. Where they leave open anything else (a line near the threshold, a phase near a tie, values
-that are not finite) an item is not ``certain``.
+in double precision. The element follows from these. If they do not tell whether the first flip score is a tie, all
+scores are computed, as the reference does. Any other doubt makes an item not ``certain``: a line near the threshold, a
+phase near a tie, or values that are not finite.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Fit(NamedTuple):
 
     template: Tensor
     history: list[float]  # mean ||C(x) - t||² of every round
-    explained: float  # share of the mean ||x||² that the template takes off
+    explained: float  # ||t||² / mean ||x||², in [0, 1]
 
 
 def iterate(
@@ -100,14 +100,17 @@ def gather(objects: Any, item_dims: int, keys: Keys, most: int | None, generator
     Args:
         objects: A tensor (*batch, *item), a data set with a length and an index, or any iterable of batches.
         item_dims: Dimensions of one item.
-        keys: Keys of the targets in a sample or batch.
+        keys: Key of the targets in a sample or batch.
         most: Keep at most so many, drawn without replacement; of an iterable the first.
         generator: Source of randomness for that draw.
 
     Raises:
         TypeError: If ``objects`` is none of these, or a sample needs ``keys``.
-        ValueError: If an object is not finite, or fewer than 2 are left.
+        ValueError: If an object is not finite, fewer than 2 are left, their shapes differ, or ``keys`` are several.
+        KeyError: If a sample lacks the key.
     """
+    if isinstance(keys, (list, tuple)) and len(keys) != 1:
+        raise ValueError(f"{_OWNER} needs one key, but got keys={keys!r}. Name the part that holds the objects.")
     if isinstance(objects, Tensor):
         check_tensor(_OWNER, objects, what="objects")
         x = objects.detach().reshape(-1, *objects.shape[objects.dim() - item_dims :])
@@ -156,7 +159,7 @@ def _stacked(targets: Iterator[Tensor], item_dims: int, most: int | None) -> Ten
 
 
 def mean_of_rule(x: Tensor, group: Product, start: Tensor | Callable[[Tensor], Tensor] | None) -> Tensor | None:
-    """Return the first template: ``start``, or the mean of its targets or of the exact rule's; None without a rule."""
+    """Return ``start`` if a tensor, else the mean of the targets of ``start`` or of the exact rule. None if no rule."""
     if isinstance(start, Tensor):
         return start.to(x.device, x.dtype)
     fix = _exact_rule(group) if start is None else start
@@ -176,11 +179,11 @@ def best_of_drawn(
 ) -> Tensor:
     """Return the one of a few drawn objects to which the others align best."""
     best, most = None, -math.inf
-    for one in x[torch.randperm(len(x), generator=generator)[:_DRAWN].to(x.device)]:
-        norm = float(torch.linalg.vector_norm(one))
+    for drawn in x[torch.randperm(len(x), generator=generator)[:_DRAWN].to(x.device)]:
+        norm = float(torch.linalg.vector_norm(drawn))
         if norm > 0:
-            gain = float((align_to(one)(x[:_STEP]) * one.conj()).real.sum()) / norm
-            best, most = (one, gain) if gain > most else (best, most)
+            gain = float((align_to(drawn)(x[:_STEP]) * drawn.conj()).real.sum()) / norm
+            best, most = (drawn, gain) if gain > most else (best, most)
     if best is None:
         raise ValueError(f"{_OWNER} needs objects that are not zero, but drew none. Pass start=, a template.")
     return best

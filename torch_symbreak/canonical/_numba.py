@@ -1,9 +1,9 @@
 """The far-field canonicalizer on a CPU in one loop over the items, compiled by Numba: an optional dependency.
 
 Every item is read, decided and moved while it is in the cache, as in ``_cpu``: from the largest part and the sum of all
-lines along one axis, in double precision. Where these leave open whether the first flip score is a tie, those along
-the other axes decide. An item of which something is open then (a line near the threshold, a phase near a tie, its own
-twin, values that are not finite) is not ``certain``.
+lines along one axis, in double precision. If the first flip score may be a tie, the scores along the other axes decide.
+Any remaining doubt makes an item not ``certain``: a line near the threshold, a phase near a tie, an object that is its
+own twin, or values that are not finite.
 """
 
 # The arguments of compiled functions are arrays and numbers.
@@ -151,8 +151,8 @@ def _magnitude(parts, width):
 def _first_score(x, least, event, turns, lo, hi):
     """Return the first flip score along the axes that exceeds ``least``: see ``flip_scores``.
 
-    Not a number where it is open whether one is, or all are: the reference goes on with what costs more passes.
-    x is what ``flip_scores`` makes of an item, rounded alike.
+    Return NaN if no score exceeds it, or if rounding could decide. The reference then computes the others. x is an item
+    scaled as in ``flip_scores``, rounded alike.
     """
     for axis in range(len(event) - 1, -1, -1):
         along = turns[: event[axis]]
@@ -272,23 +272,22 @@ _LIMITS = TIE, CLEAR, SLACK, SMALLEST, UNDERFLOW
 def decide(items: Tensor, threshold: float, out: Tensor | None) -> Decision:
     """Decide the element of every item, (B, *event), and move those that are certain into ``out`` unless it is None.
 
-    Of an item that is not certain the other numbers mean nothing.
+    Ignore the element of an item that is not certain.
     """
-    x = items
-    count, size = len(x), x.shape[-1]
-    flipped, certain = x.new_empty(count, dtype=torch.bool), x.new_empty(count, dtype=torch.bool)
-    shift, scalar = x.new_empty(count, x.dim() - 1, dtype=torch.int64), x.new_empty(count)
-    lines = x.numpy().reshape(count, -1, size)
+    count, size = len(items), items.shape[-1]
+    flipped, certain = items.new_empty(count, dtype=torch.bool), items.new_empty(count, dtype=torch.bool)
+    shift, scalar = items.new_empty(count, items.dim() - 1, dtype=torch.int64), items.new_empty(count)
+    lines = items.numpy().reshape(count, -1, size)
     moved = lines[:0] if out is None else out.numpy().reshape(lines.shape)
     parts = lines.view(lines.real.dtype)
     bits = parts.view(f"i{parts.itemsize}")
     scalars = scalar.numpy()
     arguments = (
         lines, parts, bits, bits.dtype.type(np.iinfo(bits.dtype).max), moved,
-        np.array(x.shape[1:]), _LIMITS, float(threshold),
+        np.array(items.shape[1:]), _LIMITS, float(threshold),
         flipped.numpy(), shift.numpy(), scalars, scalars[:, None].view(parts.dtype), certain.numpy(),
     )  # fmt: skip
-    step = items_within(_AT_ONCE, x)
+    step = items_within(_AT_ONCE, items)
     todo = iter(range(0, count, step))
 
     def work() -> None:

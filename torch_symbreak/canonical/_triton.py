@@ -1,11 +1,10 @@
 """The far-field canonicalizer on a GPU, in kernels of Triton: no Fourier transform, no wait for the device.
 
-Three steps, in double precision where they decide: *read* the values once, for the largest power of every line and the
-sums over all axes but the last; *decide* the element of every item from these; *move* all values as decided. Items
-that fit into the cache take all three in one kernel, so that memory is read once and written once; larger ones are
-divided among programs. Items
-decide as the reference does: where the first flip score or
-the sum is near a tie, the deciding program goes over its item again, for all other frequencies.
+Three steps, in double precision where they decide. *Read* the values once, for the largest power of every line and the
+sums over all axes but the last. *Decide* the element of every item from these. *Move* all values as decided. Items that
+fit into the cache take all three steps in one kernel, which reads and writes memory once. Larger ones are divided among
+programs. Items are decided as by the reference: if the first flip score or the sum is near a tie, the program reads its
+item again for all other frequencies.
 
 An event of d <= 3 axes is (n0, n1, n2), the missing ones of size 1; a line is what the last axis runs along.
 """
@@ -29,7 +28,7 @@ from torch_symbreak.canonical.rule import CLEAR, Decision
 
 _QUARTER = tl.constexpr(math.pi / 2)  # of a turn
 _TIE = tl.constexpr(TIE)
-#: What is surely no tie: sums of parts, at least those of magnitudes, are what scores are first compared with.
+#: Scores above this share of the sum of |re| + |im| are no ties, because that is at least the sum of magnitudes.
 _CLEAR = tl.constexpr(CLEAR)
 #: Squares below this share of the largest are zero to the reference, in single precision.
 _UNDERFLOW = tl.constexpr(2.0**-150)
@@ -47,10 +46,10 @@ class Tiles(NamedTuple):
 INTERPRETED: bool = triton.knobs.runtime.interpret if hasattr(triton, "knobs") else bool(os.getenv("TRITON_INTERPRET"))
 #: Bytes of items that are decided and moved together.
 PIECE = 2**28
-#: Batches of at most so many bytes, of items of at most so many, take all steps in one kernel: a launch costs more.
+#: A small batch of small items takes all steps in one kernel, because launching three costs more. Bytes of both.
 SMALL, WHOLE = 2**24, 2**18
 TOGETHER = Tiles(1024, 8, 3)
-#: Otherwise each step has its own. A warp that has lines of its own waits for no other.
+#: Larger batches take a kernel per step. A warp with lines of its own waits for no other.
 APART = Tiles(256, 1, 3)
 #: Items are divided until there are so many programs, into at most so many blocks of lines: one program adds them up.
 PROGRAMS, BLOCKS = 2048, 32
@@ -257,7 +256,7 @@ def _decide(
     score = tl.sum(terms, 0)
 
     size = tl.sqrt(dc_re * dc_re + dc_im * dc_im)
-    u_re, u_im = dc_re / size, dc_im / size  # conj of what the item is multiplied by, as it is before a flip
+    u_re, u_im = dc_re / size, dc_im / size  # conj of the item's factor, before a flip
     some = (most_parts > 0) & (most_parts < float("inf"))
     clear = (size > most_parts * _CLEAR) & (tl.abs(score) > most_parts * most_parts * _CLEAR)
     if some & ~clear:
@@ -368,13 +367,12 @@ def _all(
 
 def decide(items: Tensor, threshold: float, out: Tensor | None) -> Decision:
     """Decide the element of every item, (B, *event), and move all items by it into ``out`` unless it is None."""
-    x, moved = items, out
-    count, *event = x.shape
+    count, *event = items.shape
     d = len(event)
     n0, n1, n2 = [1] * (3 - d) + event
-    lines, size = n0 * n1, x.element_size() * math.prod(event)
+    lines, size = n0 * n1, items.element_size() * math.prod(event)
     line = lines == 1  # which is read as it is
-    together = moved is not None and size <= WHOLE and count * size <= SMALL and n2 <= TOGETHER.entries
+    together = out is not None and size <= WHOLE and count * size <= SMALL and n2 <= TOGETHER.entries
     entries, warps, stages = TOGETHER if together else APART
     columns = min(_power(n2), entries)
     tile = min(_power(lines), entries // columns)
@@ -384,30 +382,30 @@ def decide(items: Tensor, threshold: float, out: Tensor | None) -> Decision:
     blocks = -(-lines // lines_each)
 
     element = (
-        x.new_empty(count, dtype=torch.bool),
-        x.new_empty(count, d, dtype=torch.int64),
-        x.new_empty(count),
+        items.new_empty(count, dtype=torch.bool),
+        items.new_empty(count, d, dtype=torch.int64),
+        items.new_empty(count),
     )
     each = 0 if line else besides * lines + blocks * (3 * n2 + besides)
-    scratch = x.new_empty(count * each, dtype=torch.float64)
-    given, box = _real(x), x.new_empty(count, 6, dtype=torch.int32)
-    found = element[0].view(torch.int8), element[1], _real(element[2]), box
-    to = None if moved is None else _real(moved)
-    sizes, floor, fixed = (n0, n1, n2), float(threshold**2), (x.is_complex(), d)
-    with torch.cuda.device_of(x):  # Triton launches on the current device
+    scratch = items.new_empty(count * each, dtype=torch.float64)
+    x, box = _real(items), items.new_empty(count, 6, dtype=torch.int32)
+    decided = element[0].view(torch.int8), element[1], _real(element[2]), box
+    to = None if out is None else _real(out)
+    sizes, floor, fixed = (n0, n1, n2), float(threshold**2), (items.is_complex(), d)
+    with torch.cuda.device_of(items):  # Triton launches on the current device
         if together:
             _all[(count,)](
-                given, to, scratch, *found, *sizes, floor, *fixed, line, tile, columns, stages, CHUNK, num_warps=warps
+                x, to, scratch, *decided, *sizes, floor, *fixed, line, tile, columns, stages, CHUNK, num_warps=warps
             )  # fmt: skip
             return Decision(*element, None)
         grid = (count, blocks, besides)
         if not line:
-            _read[grid](given, scratch, lines, n2, lines_each, x.is_complex(), tile, columns, stages, num_warps=warps)
+            _read[grid](x, scratch, lines, n2, lines_each, items.is_complex(), tile, columns, stages, num_warps=warps)
         _decide[(count,)](
-            given, scratch, *found, blocks, besides, *sizes, floor, *fixed, line, CHUNK, num_warps=CHUNK_WARPS
+            x, scratch, *decided, blocks, besides, *sizes, floor, *fixed, line, CHUNK, num_warps=CHUNK_WARPS
         )  # fmt: skip
         if to is not None:
-            _move[grid](given, to, *found, *sizes, lines_each, *fixed, tile, columns, num_warps=warps)
+            _move[grid](x, to, *decided, *sizes, lines_each, *fixed, tile, columns, num_warps=warps)
     return Decision(*element, None)
 
 

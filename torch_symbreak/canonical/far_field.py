@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import Field, check_field
+from torch_symbreak._checks import Field, check_choice, check_field
 from torch_symbreak._content import Wrap, box_margin, wrapped_axes
 from torch_symbreak._items import batch_shape, eager, items_within, resolved, typed_like
 from torch_symbreak.canonical.backends import backend_for
@@ -34,7 +34,7 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
     Equal to ``Compose([CenterContent(), FixConjugateFlip(), FixGlobalPhase()])`` in any order, but the content box is
     found once and all three are applied with one gather. Obtain it from :meth:`FarField.canonicalizer`.
 
-    Ties: those of the three transforms; each leaves the item as it is in its own respect. :meth:`margins` gives the
+    Ties: those of the three transforms. At a tie of one, only that symmetry is left as it is. :meth:`margins` gives the
     three margins by name, :meth:`margin` the smallest.
 
     Shape: (*batch, *channels, *event) to the same; :meth:`element` an :class:`Element` (flipped, shift, scalar).
@@ -43,11 +43,13 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         event_dims: Trailing dimensions of one object. Default 2.
         channel_dims: Dimensions before the event that share one element. Default 0.
         threshold: Pixels below this fraction of the peak count as background. Raise it for noisy data. Default 1e-4.
-        wrap: True for M = N, False with zero padding, or the detector's shape. Default False.
+        wrap: True if the detector has as many pixels as the frame (periodic model), False with zero padding. Or the
+            detector's shape: an axis is periodic where it equals the frame's. Default False.
         field: "complex" (default) or "real" objects.
 
     Raises:
         TypeError: If the dtype of the target does not fit ``field``.
+        ValueError: If ``field`` is neither "complex" nor "real".
 
     Example: every point of an orbit goes to one.
         >>> import torch
@@ -70,8 +72,7 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         wrap: Wrap = False,
         field: Field = "complex",
     ) -> None:
-        if field not in ("complex", "real"):
-            raise ValueError(f'FarFieldCanonicalizer needs field="complex" or field="real", but got {field!r}.')
+        check_choice("field", field, ("complex", "real"))
         translation = Translation(event_dims, channel_dims=channel_dims, threshold=threshold, wrap=wrap)
         flip = ConjugateFlip(event_dims, channel_dims=channel_dims, threshold=threshold, wrap=wrap)
         fix_scalar: FixGlobalPhase | FixSign = (
@@ -134,12 +135,12 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         decision: Decision = backend.decide(items, self._translation.threshold, out)
         if decision.certain is None or bool(decision.certain.all()):
             return decision
-        for some in (~decision.certain).nonzero().squeeze(-1).split(items_within(_PIECE, items)):
-            exact = self._reference(items[some])
+        for doubtful in (~decision.certain).nonzero().squeeze(-1).split(items_within(_PIECE, items)):
+            exact = self._reference(items[doubtful])
             for part, right in zip(decision[:3], exact[:3], strict=True):
-                part[some] = right
+                part[doubtful] = right
             if out is not None:
-                out[some] = self.symmetry.act(exact, items[some])
+                out[doubtful] = self.symmetry.act(exact, items[doubtful])
         return decision
 
     def margins(self, x: Tensor) -> dict[str, Tensor]:

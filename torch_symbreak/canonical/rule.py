@@ -2,7 +2,7 @@
 
 The content box goes to the middle of the frame, the first flip score that is no tie becomes positive, and the sum of
 the entries becomes real and positive. A compiled backend repeats the placement of the box and the scores in its own
-language, and leaves every item to the reference of which rounding could change the outcome.
+language. It leaves an item to the reference if rounding could change the outcome.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ CLEAR = 1.25 * TIE
 SLACK = 1e-5
 #: Products of sums below this underflow, and over its reciprocal overflow, in double precision.
 SMALLEST = 1e-100
-#: With ``threshold=0`` the reference's squares may underflow below this share of the largest.
+#: With ``threshold=0``, values below this share of the largest are left to the reference, whose squares can underflow
+#: (below 1e-19 in single precision). Larger than needed, to be safe.
 UNDERFLOW = 1e-12
 
 

@@ -90,8 +90,8 @@ class AlignToTemplate(Canonicalizer[Product]):
         _check_parts(self.symmetry)
         _check_template(template, self.symmetry)
         self.register_buffer("template", resolved(template.detach()).clone())
-        #: Mean ``||C(x) - t||²`` of every round of a fit, the share of the mean ``||x||²`` that the template takes off,
-        #: and the number of objects. Empty, NaN and 0 for a template that was not fitted.
+        #: The mean ``||C(x) - t||²`` of every round of a fit, ``||t||² / mean ||x||²`` in [0, 1], and the number of
+        #: objects. Empty, NaN and 0 for a template that was not fitted.
         self.history: list[float] = []
         self.explained = math.nan
         self.seen = 0
@@ -121,8 +121,8 @@ class AlignToTemplate(Canonicalizer[Product]):
             objects: The training targets: a tensor (n, *channels, *event), a map-style data set or a loader of x, (x,)
                 or (y, x).
             symmetries: As for the class.
-            start: The first template, or a canonicalizer whose targets have it as their mean. Default: the mean of the
-                exact rule's targets for the far field's symmetries, else the best of a few drawn objects.
+            start: The first template, (*channels, *event), or a canonicalizer, whose mean target is the first template.
+                Default: the far field's exact rule for its symmetries, else the best of 8 drawn objects.
             rounds: The most rounds. Default 30.
             tolerance: Stop when a round lowers the mean squared distance by less than this, relatively. Default 1e-6.
             restarts: Fits to try, the first from ``start``, the others from drawn objects. The best is kept. Default 1.
@@ -137,7 +137,9 @@ class AlignToTemplate(Canonicalizer[Product]):
 
         Raises:
             TypeError: As for the class, or if a sample needs ``keys``.
-            ValueError: If there are fewer than 2 objects, one is not finite, or their mean is zero.
+            ValueError: If there are fewer than 2 objects, one is not finite, their shapes differ, the mean canonical
+                target is zero, ``rounds`` or ``restarts`` is no int >= 1, or ``keys`` are several.
+            KeyError: If a sample lacks the key.
 
         Example: objects that are alike up to their symmetries.
             >>> import torch
@@ -192,8 +194,8 @@ class AlignToTemplate(Canonicalizer[Product]):
         self.check(x)
         if x.numel() == 0:
             return self.symmetry.identity(x)
-        found: Element = self._in_chunks(x, self._element)
-        return found
+        element: Element = self._in_chunks(x, self._element)
+        return element
 
     def forward(self, x: Tensor) -> Tensor:
         self.check(x)
@@ -288,13 +290,13 @@ class AlignToTemplate(Canonicalizer[Product]):
         x, reference = self._scaled(x).to(double), self._reference(x).to(double)
         norms = _norm(x, self._dims) * _norm(reference, self._dims)
         proposals = [list(enumerate(part.elements(x))) for part in group.others]
-        found = [self._gains(x, [h for _, h in others], reference) for others in itertools.product(*proposals)]
+        choices = [self._gains(x, [h for _, h in others], reference) for others in itertools.product(*proposals)]
         numbers = torch.tensor(
             [[number for number, _ in others] for others in itertools.product(*proposals)], device=x.device
         )
-        gains = torch.stack([one[0] for one in found])  # (K, B)
-        best = gains.argmax(0)
-        top, flip_gap, shift_gap = (torch.stack(column).gather(0, best[None])[0] for column in zip(*found, strict=True))
+        columns = [torch.stack(column) for column in zip(*choices, strict=True)]  # (K, B) each
+        gains, best = columns[0], columns[0].argmax(0)
+        top, flip_gap, shift_gap = (column.gather(0, best[None])[0] for column in columns)
         box = torch.ones_like(top)
         if group.rearrangement is not None:
             like = group.rearrangement
@@ -321,12 +323,12 @@ class AlignToTemplate(Canonicalizer[Product]):
         group = self.symmetry
         for part, h in zip(group.others, others, strict=True):
             x = part.act(h, x)
-        found = best_motions(x, reference, group, self._value, box_of(x, group, inside=True))
-        tops = torch.stack([self._value(one.top) for one in found])
-        seconds = torch.stack([one.second for one in found])
-        top, which = tops.max(0)
-        flip_gap = (tops[0] - tops[-1]).abs() if len(found) > 1 else torch.full_like(top, torch.inf)
-        return top, flip_gap, top - seconds.gather(0, which[None])[0]
+        orientations = best_motions(x, reference, group, self._value, box_of(x, group, inside=True))
+        tops = torch.stack([self._value(motion.top) for motion in orientations])
+        seconds = torch.stack([motion.second for motion in orientations])
+        top, best = tops.max(0)
+        flip_gap = (tops[0] - tops[-1]).abs() if len(tops) > 1 else torch.full_like(top, torch.inf)
+        return top, flip_gap, top - seconds.gather(0, best[None])[0]
 
     def _value(self, correlation: Tensor) -> Tensor:
         """Return the largest ``Re(u c)`` itself: a scalar's ``gain`` may be a power of it."""
@@ -346,8 +348,8 @@ def _check_parts(group: Product) -> None:
     """Raise ``TypeError`` unless the best element of every symmetry is found exactly and keeps distances."""
     if group.scale is not None:
         raise TypeError(
-            f"AlignToTemplate needs isometries, but {group.scale} changes distances: the nearest multiple of half of "
-            "all items is 0. Normalize the items first and leave Scale out."
+            f"AlignToTemplate needs isometries, but {group.scale} changes distances: items with Re <g x, t> <= 0 for "
+            "all other elements g would go to 0. Leave Scale out, and pass normalize=True to AlignToTemplate.fit."
         )
     for part in group.others:
         name = type(part).__name__
@@ -374,7 +376,10 @@ def _check_template(template: Any, group: Product) -> None:
     group.check(template)
     check_finite(template.detach().flatten(), name="the template")
     if not bool(template.any()):
-        raise ValueError("AlignToTemplate needs a template that is not zero: no point of an orbit is nearer to 0.")
+        raise ValueError(
+            "AlignToTemplate needs a template that is not zero: all points of an orbit are equally far from zero. "
+            "Pass an object."
+        )
     fixing = _fixing(template.detach(), group)
     if fixing is not None:
         raise ValueError(
@@ -385,7 +390,7 @@ def _check_template(template: Any, group: Product) -> None:
 
 
 def _fixing(template: Tensor, group: Product) -> Symmetry | None:
-    """Return a symmetry of which an element other than the identity leaves the template as it is, if any does."""
+    """Return a symmetry with an element, other than the identity, that fixes the template. None if no element does."""
     t = unit_scale(template.to(wide(template))[None], group.item_dims)
     anything = torch.randn(t.shape, dtype=t.dtype, generator=torch.Generator().manual_seed(0)).to(t.device)
     energy = _norm(t, group.item_dims).square()

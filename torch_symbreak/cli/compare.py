@@ -38,7 +38,7 @@ def compare(
 ) -> None:
     """Compare a reconstruction A with a reference B, raw and up to the symmetries of the measurement.
 
-    Prints the metrics and how the first items of A were moved onto B. The picture needs the package matplotlib.
+    Print the metrics, and how the first 5 items of A were moved onto B. The picture needs the package matplotlib.
     """
     from torch_symbreak import metrics, plots
 

@@ -41,11 +41,14 @@ def reproduce(
     fields: Annotated[str | None, typer.Option(help="gaussian: real, complex or both (default: real).")] = None,
     networks: Annotated[
         str | None,
-        typer.Option(help="dnn, knn; farfield: unet, sisprnet. The constant predictor always runs too."),
+        typer.Option(help="dnn, knn; for farfield unet, sisprnet, knn. The constant predictor always runs too."),
     ] = None,
     breaking: Annotated[
         str | None,
-        typer.Option(help="none, exact; farfield also literal, orbit-loss, translation-only, flip-only, phase-only."),
+        typer.Option(
+            help="none, exact, template, orbit-loss. farfield also knows literal, and translation-only, flip-only, "
+            "phase-only, which leave only that symmetry in."
+        ),
     ] = None,
     samples: Annotated[str | None, typer.Option(help="Numbers of pairs. A tenth of them validates.")] = None,
     rotated: Annotated[
@@ -70,7 +73,9 @@ def reproduce(
     device: Annotated[str, o.choice("--device", DEVICES, "Device that trains. auto takes CUDA if present.")] = "auto",
     devices: Annotated[int, typer.Option(help="Processes per machine, one per GPU.")] = 1,
     num_nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
-    precision: Annotated[str, o.choice("--precision", PRECISIONS, "Numbers that Lightning trains with.")] = "32-true",
+    precision: Annotated[
+        str, o.choice("--precision", PRECISIONS, "Floating-point precision of the training.")
+    ] = "32-true",
     debug: o.Debug = False,
 ) -> None:
     """Run one of the talk's experiments, before and after symmetry breaking.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from torch_symbreak._samples import Keys, check_batch, check_keys, on_targets, replace_keys
+from torch_symbreak._samples import Keys, check_keys, check_target_batch, on_targets, replace_keys
 
 
 class CollateTransform:
@@ -55,7 +55,7 @@ class CollateTransform:
         return on_targets("CollateTransform", self._checked, self.keys, self.collate(samples))
 
     def _checked(self, x: Tensor) -> Any:
-        return self.transform(check_batch("CollateTransform", x))
+        return self.transform(check_target_batch("CollateTransform", x))
 
     def __repr__(self) -> str:
         return f"CollateTransform({self.transform!r}, keys={self.keys!r})"

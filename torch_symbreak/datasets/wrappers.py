@@ -72,8 +72,10 @@ class SymmetryBrokenDataset(_OnTargets):
             sample itself, the only part of (x,), or the second part of a pair.
 
     Raises:
-        TypeError: If a target is no tensor of the right dtype, or a sample needs ``keys``.
-        ValueError: If a target is not finite, or ``forward`` comes with samples that have other parts.
+        TypeError: If the data set is not map-style, a target has the wrong type or dtype, or a sample needs ``keys``.
+        ValueError: If a target is not finite, ``forward`` comes with samples that have other parts, or the
+            canonicalizer changes a shape or dtype.
+        KeyError: If a sample lacks a key.
 
     Example:
         >>> import torch
@@ -112,13 +114,18 @@ class ScrambledDataset(_OnTargets):
 
     x becomes g x, (x,) becomes (g x,), and (y, x) becomes (y, g x) with y untouched, since f(g x) = f(x). The element g
     of an item is a function of (seed, index) alone: the same in every epoch, worker and batch, and the same as in
-    ``symbreak scramble``.
+    ``symbreak scramble``. Several keys of one sample draw from the same random numbers.
 
     Args:
         dataset: As for ``SymmetryBrokenDataset``.
         symmetries: The symmetries that scramble, e.g. ``FarField().symmetries``.
-        seed: Default 0.
+        seed: Any int. Other seeds give other elements. Default 0.
         keys: As for ``SymmetryBrokenDataset``.
+
+    Raises:
+        TypeError: If the data set is not map-style, a target has the wrong type or dtype, or a sample needs ``keys``.
+        ValueError: If a target is not finite, or the symmetries contradict one another.
+        KeyError: If a sample lacks a key.
 
     Example:
         >>> import torch

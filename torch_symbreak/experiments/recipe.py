@@ -237,7 +237,7 @@ class Experiment(ABC):
         return reports.table(rows, self.metrics)
 
     def ratios(self, rows: Sequence[Row]) -> list[list[str]]:
-        """Return the table of errors on raw targets divided by those on exact ones: header and lines."""
+        """Return the table of errors on raw targets divided by those on canonical targets: header and lines."""
         return reports.ratios(rows, self.metrics, self.talk)
 
     def markdown(self, rows: Sequence[Row]) -> str:

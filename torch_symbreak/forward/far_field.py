@@ -10,10 +10,10 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import Field, check_dims, check_field, check_target
+from torch_symbreak._checks import Field, check_choice, check_dims, check_field, check_target
 from torch_symbreak._content import Wrap
 from torch_symbreak._fourier import detector_shape, diffraction
-from torch_symbreak._items import batch_shape, tangible
+from torch_symbreak._items import batch_shape, eager
 from torch_symbreak.canonical import AlignToTemplate, FarFieldCanonicalizer
 from torch_symbreak.forward.base import ForwardModel
 from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, Sign, Translation
@@ -37,8 +37,8 @@ class FarField(ForwardModel):
 
     Args:
         event_dims: Dimensions d of one object: 1 signals, 2 images, 3 volumes. Default 2.
-        oversampling: M = ceil(s N - 1e-9) along each axis, s >= 1. Default 2.
-        shape: The detector's shape (M_1, ..., M_d) instead.
+        oversampling: Detector pixels per object pixel along each axis, s >= 1: M = ceil(s N - 1e-9). Default 2.
+        shape: Detector shape (M_1, ..., M_d), which replaces oversampling. Default: from oversampling.
         field: "complex" (default) or "real" objects; real ones take the cheaper real transform.
         norm: "backward" (default), "ortho" or "forward", as in ``torch.fft``.
         centered: Put the zero frequency in the middle, index M // 2. Default False.
@@ -87,10 +87,8 @@ class FarField(ForwardModel):
             or not all(isinstance(m, int) for m in shape)
         ):
             raise ValueError(f"FarField needs a shape of {event_dims} ints, but got {shape!r}.")
-        if field not in ("complex", "real"):
-            raise ValueError(f'FarField needs field="complex" or field="real", but got {field!r}.')
-        if norm not in ("backward", "ortho", "forward"):
-            raise ValueError(f'FarField needs norm="backward", "ortho" or "forward", but got {norm!r}.')
+        check_choice("field", field, ("complex", "real"))
+        check_choice("norm", norm, ("backward", "ortho", "forward"))
         if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
             raise ValueError(f"FarField needs chunk_size >= 1 or None, but got {chunk_size}.")
         self.event_dims = event_dims
@@ -129,6 +127,9 @@ class FarField(ForwardModel):
                 rule.
             threshold: Pixels below this fraction of the peak count as background. Raise it for noisy data. Default
                 1e-4.
+
+        Raises:
+            TypeError, ValueError: If :class:`AlignToTemplate` does not accept the template.
         """
         fix = FarFieldCanonicalizer(
             self.event_dims, channel_dims=channel_dims, threshold=threshold, wrap=self.wrap, field=self.field
@@ -164,7 +165,7 @@ class FarField(ForwardModel):
         return shape
 
     def forward(self, x: Tensor) -> Tensor:
-        check_target("FarField", x, self.event_dims)
+        check_target("FarField", x, self.event_dims, least=1)
         check_field("FarField", x, self.field)
         frame = x.shape[x.dim() - self.event_dims :]
         shape = self.detector_shape(frame)
@@ -172,7 +173,7 @@ class FarField(ForwardModel):
         items = x.reshape(math.prod(batch), *frame)
         if len(items) == 0:
             return x.real.new_zeros(*batch, *shape)
-        step = self._at_once(items, shape) if tangible(items) else self.chunk_size or len(items)
+        step = self._at_once(items, shape) if eager(items) else self.chunk_size or len(items)
         measured = [self._intensity(chunk, shape) for chunk in items.split(step)]
         return (measured[0] if len(measured) == 1 else torch.cat(measured)).reshape(*batch, *shape)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import Field, check_field, check_target
+from torch_symbreak._checks import Field, check_choice, check_field, check_target, check_tensor
 from torch_symbreak._items import power, resolved
 from torch_symbreak.forward.base import ForwardModel
 from torch_symbreak.symmetries import FixGlobalPhase, FixSign, GlobalPhase, Sign
@@ -14,7 +14,8 @@ from torch_symbreak.symmetries import FixGlobalPhase, FixSign, GlobalPhase, Sign
 class GaussianIntensity(ForwardModel):
     """Measure ``y = |A x|²``; its symmetry is one global sign (A real) or one global phase (A complex).
 
-    The matrix is a buffer: it moves with ``.to(device)`` and is saved in ``state_dict``.
+    The matrix is a buffer: it moves with ``.to(device)`` and is saved in ``state_dict``. ``canonicalizer()`` makes the
+    last entry of every target real and positive.
 
     Shape: (*batch, n) to (*batch, m), real.
 
@@ -22,8 +23,8 @@ class GaussianIntensity(ForwardModel):
         A: Matrix (m, n), real for ``field="real"``, complex for ``field="complex"``. See :meth:`draw`.
 
     Raises:
-        TypeError: If A or the target has not the dtype of the field.
-        ValueError: If A is no matrix, or the target has not n entries.
+        TypeError: If A or the target is no floating-point or complex tensor, or their fields differ.
+        ValueError: If A is no matrix, or the target does not have n entries.
 
     Example:
         >>> import torch
@@ -39,9 +40,9 @@ class GaussianIntensity(ForwardModel):
 
     def __init__(self, A: Tensor) -> None:
         super().__init__()
-        check_target("GaussianIntensity", A, 2)
-        if A.dim() != 2:
-            raise ValueError(f"GaussianIntensity needs a matrix A of shape (m, n), but got {tuple(A.shape)}.")
+        check_tensor("GaussianIntensity", A, what="matrix A")
+        if A.dim() != 2 or 0 in A.shape:
+            raise ValueError(f"GaussianIntensity needs a non-empty matrix A of shape (m, n), but got {tuple(A.shape)}.")
         self.register_buffer("A", resolved(A))
 
     @classmethod
@@ -56,8 +57,7 @@ class GaussianIntensity(ForwardModel):
             field: "real" (default) or "complex".
             generator: Where randomness comes from. Default: torch's global generator.
         """
-        if field not in ("real", "complex"):
-            raise ValueError(f'GaussianIntensity needs field="real" or field="complex", but got {field!r}.')
+        check_choice("field", field, ("real", "complex"))
         dtype = torch.float32 if field == "real" else torch.complex64
         device = "cpu" if generator is None else generator.device
         return cls(torch.randn(m, n, dtype=dtype, generator=generator, device=device))
@@ -75,7 +75,7 @@ class GaussianIntensity(ForwardModel):
         return FixGlobalPhase(1, anchor=-1) if self.A.is_complex() else FixSign(1, anchor=-1)
 
     def forward(self, x: Tensor) -> Tensor:
-        check_target("GaussianIntensity", x, 1)
+        check_target("GaussianIntensity", x, 1, least=1)
         check_field("GaussianIntensity", x, self.field)
         if x.shape[-1] != self.A.shape[1]:
             raise ValueError(

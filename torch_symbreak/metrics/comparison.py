@@ -26,7 +26,9 @@ class Comparison:
 def compare(
     x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry], *, subpixel: int = 1
 ) -> Comparison:
-    """Compare x with a reference, raw and aligned: MSE, relative error, PSNR in dB, and SSIM for images.
+    """Compare x with a reference, raw and aligned.
+
+    The metrics are MSE, relative error, PSNR in dB, and SSIM of magnitudes for images of 7 x 7 or more.
 
     Shape: x and reference (*batch, *channels, *event). Every number is a mean over the batch.
 
@@ -34,7 +36,7 @@ def compare(
         x: The reconstruction.
         reference: The truth, of the same shape and field.
         symmetries: Symmetries that count as no error, e.g. ``FarField().symmetries``.
-        subpixel: Find shifts to this fraction of an entry, as :func:`torch_symbreak.align` does. Default 1.
+        subpixel: Find shifts to 1 / ``subpixel`` of an entry. Default 1: whole entries.
 
     Raises:
         ValueError, TypeError: As from :func:`torch_symbreak.align`.

@@ -100,7 +100,7 @@ def prtf(x: Tensor, y: Tensor, forward: FarField, *, reduction: Reduction = "mea
 
     References: Chapman et al., J. Opt. Soc. Am. A 23, 1179 (2006).
     """
-    check_target("prtf", x, forward.event_dims)
+    check_target("prtf", x, forward.event_dims, least=1)
     d, frame = forward.event_dims, x.shape[x.dim() - forward.event_dims :]
     check_tensor("prtf", y, what="y")
     modeled = forward(x)

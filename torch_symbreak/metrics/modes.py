@@ -48,7 +48,7 @@ def average_modes(reconstructions: Tensor, symmetries: Symmetries, *, errors: Te
         (1.0, True)
     """
     group = Product(symmetries)
-    check_target("average_modes", reconstructions, group.event_dims, group.channel_dims)
+    check_target("average_modes", reconstructions, group.event_dims, group.channel_dims, least=group.least_dims)
     if reconstructions.dim() != group.item_dims + 1 or len(reconstructions) == 0:
         raise ValueError(
             f"average_modes needs reconstructions of shape (R, *item) with {group.item_dims} item dimensions and "

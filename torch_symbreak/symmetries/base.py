@@ -1,4 +1,4 @@
-"""The contract: what a symmetry is, and what a canonicalizer is.
+"""The contracts of symmetries and of canonicalizers.
 
 A :class:`Symmetry` is a group with an action. A :class:`Canonicalizer` chooses one element per item, the one that takes
 the item to the canonical point of its orbit. Only ``Canonicalizer.element`` looks at content. ``Symmetry.act`` never
@@ -38,16 +38,19 @@ class Symmetry(ABC):
     _: KW_ONLY
     channel_dims: int = 0
 
-    #: Whether every element commutes with the elements of all other symmetries in a ``Product``. False: only up to a
-    #: phase, which :meth:`exchange` returns. None: not declared, and ``Product`` refuses to guess.
+    #: Smallest ``event_dims`` that the constructor accepts.
+    least_dims: ClassVar[int] = 0
+
+    #: True if every element commutes with every element of the other symmetries in a ``Product``. False if it does so
+    #: only up to a phase, which :meth:`exchange` returns. None (default): not declared, and ``Product`` raises.
     commutes: ClassVar[bool | None] = None
 
-    #: Whether :meth:`candidates` holds a nearest element, jointly with the other symmetries of a ``Product``. False for
-    #: a heuristic, which serves alignment but could give one orbit two canonical points.
+    #: True if :meth:`candidates` always includes the nearest element. False for a heuristic: it serves alignment, but
+    #: could give one orbit two canonical points.
     exact: ClassVar[bool] = True
 
-    #: Whether ``sample`` draws all its numbers by torch_symbreak's ``uniform``, which also takes counters. A subclass
-    #: with a ``sample`` of its own starts with False.
+    #: True if ``sample`` draws all numbers by ``torch_symbreak._random.uniform``, which also takes counters. A subclass
+    #: that overrides ``sample`` starts with False.
     counted: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
@@ -56,7 +59,7 @@ class Symmetry(ABC):
             cls.counted = False
 
     def __post_init__(self) -> None:
-        check_dims(type(self).__name__, self.event_dims, self.channel_dims, least=0)
+        check_dims(type(self).__name__, self.event_dims, self.channel_dims, least=self.least_dims)
 
     @property
     def item_dims(self) -> int:
@@ -64,12 +67,20 @@ class Symmetry(ABC):
         return self.channel_dims + self.event_dims
 
     def check(self, x: Any) -> None:
-        """Raise unless the group can act on ``x`` (metadata only)."""
-        check_target(type(self).__name__, x, self.event_dims, self.channel_dims)
+        """Raise unless the group can act on ``x``, (*batch, *channels, *event). Reads metadata only."""
+        check_target(type(self).__name__, x, self.event_dims, self.channel_dims, least=self.least_dims)
 
     @abstractmethod
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Any:
-        """Draw one admissible element per item (a shift may not push content out of its frame)."""
+        """Draw one admissible element per item. A shift, for example, may not push content out of its frame.
+
+        Args:
+            x: The targets, (*batch, *channels, *event).
+            generator: Source of randomness, perhaps on another device than x. Default: torch's global generator.
+
+        Returns:
+            An element with the batch shape in front, on the device of x.
+        """
 
     def sample_each(self, x: Tensor, seed: int, index: Tensor) -> Any:
         """Draw one element per item of a batch (B, *item), a function of (seed, index) alone.
@@ -108,31 +119,37 @@ class Symmetry(ABC):
 
     @abstractmethod
     def act(self, g: Any, x: Tensor) -> Tensor:
-        """Return ``g . x``; never looks at content."""
+        """Return ``g . x``, in the shape of x, (*batch, *channels, *event). It never looks at content."""
 
     @abstractmethod
     def inverse(self, g: Any) -> Any:
-        """Return the element with ``act(inverse(g), act(g, x)) == x``."""
+        """Return the element, (*batch, ...), with ``act(inverse(g), act(g, x)) == x``."""
 
     @abstractmethod
     def compose(self, g2: Any, g1: Any) -> Any:
-        """Return the element with ``act(compose(g2, g1), x) == act(g2, act(g1, x))``."""
+        """Return the element, (*batch, ...), with ``act(compose(g2, g1), x) == act(g2, act(g1, x))``."""
 
     def identity(self, x: Tensor) -> Any:
-        """Return the element that leaves every item of ``x`` as it is."""
+        """Return the element, (*batch, ...), that leaves every item of ``x``, (*batch, *item), unchanged."""
         g = self.sample(x, generator=torch.Generator().manual_seed(0))
         return self.compose(self.inverse(g), g)
 
     def exchange(self, g: Any, shift: Tensor) -> Tensor:
-        """Return the unit number c, (*batch,), with ``g . m = c m . g`` for every motion m of that shift."""
+        """Return the phases c, (*batch,), with ``g . m = c m . g`` for every motion m of ``shift``, (*batch, d)."""
         raise NotImplementedError(f"{type(self).__name__} has commutes=False and needs exchange(g, shift).")
 
     def candidates(self, x: Tensor, reference: Tensor) -> Iterable[Any]:
-        """Yield the elements among which an alignment chooses. Default: all, by :meth:`elements`."""
+        """Yield the elements, (*batch, ...), among which an alignment of ``x`` chooses. Default: all :meth:`elements`.
+
+        The shape of x and reference is (*batch, *item).
+        """
         return self.elements(x)
 
     def elements(self, x: Tensor) -> Iterable[Any]:
-        """Enumerate a finite group, each element for every item of ``x``: all that an alignment needs."""
+        """Yield every element of a finite group, each as a batch, (*batch, ...), for the items of ``x``.
+
+        Alignment needs no more.
+        """
         raise NotImplementedError(
             f"{type(self).__name__} cannot be aligned over: it is neither a Rearrangement nor a Scalar, and does not "
             "enumerate its elements. If the group is finite, implement elements(x)."
@@ -140,9 +157,9 @@ class Symmetry(ABC):
 
 
 class Canonicalizer(nn.Module, Generic[S]):
-    """Chooses, per item, the element that takes it to the canonical point of its orbit.
+    """Choose, per item, the element that takes it to the canonical point of its orbit.
 
-    A rule has no parameters and no buffers, so that it works on any device without being moved there.
+    An exact rule has no parameters and no buffers, so it works on any device. A template is cast to the device of x.
     """
 
     symmetry: S
@@ -152,26 +169,27 @@ class Canonicalizer(nn.Module, Generic[S]):
         self.symmetry = symmetry
 
     def check(self, x: Any) -> None:
-        """Raise unless ``x`` can be canonicalized (metadata only)."""
-        check_target(type(self).__name__, x, self.symmetry.event_dims, self.symmetry.channel_dims)
+        """Raise unless ``x``, (*batch, *channels, *event), can be canonicalized. Reads metadata only."""
+        group = self.symmetry
+        check_target(type(self).__name__, x, group.event_dims, group.channel_dims, least=group.least_dims)
 
     @abstractmethod
     def element(self, x: Tensor) -> Any:
-        """Return the element that :meth:`forward` applies to ``x``."""
+        """Return the element, (*batch, ...), that :meth:`forward` applies to ``x``, (*batch, *channels, *event)."""
 
     @abstractmethod
     def margin(self, x: Tensor) -> Tensor:
-        """Return how far each item is from a tie, (*batch,) in [0, 1]; 0 at a tie."""
+        """Return how far each item of ``x`` is from a tie, (*batch,) in [0, 1]; 0 at a tie."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the canonical point of every item's orbit: ``symmetry.act(element(x), x)``."""
+        """Return the canonical points, ``symmetry.act(element(x), x)``: (*batch, *channels, *event), as x."""
         return typed_like(self.symmetry.act(self.element(x), x), x)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{f.name}={getattr(self.symmetry, f.name)!r}" for f in fields(self.symmetry))
 
 
-def check_batch(owner: str, batch: torch.Size, of_element: torch.Size) -> None:
+def check_element_batch(owner: str, batch: torch.Size, of_element: torch.Size) -> None:
     """Raise ``ValueError`` unless the element has the batch shape of the target."""
     if batch != of_element:
         raise ValueError(

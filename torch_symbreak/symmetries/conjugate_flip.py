@@ -28,7 +28,8 @@ class ConjugateFlip(Rearrangement):
         event_dims: Trailing dimensions that are flipped together. Default 2.
         channel_dims: Dimensions before the event that share the orientation; they are not flipped. Default 0.
         threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
-        wrap: True for the periodic model (M = N), False with zero padding, or the detector's shape. Default False.
+        wrap: True if the detector has as many pixels as the frame (periodic model), False with zero padding. Or the
+            detector's shape: an axis is periodic where it equals the frame's. Default False.
 
     Example:
         >>> import torch
@@ -45,19 +46,21 @@ def _directions(d: int) -> list[tuple[int, ...]]:
     """List the frequencies in {-1, 0, 1}^d up to sign: axes, last to first, then diagonals in lexicographic order."""
     cube: list[tuple[int, ...]] = [()]  # itertools.product, as torch.compile of 2.6 understands it
     for _ in range(d):
-        cube = [(*k, one) for k in cube for one in (-1, 0, 1)]
-    half = [k for k in cube if [one for one in k if one != 0][:1] == [1]]
-    axes = [k for k in half if sum([abs(one) for one in k]) == 1]  # lexicographic: the last axis first
-    return axes + [k for k in half if sum([abs(one) for one in k]) > 1]
+        cube = [(*k, step) for k in cube for step in (-1, 0, 1)]
+    half = [k for k in cube if [step for step in k if step != 0][:1] == [1]]
+    axes = [k for k in half if sum([abs(step) for step in k]) == 1]  # lexicographic: the last axis first
+    return axes + [k for k in half if sum([abs(step) for step in k]) > 1]
 
 
 def flip_scores(x: Tensor, box: Box, event_dims: int, channel_dims: int) -> Tensor:
-    """Return the numbers whose signs tell an item from its twin, over ``(sum |x|)²``, in order of decision.
+    """Return the scores whose signs tell an item from its twin, over ``(sum |x|)²``, in order of decision.
 
-    With ``F(k) = sum_n z(n) exp(-2 pi i k . (n - c))``, z the sum over the channels, c the box's center and frequencies
-    in units of 1 / (2 L_a) per axis: first ``Im(F(k) conj F(0))``, k the axes from the last to the first and then the
-    diagonals, then the DC-free ``Im(F(2 k) conj F(k))``. Each is unchanged by a translation and a global phase and
-    changes its sign under a conjugate flip. Shape (*batch, 2 K), K = (3^d - 1) / 2.
+    Let z be the sum of x over the channels, c the center of the box, and L its lengths. Frequencies k are in units of
+    1 / (2 L) per axis: ``F(k) = sum_n z(n) exp(-2 pi i k . (n - c))``. The first K scores are ``Im(F(k) conj F(0))``
+    for the axes from last to first and then the diagonals. The last K are ``Im(F(2 k) conj F(k))``, without F(0).
+    Translations and global phases keep a score. A conjugate flip changes its sign.
+
+    Shape: (*batch, 2 K), K = (3^d - 1) / 2.
     """
     z = unit_scale(x.detach(), event_dims + channel_dims)
     total = flat_items(power(z).sqrt(), event_dims + channel_dims).sum(-1, dtype=wide(z.real))
@@ -73,7 +76,7 @@ def flip_scores(x: Tensor, box: Box, event_dims: int, channel_dims: int) -> Tens
         angle = -math.pi * twice / (2 * box.length[..., axis, None]).to(total.dtype)
         angle = angle[..., None] * orders  # (*batch, N, 5)
         weight = torch.polar(torch.ones_like(angle), angle)
-        # -N/2 is its own mirror image, where the weight would have to be its own conjugate.
+        # -N/2 is its own mirror image, so its weight would have to be real: leave the entry out.
         weight = torch.where(((twice == -size)[..., None]) & (orders != 0), 0, weight)
         flat = cube.reshape(*total.shape, size, math.prod(cube.shape[total.dim() :]) // size)
         cube = (flat.transpose(-1, -2) @ weight).flatten(-2)
@@ -103,10 +106,11 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
     """Give every item the orientation in which its flip score is positive.
 
     The score is ``s(x) = Im(F_c(k) conj F(0))``, ``F_c(k) = sum_n x(n) exp(-2 pi i k (n - c))``, at k = 1 / (2 L) on
-    the last axis, c the center and L the length of the content box: the talk's coefficient where the content fills a
-    twofold oversampled frame, but independent of where the content lies. No Fourier transform is taken.
+    the last axis. c is the center of the content box and L its length. For content that fills the frame, measured with
+    oversampling 2, s is the talk's coefficient. It does not depend on where the content lies. No Fourier transform is
+    taken.
 
-    Convention: the flip maps the box onto itself (t = lo + hi), so that it does not move, at odd and even lengths.
+    Convention: the flip maps the box onto itself (t = lo + hi). The box does not move, whether L is odd or even.
 
     Ties: where |s| is below 1e-6 of (sum |x|)², the other axes decide, then the diagonals, then the DC-free
     ``Im(F_c(2k) conj F_c(k))``; an item that none can decide (a centrosymmetric one) stays as it is. :meth:`margin`
@@ -119,7 +123,8 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
         event_dims: Trailing dimensions that are flipped together. Default 2.
         channel_dims: Dimensions before the event that share the orientation. Default 0.
         threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
-        wrap: True for the periodic model (M = N). Default False.
+        wrap: True if the detector has as many pixels as the frame (periodic model), False with zero padding. Or the
+            detector's shape: an axis is periodic where it equals the frame's. Default False.
 
     Example: an object and its twin get one representative.
         >>> import torch

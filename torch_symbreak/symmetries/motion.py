@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_dims
 from torch_symbreak._content import Box, Wrap, box_of_squares, check_content_options, content_box, wrapped_axes
 from torch_symbreak._fourier import fourier_move
 from torch_symbreak._items import batch_shape, resolved
 from torch_symbreak._random import uniform
-from torch_symbreak.symmetries.base import Symmetry, check_batch
+from torch_symbreak.symmetries.base import Symmetry, check_element_batch
 
 
 class Motion(NamedTuple):
@@ -59,7 +58,7 @@ def move(motion: Motion, x: Tensor, event_dims: int, channel_dims: int) -> Tenso
     """Apply a motion, indices modulo the frame; by Fourier transform if the shift has fractions."""
     event = x.shape[x.dim() - event_dims :]
     batch = batch_shape(x, event_dims + channel_dims)
-    check_batch("act", batch, motion.flipped.shape)
+    check_element_batch("act", batch, motion.flipped.shape)
     if motion.shift.shape != (*batch, event_dims):
         raise ValueError(
             f"act needs shifts along {event_dims} axes, (*batch, {event_dims}), but got {tuple(motion.shift.shape)}."
@@ -82,7 +81,7 @@ def move(motion: Motion, x: Tensor, event_dims: int, channel_dims: int) -> Tenso
     entry = last.reshape(items, 1, event[-1]).expand(items, channels * lines, event[-1])
     moved = moved.reshape(entry.shape).gather(-1, entry).reshape(x.shape)
     if moved.is_complex():
-        # Real and imaginary parts in turn along the last axis: a product of consecutive numbers.
+        # Parts alternate along the last axis, so that one product of contiguous numbers conjugates the flipped items.
         sign = torch.where(motion.flipped, -1, 1).to(moved.real.dtype)
         signs = torch.stack([torch.ones_like(sign), sign], -1).repeat((*[1] * len(batch), event[-1]))
         ones = [1] * (x.dim() - len(batch) - 1)
@@ -122,10 +121,11 @@ class Rearrangement(Symmetry):
 
     shifts: ClassVar[bool]
     flips: ClassVar[bool]
+    least_dims = 1
     counted = True
 
     def __post_init__(self) -> None:
-        check_dims(type(self).__name__, self.event_dims, self.channel_dims, least=1)
+        super().__post_init__()
         check_content_options(type(self).__name__, self.event_dims, self.threshold, self.wrap)
 
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Motion:
@@ -150,7 +150,10 @@ class Rearrangement(Symmetry):
         return content_box(x, self.event_dims, self.channel_dims, self.threshold, self.wrap)
 
     def box_of_squares(self, squares: Tensor) -> Box:
-        """Return the content box of items of which the squared magnitudes, each item to its own scale, are at hand."""
+        """Return the content boxes, given squared magnitudes, each item scaled to its peak.
+
+        Shape: squares (*batch, *channels, *event); boxes (*batch, d).
+        """
         return box_of_squares(squares, self.event_dims, self.channel_dims, self.threshold, self.wrap)
 
 

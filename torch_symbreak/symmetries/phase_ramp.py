@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_complex, check_dims
+from torch_symbreak._checks import check_complex
 from torch_symbreak._fourier import diffraction, transform_at
 from torch_symbreak._items import batch_shape, flat_items, resolved
 from torch_symbreak._random import uniform
-from torch_symbreak.symmetries.base import Symmetry, check_batch
+from torch_symbreak.symmetries.base import Symmetry, check_element_batch
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class PhaseRamp(Symmetry):
     have ``GlobalPhase``. On periodic axes it does not commute with them, and a product refuses to act.
 
     Alignment takes the better of no ramp and the one that registers the diffraction patterns, which no other symmetry
-    changes, to 1/1000 of a frequency step: right for points of one orbit, not always the nearest for noisy ones.
+    changes. It finds q to 1/3125 of a step of the padded grid, 1 / (2 N). This is exact, up to that step, for points of
+    one orbit. For noisy ones a nearer ramp may exist.
 
     Shape: targets (*batch, *channels, *event), complex; elements q (*batch, d), float64, in cycles per entry.
 
@@ -45,12 +46,10 @@ class PhaseRamp(Symmetry):
     """
 
     event_dims: int = 2
+    least_dims = 1
     commutes = False
     exact = False
     counted = True
-
-    def __post_init__(self) -> None:
-        check_dims(type(self).__name__, self.event_dims, self.channel_dims, least=1)
 
     def check(self, x: Any) -> None:
         super().check(x)
@@ -62,7 +61,7 @@ class PhaseRamp(Symmetry):
 
     def act(self, g: Tensor, x: Tensor) -> Tensor:
         self.check(x)
-        check_batch(type(self).__name__, batch_shape(x, self.item_dims), g.shape[:-1])
+        check_element_batch(type(self).__name__, batch_shape(x, self.item_dims), g.shape[:-1])
         if g.shape[-1:] != (self.event_dims,):
             raise ValueError(f"PhaseRamp needs elements (*batch, {self.event_dims}), but got {tuple(g.shape)}.")
         for axis in range(self.event_dims):
@@ -101,7 +100,7 @@ class PhaseRamp(Symmetry):
         q = torch.stack(torch.unravel_index(best, shape), -1) / torch.tensor(shape, device=x.device).double()
         step = 1 / torch.tensor(shape, dtype=torch.float64, device=x.device)
         offsets = torch.arange(-5, 6, dtype=torch.float64, device=x.device) / 5
-        for _ in range(5):  # to 1 / 3,125 of a frequency step of the padded grid
+        for _ in range(5):  # to 1/3125 of a step of the padded grid
             points = q[..., None] + step[:, None] * offsets
             best = transform_at(product, -points).real.argmax(-1)
             index = torch.stack(torch.unravel_index(best, (len(offsets),) * d), -1)

@@ -25,7 +25,7 @@ from torch_symbreak.symmetries.scalar import Scalar
 
 
 class Element(NamedTuple):
-    """An element of a :class:`Product`: others first, then the motion (flipped, shift), then the scalar.
+    """An element of a :class:`Product`. It acts in this order: ``others``, the motion (flipped, shift), ``scalar``.
 
     For the far field this is ``g = (s, t, u)``: ``(g . x)(n) = u k(x(s (n - t)))``.
     """
@@ -43,11 +43,14 @@ class Element(NamedTuple):
     def describe(self, x: Tensor) -> list[str]:
         """Say in words what the element does to each item of ``x``, counted over the flattened batch.
 
-        Flips are told about the center of the item's own content box, at the default threshold. Elements of
-        symmetries of another kind are only counted.
+        A flip is described about the center of the item's content box, at the default threshold 1e-4. Elements of other
+        kinds are only counted.
 
         Args:
             x: The targets that the element acts on, (*batch, *channels, *event).
+
+        Raises:
+            ValueError: If ``x`` has another batch shape than the element, or fewer event dimensions than its shift.
 
         Example:
             >>> import torch
@@ -95,8 +98,8 @@ class Product(Symmetry):
 
     Rearrangements merge into one motion, and a motion and a scalar are applied together:
     ``(s2, t2, u2) (s1, t1, u1) = (s2 s1, t2 + s2 t1, u2 k_{s2}(u1))`` and ``(s, t, u)^-1 = (s, -s t, k_s(1 / u))``.
-    Symmetries of any other kind come first. They must declare ``commutes``: True (a permutation of channels does), or
-    False with an ``exchange`` that says by which phase they do not (``PhaseRamp``).
+    Symmetries of any other kind act first. They declare ``commutes = True`` (a permutation of channels does), or
+    ``commutes = False`` and an ``exchange`` that returns the phase left over (``PhaseRamp``).
 
     Args:
         symmetries: One or more symmetries, or a ``Product``, with equal ``event_dims`` and ``channel_dims``; at most
@@ -124,10 +127,10 @@ class Product(Symmetry):
             raise TypeError(f"Product needs a symmetry or a sequence of them, but got {symmetries!r}.{hint}")
         given = [symmetries] if isinstance(symmetries, Symmetry) else list(symmetries)
         parts: list[Symmetry] = []
-        for one in given:
-            if not isinstance(one, Symmetry):
-                raise TypeError(f"Product needs symmetries (Sign(1), Translation(2), ...), but got {one!r}.")
-            parts += one.symmetries if isinstance(one, Product) else [one]
+        for entry in given:
+            if not isinstance(entry, Symmetry):
+                raise TypeError(f"Product needs symmetries (Sign(1), Translation(2), ...), but got {entry!r}.")
+            parts += entry.symmetries if isinstance(entry, Product) else [entry]
         if not parts:
             raise ValueError("Product needs at least one symmetry, but got none.")
         dims = {(part.event_dims, part.channel_dims) for part in parts}
@@ -146,7 +149,11 @@ class Product(Symmetry):
         if len(parts) > 1:
             _check_commutes(others)
         if motions and not scalars and not all(part.commutes for part in others):
-            raise ValueError(f"Product needs GlobalPhase too, by which {others} and {motions} commute.")
+            *names, last = [type(part).__name__ for part in (*others, *motions) if part.commutes is not True]
+            raise ValueError(
+                f"Product needs GlobalPhase too: {', '.join(names)} and {last} commute only up to a phase. Add "
+                "GlobalPhase()."
+            )
         super().__init__(parts[0].event_dims, channel_dims=parts[0].channel_dims)
         vars(self).update(  # past the frozen dataclass's own setter
             symmetries=tuple(parts),
@@ -156,6 +163,7 @@ class Product(Symmetry):
             scalar=scalars[0] if scalars else None,
             scale=scales[0] if scales else None,
             others=others,
+            least_dims=max(part.least_dims for part in parts),
             counted=all(part.counted for part in parts),
         )
 
@@ -179,12 +187,12 @@ class Product(Symmetry):
     def check(self, x: Any) -> None:
         for part in self.symmetries:
             part.check(x)
-        uncertain = [part for part in self.others if not part.commutes]
-        if self.rearrangement is None or not uncertain:
+        exchanged = [part for part in self.others if not part.commutes]
+        if self.rearrangement is None or not exchanged:
             return
         if any(wrapped_axes(self.rearrangement.wrap, tuple(x.shape[x.dim() - self.event_dims :]))):
             raise ValueError(
-                f"Product cannot combine {uncertain} with {self.rearrangement} on periodic axes: they commute up to a "
+                f"Product cannot combine {exchanged} with {self.rearrangement} on periodic axes: they commute up to a "
                 "phase, and content that wraps around the frame has none. Leave one out, or pad and use wrap=False."
             )
 
@@ -193,8 +201,8 @@ class Product(Symmetry):
 
     def _built_in(self, x: Tensor) -> Element:
         """Return the identity of motion and scalar, without the other symmetries' elements."""
-        one = torch.ones(batch_shape(x, self.item_dims), dtype=x.dtype, device=x.device)
-        return Element(*no_motion(x, self.event_dims, self.channel_dims), one)
+        scalar = torch.ones(batch_shape(x, self.item_dims), dtype=x.dtype, device=x.device)
+        return Element(*no_motion(x, self.event_dims, self.channel_dims), scalar)
 
     def lift(self, part: Symmetry, g: Any, x: Tensor) -> Element:
         """Return the element that acts on ``x`` as ``g`` of one of the product's symmetries does.
@@ -218,12 +226,11 @@ class Product(Symmetry):
         """
         if part == self:
             return Element(*g)
-        for number, other in enumerate(self.others):
-            if part == other:
-                whole = self.identity(x)
-                return whole._replace(others=(*whole.others[:number], g, *whole.others[number + 1 :]))
+        if part in self.others:
+            identity, number = self.identity(x), self.others.index(part)
+            return identity._replace(others=(*identity.others[:number], g, *identity.others[number + 1 :]))
         if part not in self.symmetries:
-            raise ValueError(f"{self} has no {part}, of which an element was to be lifted. Add it to the product.")
+            raise ValueError(f"Product.lift needs a symmetry of {self}, but got {part}. Add it to the product.")
         if isinstance(part, Rearrangement):
             return self.identity(x)._replace(flipped=g.flipped, shift=g.shift)
         return self.identity(x)._replace(scalar=g.to(x.dtype))

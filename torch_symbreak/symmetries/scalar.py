@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._items import TIE, batch_shape, divided, flat_items, peak, per_item, power, resolved, wide
-from torch_symbreak.symmetries.base import Canonicalizer, S, Symmetry, check_batch
+from torch_symbreak.symmetries.base import Canonicalizer, S, Symmetry, check_element_batch
 
 
 @dataclass(frozen=True)
 class Scalar(Symmetry):
-    """Multiplication of every item by a number, the element: (*batch,); a unit number unless ``unit`` is False."""
+    """Multiply every item by a number. Elements are (*batch,), of magnitude 1 unless ``unit`` is False."""
 
     unit: ClassVar[bool] = True
 
     def act(self, g: Tensor, x: Tensor) -> Tensor:
         self.check(x)
-        check_batch(type(self).__name__, batch_shape(x, self.item_dims), g.shape)
+        check_element_batch(type(self).__name__, batch_shape(x, self.item_dims), g.shape)
         if g.is_complex() and not x.is_complex():
             raise TypeError(f"{type(self).__name__} cannot multiply a real target by a complex element, {g.dtype}.")
         return resolved(x * per_item(g.to(x.dtype), self.item_dims))
@@ -41,7 +41,10 @@ class Scalar(Symmetry):
 
     @abstractmethod
     def best(self, correlation: Tensor) -> Tensor:
-        """Return the element u nearest to the reference, for ``c = <x, r> / <x, x>``; 1 where all are equal (c = 0)."""
+        """Return the element u that takes x nearest to r, (*batch,), for ``c = <x, r> / <x, x>``.
+
+        A unit scalar needs c only up to a positive factor and returns 1 at c = 0. ``Scale`` returns 0 for c <= 0.
+        """
 
 
 Anchor = str | int | tuple[int, ...]
@@ -74,7 +77,7 @@ class FixScalar(Canonicalizer[S]):
 
     def _anchor(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return per item the anchor and the largest magnitude possible for it, to one common scale, (*batch,) each."""
-        # By the largest part first: squares of 1e-30 underflow, and sgn of a subnormal number overflows.
+        # Divide by the largest part first: squares of 1e-30 would underflow, and sgn overflows on subnormal numbers.
         items = flat_items(x, self.symmetry.item_dims)
         items = divided(items, peak(items.detach(), item_dims=1)[..., None])
         magnitude = power(items.detach()).sqrt()

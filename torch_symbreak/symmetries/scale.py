@@ -18,6 +18,8 @@ class Scale(Scalar):
 
     No model declares it; name it beside the others to let an alignment or a metric find it, in closed form.
 
+    An alignment returns the element 0 where no positive scale helps. ``sample`` draws e^u with u uniform in [-1, 1).
+
     Shape: targets (*batch, *channels, *event), real or complex; elements (*batch,), positive.
 
     Args:

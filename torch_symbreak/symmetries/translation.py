@@ -17,9 +17,9 @@ from torch_symbreak.symmetries.motion import Motion, Rearrangement, centered, pl
 class Translation(Rearrangement):
     """Integer shifts, one per item and axis: ``(g . x)(n) = x(n - t)``, indices modulo the frame.
 
-    A shift is admissible, and sampled, if it keeps the content box inside the frame; on a periodic axis (``wrap``)
-    every shift is. Faint values outside the box may wrap around. On a padded frame this
-    changes the measured magnitude by at most ``2 threshold sqrt(n)`` of its norm, n the entries outside the box.
+    A shift is admissible if it keeps the content box inside the frame. On a periodic axis (``wrap``) every shift is.
+    Only admissible shifts are sampled. Faint values outside the box may wrap around. On a padded frame this changes the
+    measured magnitude by at most ``2 threshold sqrt(n)`` of its norm, for n entries outside the box.
 
     Shape: targets (*batch, *channels, *event); elements :class:`Motion` with ``flipped`` False (*batch,) and
     ``shift`` int64 (*batch, d), in entries.
@@ -28,8 +28,8 @@ class Translation(Rearrangement):
         event_dims: Trailing dimensions that are shifted: 1 signals, 2 images, 3 volumes. Default 2.
         channel_dims: Dimensions before the event that share its shift. Default 0.
         threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
-        wrap: True for the periodic model (M = N), False with zero padding, or the detector's shape: an axis is
-            periodic where its M equals the frame's N. Default False.
+        wrap: True if the detector has as many pixels as the frame (periodic model), False with zero padding. Or the
+            detector's shape: an axis is periodic where it equals the frame's. Default False.
 
     Example:
         >>> import torch
@@ -58,7 +58,9 @@ class CenterContent(Canonicalizer[Translation]):
         channel_dims: Dimensions before the event that share one box. Default 0.
         threshold: Pixels below this fraction of the peak count as background. Default 1e-4, which clears round-off;
             0 counts all above 1e-22 of the peak (single precision).
-        wrap: True for the periodic model (M = N): the box is the shortest arc that covers the content. Default False.
+        wrap: True if the detector has as many pixels as the frame (periodic model), False with zero padding. Or the
+            detector's shape: an axis is periodic where it equals the frame's. Default False. On a periodic axis the
+            box is the shortest arc that covers the content.
 
     Example: wherever the content lies, it ends at one place.
         >>> import torch

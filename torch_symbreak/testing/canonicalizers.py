@@ -66,7 +66,10 @@ def assert_smallest(
 def assert_convex(
     canonicalizer: Canonicalizer[Any], x1: Tensor, x2: Tensor, *, tolerance: float | None = None
 ) -> float:
-    """Check that the midpoint of two representatives is one (for content with one box: of one shape)."""
+    """Check that the midpoint of two representatives is a representative.
+
+    The content boxes of C(x1) and C(x2) must be equal.
+    """
     middle = (canonicalizer(x1) + canonicalizer(x2)) / 2
     dims = canonicalizer.symmetry.item_dims
     return compare("convex", "C(midpoint) = midpoint", canonicalizer(middle), middle, dims, tolerance)
@@ -119,6 +122,12 @@ def assert_few_ties(
     """Check that at most the share ``most`` of the items has a margin of ``margin`` or less; return the share.
 
     Laws of uniqueness say little if most items are left out of them.
+
+    Args:
+        canonicalizer: The canonicalizer whose margins count.
+        x: The items, (*batch, *item).
+        margin: Largest margin of a tie. Default 1e-4.
+        most: Largest share of ties allowed. Default 0.05.
     """
     ties = ~(canonicalizer.margin(x) > margin)
     share = float(ties.double().mean())

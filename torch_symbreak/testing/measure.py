@@ -24,6 +24,11 @@ TIE_MARGIN = 1e-4
 def deviation(actual: Tensor, expected: Tensor, item_dims: int) -> Tensor:
     """Return, per item, the largest deviation relative to the largest magnitude expected, (*batch,); NaN is infinite.
 
+    Args:
+        actual: The items, (*batch, *item).
+        expected: The items that they should equal, (*batch, *item).
+        item_dims: Dimensions of one item.
+
     Example:
         >>> import torch
         >>> deviation(torch.tensor([[1.0, 2.5]]), torch.tensor([[1.0, 2.0]]), 1)

@@ -102,8 +102,8 @@ def check_canonicalizer(
     - ``forward``, with a model: ``f(C(x)) = f(x)``, and ``f(g x) = f(x)`` for each symmetry.
 
     Args:
-        fix: The canonicalizer. Laws that need its ``element`` or ``margin`` do not apply to one without, for example a
-            composition: pass ``symmetry``, and items off ties.
+        fix: The canonicalizer. Without ``element`` and ``margin``, for example a composition, their laws are skipped:
+            pass ``symmetry``, and items off ties.
         x: Items to test on, (*batch, *channels, *event): 40 or more, drawn like your data.
         model: A forward model, or a plain function from a batch to its measurements.
         symmetry: The group whose orbits have one representative. Default: the canonicalizer's own.
@@ -145,7 +145,7 @@ def check_canonicalizer(
 
 
 def _without_ties(x: Tensor, clear: Tensor, group: Symmetry) -> Tensor:
-    """Replace ties by the first item that is none, so that messages count the items of ``x``."""
+    """Replace ties by the first item off ties. Batch and numbering stay, so messages name the items of ``x``."""
     items = x.reshape(clear.numel(), *x.shape[len(batch_shape(x, group.item_dims)) :])
     number = torch.arange(clear.numel(), device=x.device)
     first = int(clear.flatten().to(torch.int8).argmax())
