@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from torch_symbreak import FarField, RandomSymmetry, cli, relative_error, sa_mse
+from torch_symbreak import FarField, RandomSymmetry, align, cli, relative_error, sa_mse
 from torch_symbreak.io import read_array
 from torch_symbreak.metrics import compare, sa_psnr, sa_ssim
 from torch_symbreak.symmetries import Element, Product, Scale, Sign
@@ -157,3 +157,37 @@ def test_read_array(files: Path) -> None:
         read_array("two.npz", "r")
     np.save("big-endian.npy", np.ones(3, ">f8"))
     assert read_array("big-endian.npy").dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("keep.txt", "Name it keep.png"),
+        ("text.png", "is no picture"),
+        ("link.png", "is no picture"),
+        ("no/x.png", "folder"),
+    ],
+)
+def test_the_picture_replaces_nothing_else(
+    out: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", pair()[1].numpy())
+    for name in ("keep.txt", "text.png"):
+        Path(name).write_text("precious")
+    Path("link.png").symlink_to("keep.txt")
+    assert run(monkeypatch, "a.npy", "a.npy", "--out", out) == 2
+    assert message in capsys.readouterr().err
+    assert Path("keep.txt").read_text() == Path("text.png").read_text() == "precious"
+
+
+def test_elements_on_a_torus_are_told_by_the_shortest_move() -> None:
+    values = torch.tensor([1, 2 + 1j, 3, 0.5j])
+    x, r = torch.zeros(2, 12, dtype=torch.complex64), torch.zeros(2, 12, dtype=torch.complex64)
+    x[:, [11, 0, 1, 2]] = values
+    r[0, [11, 0, 1, 2]], r[1, [10, 11, 0, 1]] = values.flip(0).conj(), values
+    with pytest.warns(UserWarning, match="recovery is not unique"):
+        model = FarField(1, oversampling=1.0)
+        model(x)
+    element = align(x, r, model.symmetries).element
+    assert element.describe(x, wrap=True) == ["flipped about its center", "moved by (-1)"]

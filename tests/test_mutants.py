@@ -341,6 +341,7 @@ MUTANTS = [
     Mutant("margin always 0", "ties", no_margin, FixGlobalPhase),
     Mutant("out of the orbit", "idempotent", lambda _: Doubled(), FixGlobalPhase, symmetry=GlobalPhase()),
     Mutant("large items stay", "smallest", lambda _: LargeItemsStay(), FixGlobalPhase, symmetry=GlobalPhase()),
+    Mutant("all zero", "orbit", lambda _: torch.zeros_like, FixGlobalPhase, symmetry=GlobalPhase()),
     Mutant("elements not closed", "elements", elements_not_closed, **TURNS),
     Mutant("elements drawn but not listed", "elements", elements_drawn_but_not_listed, **TURNS),
     Mutant("a lie about commuting", "commutation", lambda _: Product([QuarterTurns(), Translation()]), **TURNS),
@@ -379,7 +380,7 @@ def test_the_first_law_that_sees_a_mistake(mutant: Mutant, monkeypatch: Patch) -
 def test_every_law_sees_a_mistake() -> None:
     model = FarField()
     laws = check_canonicalizer(model.canonicalizer(), objects(), model)
-    assert {mutant.law for mutant in MUTANTS} == {*laws, "elements", "commutation"}
+    assert {mutant.law for mutant in MUTANTS} == {*laws, "elements", "commutation", "orbit"}
 
 
 @pytest.mark.filterwarnings("ignore:FarField measures")
@@ -398,7 +399,7 @@ def test_messages() -> None:
         AssertionError, match=r"^ties: 4 of 64 items \(\[0, 1, 2, 3\]\) have a margin of at most 0.0001"
     ):
         check_canonicalizer(FixGlobalPhase(), x)
-    with pytest.raises(ValueError, match=r"needs items to test on, but got a batch of shape \(0, 3\)"):
+    with pytest.raises(ValueError, match=r"needs two items or more to test on, but got a batch \(0, 3\)"):
         check_canonicalizer(FixSign(1), torch.zeros(0, 3))
     for model in (lambda x: x.flatten(), lambda x: x.sum()):
         with pytest.raises(AssertionError, match=r"^forward: f\(x\) has shape"):

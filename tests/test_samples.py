@@ -6,6 +6,7 @@ from collections import UserDict, defaultdict, namedtuple
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -365,3 +366,15 @@ def test_missing_keys_are_named() -> None:
         CollateTransform(FIX, collate=lambda _: UserDict(x=x))([])
     with pytest.raises(TypeError, match=r"got a int.*Item 1"):
         SymmetryBrokenDataset(Samples([(x[0], x[0]), (x[0], 3)]), FIX).__getitems__([0, 1])
+
+
+def test_a_tuple_of_tensors_is_no_data_set() -> None:
+    y, x = torch.rand(4, 3), torch.rand(4, 3)
+    with pytest.raises(TypeError, match=r"tuple of 2 tensors.*TensorDataset\(y, x\)"):
+        SymmetryBrokenDataset((y, x), FixSign(1))
+
+
+def test_seeds_and_indices_of_numpy() -> None:
+    x = torch.randn(3, 4)
+    wanted = Sign(1).sample_each(x, 3, torch.arange(3))
+    assert torch.equal(Sign(1).sample_each(x, np.int64(3), torch.arange(3, dtype=torch.int32)), wanted)

@@ -17,7 +17,17 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch_symbreak import FarField, FixSign, RandomSymmetry, ScrambledDataset, SymmetryBrokenDataset
 from torch_symbreak.canonical import AlignToTemplate
 from torch_symbreak.datasets import BraggCrystals
-from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, PhaseRamp, Product, Scale, Sign, Symmetry, Translation
+from torch_symbreak.symmetries import (
+    ConjugateFlip,
+    GlobalPhase,
+    PhaseRamp,
+    Product,
+    Scalar,
+    Scale,
+    Sign,
+    Symmetry,
+    Translation,
+)
 from torch_symbreak.testing import check_canonicalizer, deviation, off_ties
 
 pytestmark = pytest.mark.filterwarnings("ignore:FarField measures")
@@ -316,6 +326,77 @@ def test_state():
     assert fix.margin(x[:0]).shape == (0,)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_casting_a_network_keeps_the_imaginary_part(dtype):
+    fix = FarField(2).canonicalizer(template=T)
+    template = fix.template.clone()
+    torch.nn.Sequential(fix).to(dtype)
+    assert fix.template.is_complex()
+    assert torch.allclose(fix.template.to(torch.complex64), template)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e19, 1e30])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_fitting_at_every_scale(scale, normalize):
+    model, x = crystals(30)
+    options = {"progress": False, "rounds": 3, "normalize": normalize}
+    fix, scaled = (model.fit_canonicalizer(z, **options) for z in (x, x * scale))
+    assert scaled.explained == pytest.approx(fix.explained, rel=1e-5)
+    unit = 1 if normalize else scale
+    assert scaled.history == pytest.approx([distance * unit**2 for distance in fix.history], rel=1e-4)
+    assert torch.allclose(scaled.template / unit, fix.template, atol=1e-5)
+
+
+def test_margins_go_by_what_a_symmetry_does():
+    class Shift(Translation):
+        """A translation by another name."""
+
+    template = torch.tensor([0, 1.0, 1, 0, 0, 0, 0, 1, 1.0004, 0, 0, 0])
+    x = torch.nn.functional.pad(torch.ones(1, 2), (2, 8))
+    margins = AlignToTemplate(template, Shift(1)).margins(x)
+    assert list(margins) == ["shift"]
+    assert margins["shift"] == AlignToTemplate(template, Translation(1)).margins(x)["translation"]
+
+
+@dataclass(frozen=True)
+class Conjugation(Symmetry):
+    """Complex conjugation, an element per item."""
+
+    event_dims: int = 1
+    commutes = True
+
+    def sample(self, x, *, generator=None):
+        return torch.rand(x.shape[: x.dim() - self.item_dims], generator=generator) < 0.5
+
+    def act(self, g, x):
+        return torch.where(g[..., None], x.conj(), x).resolve_conj()
+
+    def inverse(self, g):
+        return g
+
+    def compose(self, g2, g1):
+        return g2 ^ g1
+
+    def elements(self, x):
+        return (torch.full(x.shape[: x.dim() - self.item_dims], value) for value in (False, True))
+
+
+@dataclass(frozen=True)
+class QuarterPhase(Scalar):
+    """Powers of i, as a scalar."""
+
+    event_dims: int = 2
+
+    def sample(self, x, *, generator=None):
+        return torch.ones(x.shape[: x.dim() - self.item_dims], dtype=x.dtype)
+
+    def gain(self, correlation):
+        return correlation.real.abs()
+
+    def best(self, correlation):
+        return torch.ones_like(correlation)
+
+
 def test_gradient_and_bad_values():
     _, x = crystals(6)
     fix = FarField(2).fit_canonicalizer(x, progress=False, rounds=1)
@@ -356,6 +437,10 @@ CENTRO = T + T.flip((0, 1)).conj()
         (lambda: AlignToTemplate(torch.ones(6, 6), QuarterTurns()), ValueError, "QuarterTurns.*tie"),
         (lambda: AlignToTemplate(T, [*FAR, Scale()]), TypeError, "isometries.*Scale"),
         (lambda: AlignToTemplate(T, [*FAR, PhaseRamp()]), TypeError, "PhaseRamp.*heuristic"),
+        (lambda: AlignToTemplate(torch.randn(7), Conjugation()), ValueError, "Conjugation.*tie"),
+        (lambda: AlignToTemplate(T, QuarterPhase()), TypeError, "not those of QuarterPhase"),
+        (lambda: AlignToTemplate.fit((T, T), FAR), TypeError, "tuple of 2 tensors.*TensorDataset"),
+        (lambda: AlignToTemplate.fit(torch.stack([T, T]), FAR, max_objects=-3), ValueError, "max_objects >= 2"),
         (lambda: AlignToTemplate(T, FAR)(T[:7]), ValueError, r"shape \(8, 8\).*but got \(7, 8\)"),
         (lambda: AlignToTemplate(T, Translation())(T.real), TypeError, "complex template, but got torch.float32"),
         (lambda: AlignToTemplate.fit(T[None], FAR), ValueError, "at least 2 objects, but got 1"),

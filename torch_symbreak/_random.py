@@ -7,6 +7,7 @@ A torch generator is a stream. To make item i alone, it must be seeded for every
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -81,7 +82,7 @@ class Counters:
     """
 
     def __init__(self, seed: int, index: Tensor) -> None:
-        self.seed = seed
+        self.seed = operator.index(seed)  # of NumPy too, whose products overflow
         self.index = index
         self._stream = _FIRST_STREAM
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import check_finite, check_tensor, describe
-from torch_symbreak._items import flat_items, per_item, power, wide
+from torch_symbreak._items import divided, flat_items, per_item, power, unit_scale, wide
 from torch_symbreak._samples import Keys, check_present, target_keys
 from torch_symbreak.canonical.far_field import FarFieldCanonicalizer
 from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, Product, Sign, Translation
@@ -74,8 +74,9 @@ def iterate(
 
 def normalized(x: Tensor, item_dims: int) -> Tensor:
     """Divide every item by its norm; a zero item stays."""
+    x = unit_scale(x, item_dims)
     norm = flat_items(power(x), item_dims).sum(-1, dtype=torch.float64).sqrt().to(x.real.dtype)
-    return x / per_item(torch.where(norm > 0, norm, 1), item_dims)
+    return divided(x, per_item(torch.where(norm > 0, norm, 1), item_dims))
 
 
 @contextmanager
@@ -111,6 +112,12 @@ def gather(objects: Any, item_dims: int, keys: Keys, most: int | None, generator
     """
     if isinstance(keys, (list, tuple)) and len(keys) != 1:
         raise ValueError(f"{_OWNER} needs one key, but got keys={keys!r}. Name the part that holds the objects.")
+    if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 2):
+        raise ValueError(f"{_OWNER} needs an int max_objects >= 2 or None, but got {most!r}.")
+    if isinstance(objects, tuple) and all(isinstance(part, Tensor) for part in objects):
+        raise TypeError(
+            f"{_OWNER} got a tuple of {len(objects)} tensors. If it is (y, x), pass x or TensorDataset(y, x)."
+        )
     if isinstance(objects, Tensor):
         check_tensor(_OWNER, objects, what="objects")
         x = objects.detach().reshape(-1, *objects.shape[objects.dim() - item_dims :])

@@ -20,14 +20,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_finite, check_tensor, describe
+from torch_symbreak._checks import describe
 from torch_symbreak._content import box_margin
 from torch_symbreak._items import (
     batch_shape,
+    divided,
     eager,
     flat_items,
     flat_parts,
     join_elements,
+    peak,
     per_item,
     resolved,
     typed_like,
@@ -35,13 +37,12 @@ from torch_symbreak._items import (
     wide,
 )
 from torch_symbreak._samples import Keys
-from torch_symbreak.alignment.search import Choice, best_motions, box_of, nearest_choice, self_correlations
+from torch_symbreak.alignment.search import Choice, best_motions, box_of, nearest_choice
 from torch_symbreak.canonical._fitting import Fit, best_of_drawn, gather, iterate, mean_of_rule, normalized
+from torch_symbreak.canonical._template_checks import check_parts, check_template
 from torch_symbreak.symmetries import Canonicalizer, Element, Product, Symmetry
 from torch_symbreak.symmetries.motion import move
 
-#: A template that an element moves by less than this, relative to its norm, is fixed by the element.
-_FIXED = 1e-4
 #: Entries of items at once: what a CPU's cache holds with the spectra, or a device's memory.
 _ENTRIES, _ENTRIES_ON_GPU = 2**18, 2**26
 
@@ -87,8 +88,8 @@ class AlignToTemplate(Canonicalizer[Product]):
 
     def __init__(self, template: Tensor, symmetries: Symmetry | Sequence[Symmetry]) -> None:
         super().__init__(Product(symmetries))
-        _check_parts(self.symmetry)
-        _check_template(template, self.symmetry)
+        check_parts(self.symmetry)
+        check_template(template, self.symmetry)
         self.register_buffer("template", resolved(template.detach()).clone())
         #: The mean ``||C(x) - t||²`` of every round of a fit, ``||t||² / mean ||x||²`` in [0, 1], and the number of
         #: objects. Empty, NaN and 0 for a template that was not fitted.
@@ -154,14 +155,20 @@ class AlignToTemplate(Canonicalizer[Product]):
         References: generalized Procrustes analysis: Gower, Psychometrika 40, 33 (1975).
         """
         group = Product(symmetries)
-        _check_parts(group)
+        check_parts(group)
         for name, value in (("rounds", rounds), ("restarts", restarts)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"AlignToTemplate.fit needs an int {name} >= 1, but got {value!r}.")
         x = gather(objects, group.item_dims, keys, max_objects, generator)
         group.check(x)
+        # To one scale, at which squares neither under- nor overflow.
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        unit = peak(x, item_dims=x.dim())
+        x = normalized(x, group.item_dims) if normalize else divided(x, unit)
         if normalize:
-            x = normalized(x, group.item_dims)
+            unit = torch.ones_like(unit)
+        if isinstance(start, Tensor):
+            start = divided(start.to(x.device, torch.promote_types(start.dtype, x.dtype)), unit)
         fits: list[Fit] = []
 
         def align_to(template: Tensor) -> AlignToTemplate:
@@ -172,9 +179,19 @@ class AlignToTemplate(Canonicalizer[Product]):
             first = best_of_drawn(x, group.item_dims, align_to, generator) if first is None else first
             fits.append(iterate(x, first, align_to, group.item_dims, rounds, tolerance, progress))
         best = max(fits, key=lambda fit: fit.explained)
-        fix = cls(best.template, group)
-        fix.history, fix.explained, fix.seen = best.history, best.explained, len(x)
+        fix = cls(best.template * unit, group)
+        fix.history = [distance * float(unit) ** 2 for distance in best.history]
+        fix.explained, fix.seen = best.explained, len(x)
         return fix
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        before = self.template
+        module = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if before.is_complex() and not self.template.is_complex():
+            # ``network.to(torch.float64)`` would drop the imaginary part.
+            dtype = torch.promote_types(self.template.dtype, torch.complex64)
+            self.template = before.to(self.template.device, dtype)
+        return module
 
     def check(self, x: Any) -> None:
         super().check(x)
@@ -306,13 +323,15 @@ class AlignToTemplate(Canonicalizer[Product]):
             ratio = gap / torch.where(norms > 0, norms, 1)
             return torch.where(norms > 0, ratio, 0).clamp(0, 1)
 
-        margins = {"translation": torch.minimum(share(shift_gap), box), "conjugate_flip": share(flip_gap)}
+        shifted, turned = torch.minimum(share(shift_gap), box), share(flip_gap)
         if not group.shifts:  # a flip alone is about the content's own box
-            margins["conjugate_flip"] = torch.minimum(margins["conjugate_flip"], box)
+            turned = torch.minimum(turned, box)
         values = []
         for part in group.symmetries:
             if part not in group.others:
-                values.append(margins.get(_snake_case(part), share(top)))
+                moves = [shifted] if getattr(part, "shifts", False) else []
+                moves += [turned] if getattr(part, "flips", False) else []
+                values.append(torch.stack(moves).amin(0) if moves else share(top))
         for place in range(len(group.others)):
             same = numbers[:, place, None] == numbers[best, place]
             values.append(share(top - gains.masked_fill(same, -torch.inf).amax(0)))
@@ -342,73 +361,3 @@ def _norm(x: Tensor, item_dims: int) -> Tensor:
 
 def _snake_case(part: Symmetry) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(part).__name__).lower()
-
-
-def _check_parts(group: Product) -> None:
-    """Raise ``TypeError`` unless the best element of every symmetry is found exactly and keeps distances."""
-    if group.scale is not None:
-        raise TypeError(
-            f"AlignToTemplate needs isometries, but {group.scale} changes distances: items with Re <g x, t> <= 0 for "
-            "all other elements g would go to 0. Leave Scale out, and pass normalize=True to AlignToTemplate.fit."
-        )
-    for part in group.others:
-        name = type(part).__name__
-        if not part.exact:
-            raise TypeError(
-                f"AlignToTemplate needs symmetries whose best element is found exactly, but the candidates of {name} "
-                "are a heuristic, and one orbit could get two targets. Leave it out."
-            )
-        if type(part).elements is Symmetry.elements and type(part).candidates is Symmetry.candidates:
-            raise TypeError(
-                f"AlignToTemplate cannot search {name}: it is neither a Rearrangement nor a Scalar, and does not "
-                "enumerate its elements. If the group is finite, implement elements(x)."
-            )
-
-
-def _check_template(template: Any, group: Product) -> None:
-    """Raise unless the template is a finite item that only the identity leaves as it is."""
-    check_tensor("AlignToTemplate", template, what="template")
-    if template.dim() != group.item_dims or 0 in template.shape:
-        raise ValueError(
-            f"AlignToTemplate needs a template of one item, (*channels, *event) with channel_dims={group.channel_dims} "
-            f"and event_dims={group.event_dims}, but got {describe(template)}."
-        )
-    group.check(template)
-    check_finite(template.detach().flatten(), name="the template")
-    if not bool(template.any()):
-        raise ValueError(
-            "AlignToTemplate needs a template that is not zero: all points of an orbit are equally far from zero. "
-            "Pass an object."
-        )
-    fixing = _fixing(template.detach(), group)
-    if fixing is not None:
-        raise ValueError(
-            f"AlignToTemplate needs a template that only the identity leaves as it is, but {fixing} has another "
-            "element that does, so that every item is a tie. Take an object of the data as template, or fit one: "
-            "AlignToTemplate.fit(objects, symmetries, start=...)."
-        )
-
-
-def _fixing(template: Tensor, group: Product) -> Symmetry | None:
-    """Return a symmetry with an element, other than the identity, that fixes the template. None if no element does."""
-    t = unit_scale(template.to(wide(template))[None], group.item_dims)
-    anything = torch.randn(t.shape, dtype=t.dtype, generator=torch.Generator().manual_seed(0)).to(t.device)
-    energy = _norm(t, group.item_dims).square()
-    for others in itertools.product(*(part.elements(t) for part in group.others)):
-        moved, guilty = t, None
-        for part, h in zip(group.others, others, strict=True):
-            moved = part.act(h, moved)
-            if not torch.allclose(part.act(h, anything), anything):
-                guilty = part
-        for turned, correlation in enumerate(self_correlations(t, group, of=moved)):
-            c = correlation if t.is_complex() else correlation.real
-            value = c.real if group.scalar is None else (group.scalar.best(c) * c).real
-            value = value.flatten() / energy
-            if guilty is None and not turned:
-                value[0] = -torch.inf  # the identity
-            place = int(value.argmax())
-            if value[place] >= 1 - _FIXED**2 / 2:
-                if guilty is not None:
-                    return guilty
-                return next(part for part in group.symmetries if getattr(part, "flips" if turned else "shifts", False))
-    return None

@@ -45,6 +45,7 @@ def compare(
     with failing(2, debug=debug):
         if out.exists() and any(path.exists() and out.samefile(path) for path in (a, b)):
             raise ValueError(f"The picture {out} would replace an array. Give another --out.")
+        _check_picture(out)
         x, reference = read_array(a, key_a), read_array(b, key_b)
         fix = canonicalizer_of(forward, x.dtype, event_dims=event_dims, oversampling=oversampling)
         group = Product(fix.symmetry)
@@ -65,9 +66,21 @@ def compare(
     print(picture)
 
 
+def _check_picture(out: Path) -> None:
+    """Raise ``ValueError`` unless the picture can stand at ``out``. It replaces an older picture and nothing else."""
+    if out.suffix != ".png":
+        raise ValueError(f"The picture is a PNG file, but got --out {out}. Name it {out.with_suffix('.png')}.")
+    if not out.absolute().parent.is_dir():
+        raise ValueError(f"There is no folder {out.absolute().parent} for the picture. Make it, or give another --out.")
+    if out.is_symlink() or (out.exists() and not (out.is_file() and out.read_bytes()[:4] == b"\x89PNG")):
+        raise ValueError(f"{out} exists and is no picture, so it is not replaced. Give another --out.")
+
+
 def _sentences(element: Element, x: Tensor, group: Product) -> list[str]:
     """Describe the elements of the first items. Cut before describing, as a file may hold millions."""
     count = element.flipped.numel()
     shift = element.shift.reshape(count, element.shift.shape[-1])
     few = Element(element.flipped.flatten()[:_MOST], shift[:_MOST], element.scalar.flatten()[:_MOST])
-    return few.describe(x.reshape(count, *x.shape[x.dim() - group.item_dims :])[:_MOST])
+    items = x.reshape(count, *x.shape[x.dim() - group.item_dims :])[:_MOST]
+    like = group.rearrangement
+    return few.describe(items) if like is None else few.describe(items, threshold=like.threshold, wrap=like.wrap)

@@ -26,6 +26,11 @@ class _OnTargets(Dataset[Any]):
     """Change the targets of a data set, a batch at a time where the shapes agree."""
 
     def __init__(self, dataset: Any, keys: Keys, forward: Callable[[Tensor], Tensor] | None = None) -> None:
+        if isinstance(dataset, tuple) and all(isinstance(part, Tensor) for part in dataset):
+            raise TypeError(
+                f"{type(self).__name__} needs a data set, but got a tuple of {len(dataset)} tensors. If it is (y, x), "
+                "pass torch.utils.data.TensorDataset(y, x)."
+            )
         map_style = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
         if not map_style or isinstance(dataset, IterableDataset):
             raise TypeError(

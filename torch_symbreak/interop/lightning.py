@@ -83,7 +83,7 @@ class SymmetryBrokenDataModule(LightningDataModule):
     def _loader(self, data: Any, shuffle: bool = False) -> Any:
         if data is None:
             return []  # Lightning skips a loader without batches
-        dataset = TensorDataset(*data) if isinstance(data, (tuple, list)) else data
+        dataset = TensorDataset(*data) if isinstance(data, tuple) else data
         return DataLoader(dataset, batch_size=self.batch_size, shuffle=shuffle, **self.options)
 
     def train_dataloader(self) -> Any:

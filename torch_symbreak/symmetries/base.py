@@ -108,7 +108,7 @@ class Symmetry(ABC):
                 f"{describe(x)} and indices of shape {tuple(index.shape)}. For one target, pass x[None]."
             )
         if self.counted:
-            return self.sample(x, generator=cast(torch.Generator, Counters(seed, index)))
+            return self.sample(x, generator=cast(torch.Generator, Counters(seed, index.long())))
         if len(x) == 0:
             return self.sample(x)
         drawn = [

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._content import box_ends, content_box, wrapped_axes
+from torch_symbreak._content import Wrap, box_ends, content_box, wrapped_axes
 from torch_symbreak._items import batch_shape, resolved
 from torch_symbreak.symmetries.base import Symmetry
 from torch_symbreak.symmetries.motion import (
@@ -40,14 +40,15 @@ class Element(NamedTuple):
         """The rearranging part, which also moves masks and real images."""
         return Motion(self.flipped, self.shift)
 
-    def describe(self, x: Tensor) -> list[str]:
+    def describe(self, x: Tensor, *, threshold: float = 1e-4, wrap: Wrap = False) -> list[str]:
         """Say in words what the element does to each item of ``x``, counted over the flattened batch.
 
-        A flip is described about the center of the item's content box, at the default threshold 1e-4. Elements of other
-        kinds are only counted.
+        A flip is described about the center of the item's content box. Elements of other kinds are only counted.
 
         Args:
             x: The targets that the element acts on, (*batch, *channels, *event).
+            threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
+            wrap: As for ``Translation``. On periodic axes the shortest move is told. Default False.
 
         Raises:
             ValueError: If ``x`` has another batch shape than the element, or fewer event dimensions than its shift.
@@ -68,8 +69,11 @@ class Element(NamedTuple):
             )
         moved = self.shift
         if d:
-            box = content_box(x, d, x.dim() - len(batch) - d, 1e-4, False)
+            event = tuple(x.shape[x.dim() - d :])
+            box = content_box(x, d, x.dim() - len(batch) - d, threshold, wrap)
             moved = self.shift - torch.where(self.flipped[..., None], box_ends(box), 0)
+            size, periodic = moved.new_tensor(event), torch.tensor(wrapped_axes(wrap, event), device=x.device)
+            moved = torch.where(periodic, (moved + size // 2) % size - size // 2, moved)
         parts = (
             self.flipped.flatten().tolist(),
             moved.reshape(self.flipped.numel(), d).tolist(),
@@ -208,7 +212,7 @@ class Product(Symmetry):
         """Return the element that acts on ``x`` as ``g`` of one of the product's symmetries does.
 
         Args:
-            part: A symmetry of the product, or a product of the same symmetries.
+            part: A symmetry of the product, or a product of some of them.
             g: An element of ``part`` for the items of ``x``.
             x: The targets, (*batch, *channels, *event).
 
@@ -224,13 +228,16 @@ class Product(Symmetry):
             >>> torch.equal(group.act(group.lift(fix.symmetry, fix.element(x), x), x), fix(x))
             True
         """
-        if part == self:
-            return Element(*g)
+        if isinstance(part, Product) and set(part.symmetries) <= set(self.symmetries):
+            whole = list(self.identity(x).others)
+            for symmetry, h in zip(part.others, g.others, strict=True):
+                whole[self.others.index(symmetry)] = h
+            return Element(g.flipped, g.shift, g.scalar, tuple(whole))
         if part in self.others:
             identity, number = self.identity(x), self.others.index(part)
             return identity._replace(others=(*identity.others[:number], g, *identity.others[number + 1 :]))
         if part not in self.symmetries:
-            raise ValueError(f"Product.lift needs a symmetry of {self}, but got {part}. Add it to the product.")
+            raise ValueError(f"Product.lift needs a symmetry of {self}, but got {part}.")
         if isinstance(part, Rearrangement):
             return self.identity(x)._replace(flipped=g.flipped, shift=g.shift)
         return self.identity(x)._replace(scalar=g.to(x.dtype))

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._items import batch_shape
+from torch_symbreak.alignment import align
 from torch_symbreak.forward import ForwardModel
-from torch_symbreak.symmetries import Canonicalizer, Symmetry
+from torch_symbreak.symmetries import Canonicalizer, Rearrangement, Scalar, Symmetry
+from torch_symbreak.testing.groups import enumerates
 from torch_symbreak.testing.measure import TIE_MARGIN, Fix, compare, group_of, listed, parts_of
 
 
@@ -78,12 +80,38 @@ def assert_convex(
 def assert_batch_equivariant(
     canonicalizer: Fix, x: Tensor, symmetry: Symmetry | None = None, *, tolerance: float | None = None
 ) -> float:
-    """Check that a batch at once equals its items one by one. Ties included."""
+    """Check that a batch at once equals its items one by one, margins too. Ties included."""
     dims = group_of(canonicalizer, symmetry).item_dims
     batch = batch_shape(x, dims)
     items = x.reshape(batch.numel(), *x.shape[len(batch) :])
     one_by_one = torch.stack([canonicalizer(item) for item in items]) if len(items) else items
+    if isinstance(canonicalizer, Canonicalizer) and len(items):
+        margins = torch.stack([canonicalizer.margin(item) for item in items])
+        differ = ~torch.isclose(canonicalizer.margin(x).flatten(), margins, rtol=1e-3, atol=1e-6)
+        if differ.any():
+            raise AssertionError(f"batch: the margins of a batch are not those of its items, {listed(differ)}")
     return compare("batch", "C(batch) = C item by item", canonicalizer(x), one_by_one.reshape(x.shape), dims, tolerance)
+
+
+def alignable(symmetry: Symmetry) -> bool:
+    """Return whether an alignment over the symmetry finds the nearest element exactly."""
+    return all(isinstance(part, (Rearrangement, Scalar)) or enumerates(part) for part in parts_of(symmetry))
+
+
+def assert_in_orbit(
+    canonicalizer: Fix, x: Tensor, symmetry: Symmetry | None = None, *, tolerance: float | None = None
+) -> float:
+    """Check that C(x) lies in the orbit of x: an alignment takes it back. For canonicalizers without ``element``.
+
+    Args:
+        canonicalizer: Any function of a batch.
+        x: The items, (*batch, *item), without faint background, which an alignment cuts where it leaves the frame.
+        symmetry: The group. Default: the canonicalizer's own.
+        tolerance: Largest relative error allowed.
+    """
+    group = group_of(canonicalizer, symmetry)
+    aligned = align(canonicalizer(x), x, group).aligned
+    return compare("orbit", "C(x) is in the orbit of x", aligned, x, group.item_dims, tolerance)
 
 
 def assert_pure(canonicalizer: Fix, x: Tensor, symmetry: Symmetry | None = None) -> float:

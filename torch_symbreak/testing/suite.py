@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -11,10 +12,12 @@ from torch_symbreak._items import batch_shape
 from torch_symbreak.forward import ForwardModel
 from torch_symbreak.symmetries import Canonicalizer, Symmetry
 from torch_symbreak.testing.canonicalizers import (
+    alignable,
     assert_batch_equivariant,
     assert_few_ties,
     assert_forward_invariant,
     assert_idempotent,
+    assert_in_orbit,
     assert_invariant,
     assert_pure,
     assert_representative,
@@ -65,6 +68,14 @@ def check_symmetry(
         >>> check_symmetry(Sign(1), torch.randn(40, 5))
         {'identity': 0.0, 'group': 0.0}
     """
+    many = batch_shape(x, symmetry.item_dims).numel() >= 20  # few items may all draw the identity
+    for part in parts_of(symmetry) if many else ():
+        if torch.equal(part.act(part.sample(x, generator=generator), x), x):
+            warnings.warn(
+                f"No drawn element of {part} moves any item of x, so that its laws say nothing. Test on items that it "
+                "can move, padded with zeros for example.",
+                stacklevel=2,
+            )
     z = random_like(x, generator)
     errors = {"identity": assert_identity(symmetry, x, z, tolerance=tolerance)}
     # Before the group, because a fault here breaks its laws too, and these messages name the part.
@@ -99,6 +110,7 @@ def check_canonicalizer(
     - ``batch``: a batch at once equals its items one by one.
     - ``invariant``: ``C(g x) = C(x)``. ``idempotent``: ``C(C(x)) = C(x)``. ``smallest``: ``C(g C(x)) = C(x)``. These
       three say that an orbit has one representative; they leave out ties.
+    - ``orbit``, if ``fix`` has no ``element``: an alignment takes C(x) back to x.
     - ``forward``, with a model: ``f(C(x)) = f(x)``, and ``f(g x) = f(x)`` for each symmetry.
 
     Args:
@@ -113,7 +125,11 @@ def check_canonicalizer(
     Raises:
         AssertionError: If a law does not hold. The message starts with the law's name and lists the items.
         TypeError: If ``fix`` has no symmetry and none is given.
-        ValueError: If ``x`` has no items.
+        ValueError: If ``x`` has fewer than two items.
+
+    Warns:
+        UserWarning: If no drawn element of a symmetry moves any item, as a shift cannot if content fills the frame. Its
+            laws then say nothing.
 
     Example:
         >>> import torch
@@ -125,8 +141,8 @@ def check_canonicalizer(
         0.0
     """
     group = group_of(fix, symmetry)
-    if x.numel() == 0:
-        raise ValueError(f"check_canonicalizer needs items to test on, but got a batch of shape {tuple(x.shape)}.")
+    if x.numel() == 0 or batch_shape(x, group.item_dims).numel() < 2:
+        raise ValueError(f"check_canonicalizer needs two items or more to test on, but got a batch {tuple(x.shape)}.")
     errors = {"pure": assert_pure(fix, x, group)}
     clear = x
     if isinstance(fix, Canonicalizer):
@@ -139,6 +155,8 @@ def check_canonicalizer(
     errors["invariant"] = assert_invariant(fix, clear, group, generator=generator, tolerance=tolerance)
     errors["idempotent"] = assert_idempotent(fix, clear, group, tolerance=tolerance)
     errors["smallest"] = assert_smallest(fix, clear, group, generator=generator, tolerance=tolerance)
+    if not isinstance(fix, Canonicalizer) and alignable(group):
+        errors["orbit"] = assert_in_orbit(fix, x, group, tolerance=tolerance)
     if model is not None:
         errors["forward"] = assert_forward_invariant(model, x, fix, group, generator=generator, tolerance=tolerance)
     return errors
