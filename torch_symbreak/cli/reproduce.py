@@ -84,6 +84,7 @@ def reproduce(
     """
     from torch_symbreak.experiments import CAPTION, FarFieldPhaseRetrieval, remove_results
     from torch_symbreak.experiments import PRESETS as presets
+    from torch_symbreak.experiments.report import limited
     from torch_symbreak.training import Hardware, main_process
 
     with failing(2, debug=debug):
@@ -130,6 +131,8 @@ def reproduce(
     for title, caption, (header, *lines) in tables:
         if lines:
             _print_table(title, caption, header, lines)
+    if remark := limited(rows):
+        print(f"{remark}\n")
     for path in paths:
         print(path)
 

@@ -47,6 +47,8 @@ MODEL = FarField(2, centered=True)
 TRAIN_DIGITS = 1297
 #: Number of test objects in a figure.
 SHOWN = 5
+#: Headings of targets in a figure.
+_HEADINGS = {"none": "before", "exact": "after, by the exact rule", TEMPLATE: "after, by a template"}
 #: Addition to a network's name where it answers all eight turned measurements, averaged up to the symmetries.
 TURNED = " + turns"
 
@@ -301,8 +303,8 @@ class FarFieldPhaseRetrieval(Experiment):
         groups: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
         for row in largest(rows):
             kept = arrays(row)
-            if kept and row["network"] != CONSTANT and row["breaking"] in ("none", "exact", TEMPLATE):
-                heading = f"targets: {row['breaking']}, n = {row['n']}"
+            if kept and row["network"] != CONSTANT and row["breaking"] in _HEADINGS:
+                heading = f"{_HEADINGS[row['breaking']]}, n = {row['n']}"
                 group = groups.setdefault(f"objects_{row['data']}_{row['network']}", {})
                 group[heading] = (kept["truth"], kept["prediction"])
         titles = {name: name.replace("_", ", ").replace("objects", "The first test objects") for name in groups}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch_symbreak.experiments.farfield import FarFieldPhaseRetrieval
 from torch_symbreak.experiments.gaussian import Gaussian
-from torch_symbreak.experiments.grid import Grid
+from torch_symbreak.experiments.grid import TEMPLATE, Grid
 from torch_symbreak.experiments.recipe import Experiment
 from torch_symbreak.experiments.square import SquareRoot
 from torch_symbreak.training import Training
@@ -62,7 +62,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
     "farfield": {
         "quick": Preset(
             FarFieldPhaseRetrieval(frame=(24, 24)),
-            (Grid(data=("photographs",), networks=("unet",), breaking=_BOTH, samples=(4000,)),),
+            (_crystals(("unet",), (*_BOTH, TEMPLATE), (3000,)),),
             Training(batch_size=64, learning_rate=5e-3, patience=2, max_epochs=20),
         ),
         "cpu": Preset(

@@ -242,7 +242,7 @@ class Experiment(ABC):
 
     def markdown(self, rows: Sequence[Row]) -> str:
         """Return both tables as a page in Markdown."""
-        return reports.markdown(self.name, self.table(rows), self.ratios(rows))
+        return reports.markdown(self.name, self.table(rows), self.ratios(rows), reports.limited(rows))
 
     def write(self, out: Path) -> list[Path]:
         """Write table.md and the figures of the rows in ``out``. Return the paths of all results."""

@@ -78,7 +78,24 @@ def ratios(rows: Sequence[Row], metrics: Mapping[str, str], talk: Talk) -> list[
     return lines
 
 
-def markdown(title: str, errors: Sequence[Sequence[str]], before_after: Sequence[Sequence[str]]) -> str:
+def limited(rows: Sequence[Row]) -> str:
+    """Return a sentence on the trainings that their epoch limit ended before a plateau; empty if none.
+
+    Example:
+        >>> parameters = {"training": {"max_epochs": 20}}
+        >>> limited([{"network": "unet", "breaking": "none", "epochs": 20, "parameters": parameters}])
+        'Ended by the limit of 20 epochs, not by a plateau: unet, none.'
+    """
+    ended = [row for row in rows if row["epochs"] == row["parameters"]["training"]["max_epochs"]]
+    if not ended:
+        return ""
+    names = ", ".join(dict.fromkeys(f"{row['network']}, {row['breaking']}" for row in ended))
+    return f"Ended by the limit of {ended[0]['epochs']} epochs, not by a plateau: {names}."
+
+
+def markdown(
+    title: str, errors: Sequence[Sequence[str]], before_after: Sequence[Sequence[str]], remark: str = ""
+) -> str:
     """Return a page of two tables, each a header and lines. Leave the second one out if it has no lines.
 
     Example:
@@ -92,7 +109,7 @@ def markdown(title: str, errors: Sequence[Sequence[str]], before_after: Sequence
         | 100 | 0.1 (0.30) |
         <BLANKLINE>
     """
-    parts = [f"# {title}", "", CAPTION, "", *_markdown_lines(errors), ""]
+    parts = [f"# {title}", "", CAPTION, "", *_markdown_lines(errors), "", *([remark, ""] if remark else [])]
     if len(before_after) > 1:
         parts += ["## Before / after", "", *_markdown_lines(before_after), ""]
     return "\n".join(parts)
