@@ -72,7 +72,7 @@ def ratios(rows: Sequence[Row], metrics: Mapping[str, str], talk: Talk) -> list[
             )
             for metric in metrics
         ]
-        errors = talk.get((data, network, n))
+        errors = talk.get((data, network, n)) if breaking == "exact" else None  # the rule that the talk measured
         theirs = ["", ""] if errors is None else [f"{errors[0]} → {errors[1]}", f"{errors[0] / errors[1]:.2f}"]
         lines.append([data, str(n), network, breaking, *cells, *theirs])
     return lines
