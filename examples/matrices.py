@@ -1,4 +1,4 @@
-"""How much the error of nearest neighbors depends on the matrix A of y = |A x|²: python examples/matrices.py"""
+"""Measure how the error of nearest neighbors depends on the matrix A of y = |A x|²: python examples/matrices.py"""
 
 import statistics
 

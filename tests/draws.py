@@ -9,6 +9,8 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from torch_symbreak import FarField, ScrambledDataset
+from torch_symbreak.datasets import BraggCrystals
 from torch_symbreak.symmetries import GlobalPhase, Sign
 
 COMPLEX = (torch.complex64, torch.complex128)
@@ -95,3 +97,10 @@ def cases(
     channels = tuple(draw(st.integers(1, 3)) for _ in range(channel_dims))
     dtype, seed = draw(st.sampled_from(dtypes)), draw(st.integers(0, 2**31 - 2))
     return Drawn(frame, content, position, batch, channels, dtype, wrap, seed, mean=float(few_ties))
+
+
+def crystals(count: int, frame: tuple[int, ...] = (16, 16), seed: int = 0) -> tuple[FarField, Tensor]:
+    """Return a far-field model and crystals at random points of their orbits."""
+    model = FarField(2)
+    objects = BraggCrystals(count, frame=frame, seed=seed).objects(torch.arange(count))
+    return model, torch.stack(list(ScrambledDataset(objects, model.symmetries, seed)))

@@ -75,7 +75,7 @@ def test_rounding_is_bounded(d: int, flipped: bool, mean: float, seed: int) -> N
 
 
 def test_single_precision_is_enough_for_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What saves the time: no item of these is searched again in double precision."""
+    """Search none of these items again in double precision, which saves the time."""
     generator = torch.Generator().manual_seed(0)
     r = torch.nn.functional.pad(torch.randn(50, 20, 20, dtype=torch.complex64, generator=generator), (3, 9, 8, 4))
     x = RandomSymmetry(FarField().symmetries, generator=generator)(r)

@@ -73,7 +73,7 @@ def objects(count: int = 10, seed: int = 0) -> Tensor:
 
 
 def same(batches: list[Tensor], x: Tensor) -> bool:
-    """Whether batches hold the canonical points of x, in whatever order."""
+    """Assert that batches hold the canonical points of x, in any order."""
     seen, want = (z[z.sum((1, 2)).real.argsort()] for z in (torch.cat(batches), FIX(x)))
     return torch.allclose(seen, want, atol=1e-5)
 

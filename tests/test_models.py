@@ -193,7 +193,7 @@ def test_sisprnet_drops_in_training_only():
     ],
 )
 class TestEvery:
-    """What a training loop relies on."""
+    """Keep the promises that a training loop relies on."""
 
     def test_one_step(self, make, shape):
         network = make()

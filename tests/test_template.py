@@ -9,14 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from draws import COMPLEX, REAL, cases
+from draws import COMPLEX, REAL, cases, crystals
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, TensorDataset
 
-from torch_symbreak import FarField, FixSign, RandomSymmetry, ScrambledDataset, SymmetryBrokenDataset
+from torch_symbreak import FarField, FixSign, RandomSymmetry
 from torch_symbreak.canonical import AlignToTemplate
-from torch_symbreak.datasets import BraggCrystals
 from torch_symbreak.symmetries import (
     ConjugateFlip,
     GlobalPhase,
@@ -241,71 +239,6 @@ def test_no_orbit_has_two_representatives_with_a_background():
     assert (error <= 2e-5).all()
 
 
-# ------------------------------------------------------------------------------------------------------ fitting
-
-
-def crystals(count, frame=(16, 16), seed=0):
-    model = FarField(2)
-    objects = BraggCrystals(count, frame=frame, seed=seed).objects(torch.arange(count))
-    return model, torch.stack(list(ScrambledDataset(objects, model.symmetries, seed)))
-
-
-@pytest.mark.parametrize("options", [{}, {"normalize": True}, {"restarts": 2}, {"start": "object"}, {"start": "rule"}])
-def test_fitting_never_makes_it_worse(options):
-    model, x = crystals(80)
-    if options.get("start") == "object":
-        options = {"start": x[3]}
-    elif options.get("start") == "rule":
-        options = {"start": model.canonicalizer()}
-    fix = AlignToTemplate.fit(x, model.symmetries, progress=False, tolerance=0.0, rounds=12, **options)
-    history = fix.history
-    assert len(history) > 1
-    assert all(after <= before * (1 + 1e-6) for before, after in itertools.pairwise(history))
-    assert 0 < fix.explained < 1
-    assert fix.seen == 80
-    if not options:
-        exact = model.canonicalizer()(x)
-        spread = [(z - z.mean(0)).abs().square().mean() for z in (exact, fix(x))]
-        assert spread[1] < spread[0]
-
-
-def test_a_template_is_recovered():
-    """Objects that are one shape up to symmetry and noise: the template is the shape."""
-    generator = torch.Generator().manual_seed(0)
-    model = FarField(2)
-    shape = torch.nn.functional.pad(torch.randn(6, 5, dtype=torch.complex64, generator=generator), (3, 4, 2, 4))
-    x = RandomSymmetry(model.symmetries, generator=generator)(shape.expand(60, -1, -1))
-    fix = model.fit_canonicalizer(x, progress=False)
-    assert fix.explained > 1 - 1e-5
-    assert deviation(fix(x), fix.template.expand_as(x), 2).max() < 1e-4
-
-
-@pytest.mark.parametrize("kind", ["tensor", "data set", "pairs", "loader", "broken data set"])
-def test_objects_of_any_kind(kind):
-    model, x = crystals(40)
-    pairs = TensorDataset(model(x), x)
-    objects = {
-        "tensor": x,
-        "data set": TensorDataset(x),
-        "pairs": pairs,
-        "loader": DataLoader(pairs, batch_size=7, shuffle=True),
-        "broken data set": SymmetryBrokenDataset(x, model.canonicalizer(), forward=model),
-    }[kind]
-    fix = model.fit_canonicalizer(objects, progress=False, rounds=2)
-    assert fix.seen == 40
-    some = model.fit_canonicalizer(objects, progress=False, rounds=1, max_objects=10)
-    assert some.seen == 10
-
-
-def test_symmetries_without_a_rule_start_from_an_object():
-    generator = torch.Generator().manual_seed(0)
-    shape = torch.randn(8, generator=generator)
-    signs = torch.randn(50, 1, generator=generator).sign()
-    x = signs * (shape + 0.1 * torch.randn(50, 8, generator=generator))
-    fix = AlignToTemplate.fit(x, Sign(1), progress=False, generator=generator)
-    assert ((fix(x) * fix(x)[:1]).sum(-1) > 0).all()
-
-
 # -------------------------------------------------------------------------------------------------------- state
 
 
@@ -333,18 +266,6 @@ def test_casting_a_network_keeps_the_imaginary_part(dtype):
     torch.nn.Sequential(fix).to(dtype)
     assert fix.template.is_complex()
     assert torch.allclose(fix.template.to(torch.complex64), template)
-
-
-@pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e19, 1e30])
-@pytest.mark.parametrize("normalize", [False, True])
-def test_fitting_at_every_scale(scale, normalize):
-    model, x = crystals(30)
-    options = {"progress": False, "rounds": 3, "normalize": normalize}
-    fix, scaled = (model.fit_canonicalizer(z, **options) for z in (x, x * scale))
-    assert scaled.explained == pytest.approx(fix.explained, rel=1e-5)
-    unit = 1 if normalize else scale
-    assert scaled.history == pytest.approx([distance * unit**2 for distance in fix.history], rel=1e-4)
-    assert torch.allclose(scaled.template / unit, fix.template, atol=1e-5)
 
 
 def test_margins_go_by_what_a_symmetry_does():

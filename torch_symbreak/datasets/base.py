@@ -1,4 +1,4 @@
-"""What all data sets share: items made in batches, and samples as lists."""
+"""The common part of all data sets: items made in batches, and samples as lists."""
 
 from __future__ import annotations
 
