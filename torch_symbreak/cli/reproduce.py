@@ -140,7 +140,8 @@ def reproduce(
 def _print_table(title: str, caption: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     """Print the columns that fit a terminal. Training errors and repeats stand in table.md alone."""
     table = Table(title=title, caption=caption, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    kept = [i for i, heading in enumerate(header) if "train" not in heading and heading != "repeats"]
+    shown = [heading != "repeats" and "train" not in heading for heading in header]
+    kept = [i for i, keep in enumerate(shown) if keep and any(line[i] for line in lines)]
     for i in kept:
         # Headings may wrap, numbers may not.
         table.add_column(header[i].replace("before / after, ", ""), min_width=max(len(line[i]) for line in lines))
