@@ -129,7 +129,9 @@ def plot_errors(rows: Sequence[Row], metric: str, heading: str, talk: Talk) -> F
         points.setdefault(data, {}).setdefault((network, breaking), {})[n] = [row[metric] for row in group]
     colors = _colors(rows)
     learners = [name for name in dict.fromkeys(row["network"] for row in rows) if name != CONSTANT]
-    markers = {CONSTANT: "", **dict(zip(learners, itertools.cycle("os^Dv")))}
+    # A line needs no markers, but one point needs one.
+    alone = len({row["n"] for row in rows}) == 1
+    markers = {CONSTANT: "_" if alone else "", **dict(zip(learners, itertools.cycle("os^Dv")))}
     panels: dict[str, list[Line]] = {}
     for data, series in points.items():
         lines = panels[data] = []
