@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from skimage.registration import phase_cross_correlation
 
-from benchmarks.measure import Case, Operations
+from benchmarks.measure import Timing, Operations
 from benchmarks.report import rates as figure
 from torch_symbreak import FarField, RandomSymmetry, align
 from torch_symbreak.symmetries import Product
@@ -50,13 +50,13 @@ def _operations(count: int, dtype: torch.dtype, padded: bool) -> Operations:
     return {"align": lambda: align(x, reference, group), "scikit-image": lambda: scikit_image(*arrays)}
 
 
-def cases(quick: bool, device: torch.device) -> Iterator[Case]:
+def cases(quick: bool, device: torch.device) -> Iterator[Timing]:
     if device.type != "cpu":  # scikit-image has only a CPU
         return
     count = 4 if quick else 64
     for dtype, padded in itertools.product((torch.complex64, torch.complex128), (False, True)):
         parameters = {"dtype": str(dtype)[6:], "torus": 2 * SIZE if padded else SIZE, "batch": count}
-        yield Case(
+        yield Timing(
             "registration", parameters, count, lambda dtype=dtype, padded=padded: _operations(count, dtype, padded)
         )
 

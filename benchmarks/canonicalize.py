@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.transforms import Compose
 
-from benchmarks.measure import Case, Operations, installed, peak_memory
+from benchmarks.measure import Timing, Operations, installed, peak_memory
 from torch_symbreak import FarField, RandomSymmetry
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.canonical import FarFieldCanonicalizer, using
@@ -92,13 +92,13 @@ def check() -> None:
         assert torch.allclose(results[name](), ours, atol=1e-4), f"{name} and {OURS} disagree"
 
 
-def _case(family: str, shape: Sequence[int], device: torch.device, *, more: bool = False, **how: Any) -> Case:
+def _case(family: str, shape: Sequence[int], device: torch.device, *, more: bool = False, **how: Any) -> Timing:
     def make() -> Operations:
         return operations(objects(shape, device=device, **how), more=more)
 
     count, *event = shape
     parameters = {"N": " x ".join(map(str, event)), "batch": count}
-    return Case(
+    return Timing(
         family,
         parameters | {name: str(value).split(".")[-1] if name == "dtype" else value for name, value in how.items()},
         count,
@@ -128,7 +128,7 @@ def _megabytes(quick: bool) -> int:
     return 32 if quick else 256
 
 
-def cases(quick: bool, device: torch.device) -> Iterator[Case]:
+def cases(quick: bool, device: torch.device) -> Iterator[Timing]:
     check()
     pixels, sizes = (2**16, (32, 64, 128)) if quick else (2**20, (32, 64, 128, 256, 512, 1024))
     shapes = ((64, 64, 64),) if quick else ((64, 64, 64), (64, 128, 128), (16, 256, 256))
@@ -148,7 +148,7 @@ def cases(quick: bool, device: torch.device) -> Iterator[Case]:
         yield _case("dtype", shapes[-1], device, more=True, dtype=dtype)
     copies = _megabytes(quick) * 2**20 // (math.prod(ITEMS) * 8)
     for kind in KINDS:
-        yield Case(
+        yield Timing(
             "working set",
             {"N": "128 x 128", "batch": copies * ITEMS[0], "MB": _megabytes(quick), **kind},
             copies * ITEMS[0],

@@ -17,7 +17,7 @@ import hdf5plugin  # noqa: F401  # imported by the first call otherwise, whose m
 import numpy as np
 import torch
 
-from benchmarks.measure import Case, Operations, in_fresh_process, memory, tells_memory
+from benchmarks.measure import Timing, Operations, in_fresh_process, memory, tells_memory
 from benchmarks.report import rates as figure
 from torch_symbreak.io import plan
 from torch_symbreak.io.canonical import BLOCK
@@ -72,12 +72,12 @@ def _operations(count: int) -> Operations:
     return {"break": lambda: break_file(*_paths(folder.name)), "copy": lambda: copy(*_paths(folder.name))}
 
 
-def cases(quick: bool, device: torch.device) -> Iterator[Case]:
+def cases(quick: bool, device: torch.device) -> Iterator[Timing]:
     if device.type != "cpu":  # files are broken on the CPU
         return
     for count in _counts(quick):
         parameters = {"GB": _gigabytes(count), "objects": count}
-        yield Case("HDF5", parameters, count, functools.partial(_operations, count))
+        yield Timing("HDF5", parameters, count, functools.partial(_operations, count))
 
 
 def _peak(src: Path, dst: Path) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from benchmarks.canonicalize import objects
-from benchmarks.measure import Case, Operations
+from benchmarks.measure import Timing, Operations
 from benchmarks.report import rates as figure
 from torch_symbreak import CollateTransform, DeviceLoader, FarField, GaussianIntensity, SymmetryBrokenDataset
 from torch_symbreak.datasets import BraggCrystals, ComplexImages, GaussianPairs, SquareRoots
@@ -83,13 +83,13 @@ def _broken(count: int, size: int, workers: int, device: torch.device) -> Operat
     }
 
 
-def cases(quick: bool, device: torch.device) -> Iterator[Case]:
+def cases(quick: bool, device: torch.device) -> Iterator[Timing]:
     count = 128 if quick else 1024
     for name, make in _sets(count, device).items():
-        yield Case("generation", {"data set": name, "batch": count}, count, lambda make=make: _made(make))
+        yield Timing("generation", {"data set": name, "batch": count}, count, lambda make=make: _made(make))
     for size, workers in itertools.product((32,) if quick else (32, 64), (0, 1, 2)):
         parameters = {"N": f"{size} x {size}", "objects": count, "batch": 64, "workers": workers}
-        yield Case(
+        yield Timing(
             "breaking", parameters, count, lambda size=size, workers=workers: _broken(count, size, workers, device)
         )
 

@@ -30,7 +30,7 @@ _LEAST_ROUNDS = 5
 
 
 @dataclass(frozen=True)
-class Case:
+class Timing:
     """One row: operations on the same data, ours first. ``operations`` makes them just before they are timed."""
 
     family: str  # rows of a family share a table
@@ -72,7 +72,7 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": median, "low": low, "high": high}
 
 
-def row(case: Case, seconds: dict[str, list[float]]) -> dict[str, Any]:
+def row(case: Timing, seconds: dict[str, list[float]]) -> dict[str, Any]:
     """Return a row: seconds per call of every operation, and the ratios of the others to ours, taken round by round."""
     ours = next(iter(seconds.values()))
     return {

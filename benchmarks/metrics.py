@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.canonicalize import model_of, objects
-from benchmarks.measure import Case, Operations
+from benchmarks.measure import Timing, Operations
 from benchmarks.report import rates as figure
 from torch_symbreak import OrbitMinLoss, RandomSymmetry, align, sa_mse
 
@@ -39,13 +39,13 @@ def _operations(shape: Sequence[int], dtype: torch.dtype, device: torch.device) 
     }
 
 
-def cases(quick: bool, device: torch.device) -> Iterator[Case]:
+def cases(quick: bool, device: torch.device) -> Iterator[Timing]:
     shapes = ((16, 32, 32), (16, 256)) if quick else ((64, 64, 64), (64, 128, 128), (16, 256, 256), (256, 1024))
     volumes = (1, 16, 16, 16) if quick else (4, 32, 32, 32)
     for shape in (*shapes, volumes):
         for dtype in (torch.complex64, torch.complex128, torch.float32) if shape == shapes[0] else (torch.complex64,):
             parameters = {"N": " x ".join(map(str, shape[1:])), "batch": shape[0], "dtype": str(dtype)[6:]}
-            yield Case("far field", parameters, shape[0], lambda s=shape, dtype=dtype: _operations(s, dtype, device))
+            yield Timing("far field", parameters, shape[0], lambda s=shape, dtype=dtype: _operations(s, dtype, device))
 
 
 def notes(rows: list[dict[str, Any]], quick: bool, device: torch.device) -> dict[str, Any]:

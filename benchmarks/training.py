@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from benchmarks.canonicalize import OURS, objects
-from benchmarks.measure import Case, Operations
+from benchmarks.measure import Timing, Operations
 from benchmarks.report import rates as figure
 from torch_symbreak import FarField
 from torch_symbreak.models import UNet
@@ -33,10 +33,10 @@ def _operations(count: int, size: int, device: torch.device) -> Operations:
     return {OURS: lambda: fix(x), STEP: step}
 
 
-def cases(quick: bool, device: torch.device) -> Iterator[Case]:
+def cases(quick: bool, device: torch.device) -> Iterator[Timing]:
     gpu = ((64, 64), (256, 128), (64, 256))
     for count, size in ((16, 32),) if quick else gpu if device.type == "cuda" else ((64, 32), (64, 64)):
-        yield Case(
+        yield Timing(
             "training",
             {"N": f"{size} x {size}", "batch": count},
             count,
