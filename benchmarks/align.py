@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from skimage.registration import phase_cross_correlation
 
-from benchmarks.measure import Timing, Operations
+from benchmarks.measure import Operations, Timing
 from benchmarks.report import rates as figure
 from torch_symbreak import FarField, RandomSymmetry, align
 from torch_symbreak.symmetries import Product

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.transforms import Compose
 
-from benchmarks.measure import Timing, Operations, installed, peak_memory
+from benchmarks.measure import Operations, Timing, installed, peak_memory
 from torch_symbreak import FarField, RandomSymmetry
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.canonical import FarFieldCanonicalizer, using

@@ -17,7 +17,7 @@ import hdf5plugin  # noqa: F401  # imported by the first call otherwise, whose m
 import numpy as np
 import torch
 
-from benchmarks.measure import Timing, Operations, in_fresh_process, memory, tells_memory
+from benchmarks.measure import Operations, Timing, in_fresh_process, memory, tells_memory
 from benchmarks.report import rates as figure
 from torch_symbreak.io import plan
 from torch_symbreak.io.canonical import BLOCK

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from benchmarks.canonicalize import objects
-from benchmarks.measure import Timing, Operations
+from benchmarks.measure import Operations, Timing
 from benchmarks.report import rates as figure
 from torch_symbreak import CollateTransform, DeviceLoader, FarField, GaussianIntensity, SymmetryBrokenDataset
 from torch_symbreak.datasets import BraggCrystals, ComplexImages, GaussianPairs, SquareRoots

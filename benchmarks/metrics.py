@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.canonicalize import model_of, objects
-from benchmarks.measure import Timing, Operations
+from benchmarks.measure import Operations, Timing
 from benchmarks.report import rates as figure
 from torch_symbreak import OrbitMinLoss, RandomSymmetry, align, sa_mse
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from benchmarks.canonicalize import OURS, objects
-from benchmarks.measure import Timing, Operations
+from benchmarks.measure import Operations, Timing
 from benchmarks.report import rates as figure
 from torch_symbreak import FarField
 from torch_symbreak.models import UNet
