@@ -90,6 +90,18 @@ def test_overwrite_removes_nothing_of_others(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "results.jsonl").read_text() == '{"id": 1}\n'
 
 
+def test_overwrite_starts_trainings_anew(tmp_path):
+    """An interrupted training leaves a checkpoint, which only --resume may continue."""
+    ours = tmp_path / "checkpoints" / f"{Case('uniform', 'dnn', 'none', 40, 0).slug}-0123abcd"
+    other = tmp_path / "checkpoints" / "my-folder"
+    for folder in (ours, other):
+        folder.mkdir(parents=True)
+        (folder / "last.ckpt").write_text("")
+    remove_results(tmp_path)
+    assert not ours.exists()
+    assert (other / "last.ckpt").exists()
+
+
 @pytest.mark.parametrize("flag", [[], ["--resume"], ["--overwrite"]])
 @pytest.mark.parametrize("name", ["table.md", "functions.png"])
 def test_a_table_of_others_is_not_replaced(name, flag, tmp_path, monkeypatch, capsys):

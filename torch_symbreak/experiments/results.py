@@ -6,6 +6,8 @@ import io
 import json
 import os
 import platform
+import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -90,17 +92,26 @@ def write_arrays(out: Path, case: Case, arrays: Mapping[str, Tensor]) -> None:
     write_file(_arrays_path(out, case), buffer.getvalue())
 
 
+#: Name of a case's checkpoints: its slug, which ends with n and the seed, and a digest of the parameters.
+_CHECKPOINT = re.compile(r".+_\d+_\d+-[0-9a-f]{8}")
+
+
 def _arrays_path(out: Path, case: Case) -> Path:
     return out / ARRAYS / f"{case.slug}.npz"
 
 
 def remove_results(out: Path) -> None:
-    """Remove the rows of a directory and the files written from them, and nothing else.
+    """Remove the rows of a directory, the files written from them, and our checkpoints, and nothing else.
+
+    A checkpoint that stayed would let the next run continue an interrupted training, perhaps of older code.
 
     Raises:
         ValueError: If results.jsonl holds something else than rows.
     """
     rows = read_rows(out)
+    for folder in (out / CHECKPOINTS).glob("*"):
+        if folder.is_dir() and _CHECKPOINT.fullmatch(folder.name):
+            shutil.rmtree(folder)
     if not rows:
         return
     mine = [out / name for name in (RESULTS, *WRITTEN)]
