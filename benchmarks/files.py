@@ -20,7 +20,7 @@ import torch
 from benchmarks.measure import Operations, Timing, in_fresh_process, memory, tells_memory
 from benchmarks.report import rates as figure
 from torch_symbreak.io import plan
-from torch_symbreak.io.canonical import BLOCK
+from torch_symbreak.io.layouts import BLOCK
 
 __all__ = ["cases", "figure", "notes"]
 

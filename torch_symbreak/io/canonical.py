@@ -42,15 +42,13 @@ from torch_symbreak.io.formats import (
     open_file,
     write_npz,
 )
-from torch_symbreak.io.layouts import Layout, blocks, find
+from torch_symbreak.io.layouts import BLOCK, Layout, blocks, find
 from torch_symbreak.io.template import canonicalizer_from, digest, read_template
 from torch_symbreak.symmetries import Canonicalizer, Element, Product
 
 Command = Literal["break", "scramble", "unbreak"]
 Progress = Callable[[int, int], None]
 
-#: Bytes of targets that are read, changed and written at once.
-BLOCK = 4 << 20
 _PROGRESS = "progress.json"
 
 

@@ -317,6 +317,10 @@ def _inventory(arrays: dict[str, Array]) -> str:
     return ", ".join(f"{key} {array.dtype} {array.shape}" for key, array in arrays.items()) or "no arrays"
 
 
+#: Bytes of targets that are read, changed and written at once.
+BLOCK = 4 << 20
+
+
 def blocks(layout: Layout, most: int) -> Sequence[Index]:
     """Cut the batch into blocks of about ``most`` bytes, along the format's grid, so that no two share a piece."""
     batch, grid = layout.batch, layout.grid

@@ -18,14 +18,12 @@ from torch_symbreak._version import __version__
 from torch_symbreak.canonical import AlignToTemplate
 from torch_symbreak.io.arrays import read_array, write_file
 from torch_symbreak.io.formats import open_file
-from torch_symbreak.io.layouts import blocks
+from torch_symbreak.io.layouts import BLOCK, blocks
 from torch_symbreak.symmetries import Product
 
 if TYPE_CHECKING:
     from torch_symbreak.io.canonical import Targets
 
-#: Bytes of targets that are read at once.
-_BLOCK = 4 << 20
 #: Name of the array in a template's file.
 _ARRAY = "template"
 
@@ -86,7 +84,7 @@ def fit_template(
     if max_objects is not None and max_objects < count:
         wanted[torch.randperm(count, generator=generator)[max_objects:]] = False
     parts, first = [], 0
-    for block in blocks(layout, _BLOCK):
+    for block in blocks(layout, BLOCK):
         size = math.prod(part.stop - part.start for part in block)
         chosen = wanted[first : first + size]
         if chosen.any():
