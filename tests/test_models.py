@@ -28,16 +28,18 @@ def small(detector, frame, **options):
 # ------------------------------------------------------------------------------------------------- UNet
 
 
-@pytest.mark.parametrize(("detector", "frame"), SIZES)
+@pytest.mark.parametrize(
+    ("detector", "frame"), [*SIZES, ((9,), (5,)), ((16, 15, 9), (8, 8, 9)), ((8, 4, 6), (4, 4, 3))]
+)
 def test_unet_shapes_and_receptive_field(detector, frame):
     network = UNet(detector, frame).eval()
     y = torch.randn(2, 1, *detector, requires_grad=True)
     out = network(y)
     assert out.shape == (2, 2, *frame)
-    out[0, :, frame[0] // 2, frame[1] // 2].sum().backward()
+    out[(0, slice(None), *(n // 2 for n in frame))].sum().backward()
     assert y.grad[1].count_nonzero() == 0
-    corners = y.grad[0, 0][:: detector[0] - 1, :: detector[1] - 1]
-    assert corners.count_nonzero() == 4, "the middle of the object does not see the whole detector"
+    corners = y.grad[0, 0][tuple(slice(None, None, m - 1) for m in detector)]
+    assert corners.count_nonzero() == 2 ** len(detector), "the middle of the object does not see the whole detector"
 
 
 def test_unet_refuses_sizes():
@@ -45,6 +47,21 @@ def test_unet_refuses_sizes():
         UNet((8, 8), (9, 8))
     with pytest.raises(ValueError, match="needs measurements of shape"):
         UNet((8, 8), (4, 4))(torch.zeros(1, 1, 9, 8))
+    for frame in [(4,), (2, 2, 2, 2), ()]:
+        with pytest.raises(ValueError, match="two shapes of the same 1 to 3 axes"):
+            UNet((8, 8), frame)
+
+
+@pytest.mark.parametrize(("detector", "frame"), [((9, 8), (5, 4)), ((9, 8, 7), (5, 4, 4))])
+def test_the_unet_folds_neighbors_into_channels(detector, frame):
+    y = torch.arange(float(torch.Size(detector).numel())).reshape(1, 1, *detector)
+    folded = UNet(detector, frame, width=2)._folded(y)
+    assert folded.shape == (1, 2 ** len(detector), *frame)
+    # The first entry of every block is the first channel, and the block's next along the last axis the second.
+    start = (0, 0, *(slice(None, None, 2) for _ in detector))
+    assert torch.equal(folded[0, 0], y[start])
+    after = y[(*start[:-1], slice(1, None, 2))]
+    assert torch.equal(folded[0, 1][..., : after.shape[-1]], after)
 
 
 # ------------------------------------------------------------------------------------------------- MLP
@@ -188,6 +205,7 @@ def test_sisprnet_drops_in_training_only():
     [
         (lambda: MLP(6, 3, width=8), (6,)),
         (lambda: UNet((12, 10), (6, 5), width=4, depth=2), (1, 12, 10)),
+        (lambda: UNet((8, 6, 7), (4, 3, 4), width=4, depth=1), (1, 8, 6, 7)),
         (lambda: small((12, 10), (6, 5)), (1, 12, 10)),
         (lambda: small((12, 10), (6, 5), in_channels=3, out_channels=1), (3, 12, 10)),
     ],
