@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given
+from torch import nn
 
 pytest.importorskip("lightning")
 from experiments import CPU
@@ -14,8 +15,11 @@ from torch_symbreak import CenterContent, FarField, FixConjugateFlip, FixGlobalP
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.datasets import BraggCrystals, ComplexImages
 from torch_symbreak.experiments import FarFieldPhaseRetrieval, Grid
-from torch_symbreak.experiments.farfield import BREAK, DATA, MODEL, digit_images, photograph_patches, rotated, turned
+from torch_symbreak.experiments.farfield import BREAK, DATA, digit_images, photograph_patches, rotated, turned
+from torch_symbreak.experiments.grid import BREAKINGS
 from torch_symbreak.training import Training
+
+MODEL = FarField(2, centered=True)
 
 
 def _data_set(name, frame, count, seed, train):
@@ -46,7 +50,7 @@ def test_objects_are_those_of_the_data_sets_and_are_not_measured(name, count, tr
 def test_breakings_share_their_measurements_and_orbits():
     experiment = FarFieldPhaseRetrieval(frame=(16, 16))
     _, scrambled = experiment.pairs("crystals", 20, 0, train=True)
-    splits = {breaking: experiment.split("crystals", breaking, 20, 0) for breaking in (*BREAK, "template")}
+    splits = {breaking: experiment.split("crystals", breaking, 20, 0) for breaking in (*BREAKINGS, *BREAK)}
     found = {breaking: split.train for breaking, split in splits.items()}
     y = found["none"][0]
     exact = found["exact"][1]
@@ -95,6 +99,33 @@ def test_turned_pairs_are_pairs(size, square, oversampling, seed):
     assert len(kinds) == (8 if frame[0] == frame[1] else 4)
 
 
+@given(size=st.integers(2, 4), oversampling=st.sampled_from([1.5, 2.0]), seed=st.integers(0, 2**31))
+@pytest.mark.filterwarnings("ignore:FarField measures")
+def test_turned_volumes_are_pairs(size, oversampling, seed):
+    torch.manual_seed(seed)
+    for frame, count in (((size, size, size), 48), ((size, size, size + 1), 16), ((size, size + 1, size + 2), 8)):
+        model = FarField(3, oversampling=oversampling, centered=True)
+        x = torch.randn(frame, dtype=torch.complex128).expand(800, *frame)
+        y, moved = turned(model(x[:1]).expand(800, *[-1] * 3), x)
+        kinds = {bytes(one.numpy()): n for n, one in enumerate(moved)}
+        assert len(kinds) == count
+        for n in kinds.values():
+            assert torch.allclose(model(moved[n]), y[n])
+
+
+@pytest.mark.parametrize("breaking", ["none", "exact", "template", "flip-only"])
+def test_volumes(breaking, tmp_path):
+    experiment = FarFieldPhaseRetrieval(frame=(8, 8, 8), width=2, test_samples=8)
+    grid = Grid(data=("crystals",), networks=("unet", "knn"), breaking=(breaking,), samples=(20,))
+    rows = experiment.run(grid, tmp_path, training=Training(max_epochs=1), hardware=CPU)
+    assert [row["network"] for row in rows] == ["constant", "unet", "knn"]
+    symmetries = FarField(3).symmetries
+    (y, x), *_ = experiment.split("crystals", breaking, 20, 0)
+    objects = BraggCrystals(20, frame=(8, 8, 8)).objects(torch.arange(20))
+    assert torch.allclose(FarField(3, centered=True)(x), y, rtol=1e-4, atol=1e-3)
+    assert sa_mse(x, objects, symmetries) < 1e-10
+
+
 @given(size=st.integers(3, 9), quarters=st.lists(st.integers(0, 3), min_size=1, max_size=5), seed=st.integers(0, 2**31))
 def test_a_quarter_of_a_rotation_interpolates_nothing(size, quarters, seed):
     x = torch.randn(len(quarters), size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.complex128)
@@ -133,7 +164,7 @@ def test_a_share_of_the_pairs_is_rotated_and_measured_again():
     noisy = y + 1
     experiment = FarFieldPhaseRetrieval(frame=(16, 16), augmented=False, rotated=0.75)
     torch.manual_seed(0)
-    new_y, new_x = experiment.augment("none", BREAK["none"])(noisy, x)
+    new_y, new_x = experiment.augment("crystals", "none", nn.Identity())(noisy, x)
     kept = (new_x == x).all((1, 2))
     assert torch.equal(new_y[kept], noisy[kept])  # these keep their own measurements, noise included
     assert torch.allclose(new_y[~kept], MODEL(new_x[~kept]), rtol=1e-4, atol=1e-3)
@@ -146,7 +177,7 @@ def test_rotated_objects_are_scrambled_again(breaking):
     y, x = experiment.split("crystals", "exact", 100, 0).train
     rows = torch.arange(24.0)[:, None] - 11.5
     torch.manual_seed(0)
-    _, new = experiment.augment(breaking, BREAK[breaking])(y, x)
+    _, new = experiment.augment("crystals", breaking, experiment.breaker("crystals", breaking, x))(y, x)
     place = ((new.abs() * rows).sum((1, 2)) / new.abs().sum((1, 2))).std()
     exact = ((x.abs() * rows).sum((1, 2)) / x.abs().sum((1, 2))).std()
     assert (place > 3 * exact) == (breaking != "literal")  # the literal reading centers its targets
@@ -155,7 +186,8 @@ def test_rotated_objects_are_scrambled_again(breaking):
 def test_objects_are_centered_before_they_are_rotated():
     x = torch.zeros(40, 16, 16, dtype=torch.complex64)
     x[:, :4, -4:] = 1  # a rotation about the middle of the frame would cut this corner off
-    _, new = FarFieldPhaseRetrieval(frame=(16, 16), rotated=1.0).augment("none", BREAK["none"])(MODEL(x), x)
+    experiment = FarFieldPhaseRetrieval(frame=(16, 16), rotated=1.0)
+    _, new = experiment.augment("crystals", "none", nn.Identity())(MODEL(x), x)
     assert (new.abs().sum((1, 2)) > 14).all()
 
 
@@ -166,14 +198,14 @@ def test_a_share_is_between_0_and_1(share):
 
 
 @pytest.mark.parametrize("rotating", [0.0, 0.75])
-@pytest.mark.parametrize("breaking", [*BREAK, "template"])
+@pytest.mark.parametrize("breaking", [*BREAKINGS, *BREAK])
 def test_augmented_targets_are_broken_again(breaking, rotating):
     experiment = FarFieldPhaseRetrieval(frame=(16, 16), rotated=rotating)
     split = experiment.split("crystals", breaking, 20, 0)
     y, x = split.train
     torch.manual_seed(0)
-    _, new = experiment.augment(breaking, split.fix)(y, x)
-    if breaking in ("exact", "template"):
+    _, new = experiment.augment("crystals", breaking, split.fix)(y, x)
+    if breaking in ("exact", "template", "template-orbit"):
         moved = RandomSymmetry(MODEL.symmetries)(new)
         agree = (split.fix(moved) - new).abs().flatten(1).amax(1) < 1e-4
         assert agree.float().mean() > 0.9  # the rest are ties

@@ -1,5 +1,6 @@
 """Experiments through their command and from Python: rows, numbers, resumption, and errors in the arguments."""
 
+import copy
 import math
 import os
 import random
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,19 @@ import torch
 pytest.importorskip("lightning")
 from experiments import CPU, numbers, symbreak
 
-from torch_symbreak import relative_error
-from torch_symbreak.experiments import PRESETS, Case, FarFieldPhaseRetrieval, Gaussian, Grid, SquareRoot, read_rows
+from torch_symbreak import align, relative_error
+from torch_symbreak.experiments import (
+    PRESETS,
+    Case,
+    FarFieldPhaseRetrieval,
+    Gaussian,
+    Grid,
+    SquareRoot,
+    predictors,
+    read_rows,
+)
 from torch_symbreak.experiments.farfield import BREAK
+from torch_symbreak.experiments.grid import BREAKINGS
 from torch_symbreak.symmetries import Sign
 from torch_symbreak.training import Curves, Training
 
@@ -28,7 +40,7 @@ SHORT = Training(max_epochs=2, batch_size=16)
 SMALL = {
     "square": ("--samples", "40,60", "--repeats", 2),
     "gaussian": ("--samples", 60, "--dims", "3,4", "--fields", "real,complex"),
-    "farfield": ("--samples", 40, "--data", "crystals,digits", "--breaking", ",".join(BREAK)),
+    "farfield": ("--samples", 40, "--data", "crystals,digits", "--breaking", ",".join((*BREAKINGS, *BREAK))),
 }
 
 
@@ -119,8 +131,40 @@ def test_seconds_of_a_row_are_those_of_all_epochs(tmp_path, monkeypatch):
     assert [row["seconds"] for row in rows if row["network"] == "dnn"] == [42.3]
 
 
+@pytest.mark.parametrize(("experiment", "data"), [(SquareRoot(), "uniform"), (Gaussian(), "complex-3")])
+def test_template_orbit_goes_on_with_the_network_and_its_own_answers(experiment, data, tmp_path, monkeypatch):
+    seen, weights = [], []
+    fit = predictors.fit
+
+    def recorded(model, train, validation, **options):
+        before = copy.deepcopy(model)
+        curves = fit(model, train, validation, **options)
+        seen.append((before, model, train, validation, options["folder"]))
+        weights.append([torch.cat([p.detach().flatten() for p in each.parameters()]) for each in (before, model)])
+        return curves
+
+    monkeypatch.setattr(predictors, "fit", recorded)
+    grid = Grid(data=(data,), networks=("dnn",), breaking=("template-orbit",), samples=(60,))
+    row = experiment.run(grid, tmp_path, training=SHORT, hardware=CPU)[-1]
+    assert (row["epochs"], row["limited"]) == (3 * SHORT.max_epochs, True)
+    assert len({folder for *_, folder in seen}) == 3
+    rates = [model.training_plan.learning_rate for _, model, *_ in seen]
+    assert rates == pytest.approx([5e-3, 5e-4, 5e-4])
+    assert [type(model.loss).__name__ for _, model, *_ in seen] == ["NoneType", "OrbitMinLoss", "NoneType"]
+    for (_, end), (start, _) in pairwise(weights):
+        assert torch.equal(end, start)
+    symmetries = experiment.model(data).symmetries
+    template, own = (validation.tensors for _, _, _, validation, _ in seen[1:])
+    before, model = seen[2][0], seen[2][1]
+    y, x = own
+    assert torch.equal(x, align(template[1], before.predict(y), symmetries).aligned)
+    y, x = seen[2][2].tensors  # training targets are aligned batch by batch, by the network as it was
+    assert torch.equal(model.augment(y, x)[1], align(x, before.predict(y), symmetries).aligned)
+
+
 COMMAND = (
     *(sys.executable, "-m", "torch_symbreak.cli", "reproduce", "gaussian", "--dims", "3", "--samples", "300,500"),
+    *("--breaking", "exact,template-orbit"),
     *("--epochs", "8", "--batch-size", "32", "--device", "cpu", "--resume"),
 )
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -159,7 +203,8 @@ def test_two_processes_make_one_table(tmp_path):
     assert ended.returncode == 0, ended.stderr
     rows = read_rows(tmp_path)
     assert [row["network"] for row in rows] == ["constant", "dnn"] * 4
-    assert all(row["epochs"] == 8 for row in rows if row["network"] == "dnn")
+    epochs = {row["breaking"]: row["epochs"] for row in rows if row["network"] == "dnn"}
+    assert epochs == {"exact": 8, "template-orbit": 24}
     assert ended.stdout.count("[2/8]") == 1
 
 
@@ -170,6 +215,10 @@ def test_two_processes_make_one_table(tmp_path):
         (["--data", "cats"], "data of farfield needs to be among crystals, photographs, digits, but got 'cats'"),
         (["--networks", "resnet"], "networks of farfield needs to be among unet, sisprnet"),
         (["--breaking", "all"], "breaking of farfield needs to be among none"),
+        (["--frame", "16,16,16", "--networks", "sisprnet"], "networks of farfield needs to be among unet, knn"),
+        (["--frame", "16"], "The frame needs 2 or 3 axes, but got (16,)"),
+        (["--frame", "16,16,16", "--rotated", "0.5"], "needs 2 axes, because volumes are not rotated"),
+        (["--frame", "a"], "--frame needs whole numbers"),
         (["--samples", "-3"], "samples needs to be at least 20, but got -3"),
         (["--samples", "100.5"], "needs whole numbers"),
         (["--samples", "many"], "needs whole numbers"),

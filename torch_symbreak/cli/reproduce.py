@@ -46,14 +46,20 @@ def reproduce(
     breaking: Annotated[
         str | None,
         typer.Option(
-            help="none, exact, template, orbit-loss. farfield also knows literal, and translation-only, flip-only, "
-            "phase-only, which leave only that symmetry in."
+            help="none, exact, template, orbit-loss, template-orbit. farfield also knows literal, and "
+            "translation-only, flip-only, phase-only, which leave only that symmetry in."
         ),
     ] = None,
     samples: Annotated[str | None, typer.Option(help="Numbers of pairs. A tenth of them validates.")] = None,
     rotated: Annotated[
         float | None,
         typer.Option(help="farfield: share of the training pairs that are rotated and measured again."),
+    ] = None,
+    frame: Annotated[
+        str | None, typer.Option(help="farfield: sizes of the objects, such as 32,32, or 16,16,16 for volumes.")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Channels of the UNet's finest level, or units of a hidden layer.")
     ] = None,
     repeats: Annotated[int | None, typer.Option(help="Seeds per case.")] = None,
     seed: Annotated[int | None, typer.Option(help="First seed.")] = None,
@@ -98,18 +104,18 @@ def reproduce(
             )
         axes = {"data": data, "networks": networks, "breaking": breaking}
         changes: dict[str, Any] = {axis: _words(value) for axis, value in axes.items() if value is not None}
-        changes |= {"samples": _whole(samples)} if samples is not None else {}
+        changes |= {"samples": _whole("--samples", samples)} if samples is not None else {}
         changes |= _given(repeats=repeats, seed=seed)
         chosen = presets[experiment][preset]
         grids = list(dict.fromkeys(replace(grid, **changes) for grid in chosen.grids))
         numbers = _given(max_epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience)
         training = replace(chosen.training, **numbers)
         hardware = Hardware(device=device, devices=devices, num_nodes=num_nodes, precision=precision)
-        recipe = chosen.experiment
-        if rotated is not None:
-            if not isinstance(recipe, FarFieldPhaseRetrieval):
-                raise ValueError(f"--rotated is for the objects of farfield, but the experiment is {experiment}.")
-            recipe = replace(recipe, rotated=rotated)
+        own: dict[str, Any] = _given(rotated=rotated)
+        own |= {"frame": _whole("--frame", frame)} if frame is not None else {}
+        if own and not isinstance(chosen.experiment, FarFieldPhaseRetrieval):
+            raise ValueError(f"--{next(iter(own))} is for the objects of farfield, but the experiment is {experiment}.")
+        recipe: Any = replace(chosen.experiment, **own, **_given(width=width))
         recipe.check(grids)
         out = out or Path("symbreak-out") / experiment
         if overwrite and main_process():
@@ -159,12 +165,12 @@ def _words(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def _whole(value: str) -> tuple[int, ...]:
+def _whole(option: str, value: str) -> tuple[int, ...]:
     """Read comma-separated whole numbers. 2e4 is one."""
     try:
         numbers = tuple(float(part) for part in _words(value))
     except ValueError:
         numbers = (math.nan,)
     if not all(number % 1 == 0 for number in numbers):  # false for NaN and infinity
-        raise ValueError(f"--samples needs whole numbers, comma-separated, but got {value!r}.")
+        raise ValueError(f"{option} needs whole numbers, comma-separated, but got {value!r}.")
     return tuple(int(number) for number in numbers)

@@ -20,7 +20,6 @@ from torch_symbreak import (
     FarField,
     FixConjugateFlip,
     FixGlobalPhase,
-    OrbitMinLoss,
     RandomSymmetry,
     ScrambledDataset,
     check_finite,
@@ -29,20 +28,18 @@ from torch_symbreak import (
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.datasets import BraggCrystals, ComplexImages
 from torch_symbreak.ensembles import predict_turned, square_turns
-from torch_symbreak.experiments.grid import CONSTANT, TEMPLATE
+from torch_symbreak.experiments.grid import BREAKINGS, CONSTANT, ORBIT_LOSS, TEMPLATE, TEMPLATE_ORBIT
 from torch_symbreak.experiments.predictors import KNN, Predict, Split
 from torch_symbreak.experiments.recipe import Experiment
 from torch_symbreak.experiments.report import MSE, Talk, largest
 from torch_symbreak.experiments.results import Row
 from torch_symbreak.models import SiSPRNet, UNet
 from torch_symbreak.plots import plot_objects
-from torch_symbreak.training import Change, Feature, main_process
+from torch_symbreak.training import Change, Feature
 
 Objects = Callable[[Sequence[int], int, int, bool], Tensor]
 MakeNetwork = Callable[[Sequence[int], Sequence[int]], nn.Module]
 
-#: Zero frequency is in the middle, so that neighbors on the detector are neighbors for the network.
-MODEL = FarField(2, centered=True)
 #: Training part of scikit-learn's 1,797 digits. The other 500 are for testing.
 TRAIN_DIGITS = 1297
 #: Number of test objects in a figure.
@@ -52,16 +49,13 @@ _HEADINGS = {"none": "before", "exact": "after, by the exact rule", TEMPLATE: "a
 #: Addition to a network's name where it answers all eight turned measurements, averaged up to the symmetries.
 TURNED = " + turns"
 
-#: Transforms that make targets from scrambled objects, and from those that augmentation has changed. "...-only" leaves
-#: that one symmetry of the three unbroken.
-BREAK: dict[str, nn.Module] = {
-    "none": nn.Identity(),
-    "literal": LiteralAlgorithm2(),
-    "exact": MODEL.canonicalizer(),
-    "orbit-loss": nn.Identity(),
-    "translation-only": nn.Sequential(FixConjugateFlip(), FixGlobalPhase()),
-    "flip-only": nn.Sequential(CenterContent(), FixGlobalPhase()),
-    "phase-only": nn.Sequential(CenterContent(), FixConjugateFlip()),
+#: Further transforms that make targets, by the number of the frame's axes. "...-only" leaves that one symmetry of the
+#: three unbroken.
+BREAK: dict[str, Callable[[int], nn.Module]] = {
+    "literal": lambda d: LiteralAlgorithm2(),
+    "translation-only": lambda d: nn.Sequential(FixConjugateFlip(d), FixGlobalPhase(d)),
+    "flip-only": lambda d: nn.Sequential(CenterContent(d), FixGlobalPhase(d)),
+    "phase-only": lambda d: nn.Sequential(CenterContent(d), FixConjugateFlip(d)),
 }
 
 
@@ -110,16 +104,16 @@ def digit_images(count: int, seed: int, *, train: bool, size: int = 16) -> Tenso
 
 def _photographs(frame: Sequence[int], count: int, seed: int, train: bool) -> Tensor:
     patches = photograph_patches("flower.jpg" if train else "china.jpg", count, seed, 2 * min(frame) // 3)
-    return ComplexImages(patches, frame=frame, forward=MODEL, seed=seed).objects(torch.arange(count))
+    return ComplexImages(patches, frame=frame, forward=FarField(len(frame)), seed=seed).objects(torch.arange(count))
 
 
 def _digits(frame: Sequence[int], count: int, seed: int, train: bool) -> Tensor:
     images = digit_images(count, seed, train=train, size=2 * min(frame) // 3)
-    return ComplexImages(images, frame=frame, forward=MODEL, seed=seed).objects(torch.arange(count))
+    return ComplexImages(images, frame=frame, forward=FarField(len(frame)), seed=seed).objects(torch.arange(count))
 
 
 def _crystals(frame: Sequence[int], count: int, seed: int, train: bool) -> Tensor:
-    return BraggCrystals(count, frame=frame, forward=MODEL, seed=seed).objects(torch.arange(count))
+    return BraggCrystals(count, frame=frame, forward=FarField(len(frame)), seed=seed).objects(torch.arange(count))
 
 
 DATA: dict[str, Objects] = {"crystals": _crystals, "photographs": _photographs, "digits": _digits}
@@ -129,24 +123,28 @@ NETWORKS: dict[str, MakeNetwork] = {"unet": UNet, "sisprnet": SiSPRNet}
 def turned(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Mirror and transpose the items of a batch at random, measurements and objects together.
 
-    A symmetry of the square turns an object and its diffraction pattern alike, so that one pair becomes eight. Frames
-    that are not square are only mirrored. Draws from torch's global generator.
+    A symmetry of the square, or of the cube, turns an object and its diffraction pattern alike, so that one pair
+    becomes eight, or 48. Only neighboring axes of one length are exchanged. Draws from torch's global generator.
 
-    Shape: y (B, M1, M2), with zero frequency at M // 2, and x (B, N1, N2), to the same.
+    Shape: y (B, M1, ..., Md), with zero frequency at M // 2, and x (B, N1, ..., Nd), to the same.
 
     Example: the new measurements belong to the new objects.
-        >>> x = torch.randn(9, 6, 6, dtype=torch.complex64)
-        >>> y, x = turned(MODEL(x), x)
-        >>> torch.allclose(MODEL(x), y, atol=1e-3)
+        >>> x, model = torch.randn(9, 6, 6, dtype=torch.complex64), FarField(2, centered=True)
+        >>> y, x = turned(model(x), x)
+        >>> torch.allclose(model(x), y, atol=1e-3)
         True
     """
-    chosen = torch.rand(3, len(y), 1, 1).to(y.device) < 0.5
-    for axis, choice in zip((-1, -2), chosen, strict=False):
+    d = x.dim() - 1
+    # Every permutation of the axes is a product of these.
+    swaps = ([(axis - 1, axis) for axis in range(-1, -d, -1)] * d)[: d * (d - 1) // 2]
+    chosen = torch.rand(d + len(swaps), len(y), *[1] * d).to(y.device) < 0.5
+    for axis, choice in zip(range(-1, -d - 1, -1), chosen, strict=False):
         # The roll keeps zero frequency at index M // 2.
         y = torch.where(choice, y.flip(axis).roll((y.shape[axis] + 1) % 2, axis), y)
         x = torch.where(choice, x.flip(axis), x)
-    if x.shape[-1] == x.shape[-2] and y.shape[-1] == y.shape[-2]:
-        y, x = torch.where(chosen[2], y.mT, y), torch.where(chosen[2], x.mT, x)
+    for axes, choice in zip(swaps, chosen[d:], strict=True):
+        if x.shape[axes[0]] == x.shape[axes[1]] and y.shape[axes[0]] == y.shape[axes[1]]:
+            y, x = torch.where(choice, y.transpose(*axes), y), torch.where(choice, x.transpose(*axes), x)
     return y, x
 
 
@@ -182,6 +180,8 @@ def rotated(x: Tensor) -> Tensor:
 class FarFieldPhaseRetrieval(Experiment):
     """Learn complex objects from their diffraction patterns Y = |F X|², twice oversampled and without noise.
 
+    Objects are images, or volumes if the frame has three axes.
+
     All symmetries scramble the objects of a case. ``breaking`` makes the targets for training and test from them:
 
     - "none": the scrambled objects;
@@ -189,6 +189,8 @@ class FarFieldPhaseRetrieval(Experiment):
     - "template": the points of their orbits nearest to a template, which is fitted to the training objects;
     - "literal": their images under our literal reading of Algorithm 2;
     - "orbit-loss": the scrambled objects, with ``OrbitMinLoss`` as training and validation loss;
+    - "template-orbit": "template"; then, at a tenth of the learning rate, ``OrbitMinLoss``; then targets aligned to the
+      answers that the network gave at that point. Test targets are those of "template";
     - "translation-only", "flip-only", "phase-only": objects scrambled by that symmetry alone.
 
     All share their measurements. Errors are per complex entry. In each epoch, every training pair is mirrored and
@@ -196,18 +198,19 @@ class FarFieldPhaseRetrieval(Experiment):
     ``breaking`` makes the targets anew.
 
     Args:
-        frame: Frame of the objects. Default (32, 32).
+        frame: Frame of the objects, of 2 axes, or of 3 for "crystals" and "unet". Default (32, 32).
         width: Channels of the UNet's finest level. Default 16.
         augmented: Mirror and transpose pairs. Default True.
         rotated: Share of the training pairs, in [0, 1], that are rotated by any angle and measured again. Default 0.
+            Volumes are not rotated.
         test_samples: Number of test pairs, and of training pairs that training errors are measured on. Default 500.
-        objects: Functions by name, from (frame, count, seed, train) to complex objects (count, N1, N2). ``train`` is
+        objects: Functions by name, from (frame, count, seed, train) to complex objects (count, *frame). ``train`` is
             True for training objects and False for test objects. Default: "crystals", "photographs" (one photograph
             for training, another for test) and "digits".
         networks: Functions by name, from (detector shape, frame) to a network. Default: "unet" and "sisprnet".
 
     Raises:
-        ValueError: If ``rotated`` is not in [0, 1].
+        ValueError: If ``rotated`` is not in [0, 1], or the frame has other axes.
 
     Example: a data set of your own.
         >>> import tempfile
@@ -234,7 +237,7 @@ class FarFieldPhaseRetrieval(Experiment):
     }
     feature: ClassVar[Feature] = "log-magnitude"
 
-    frame: tuple[int, int] = (32, 32)
+    frame: tuple[int, ...] = (32, 32)
     width: int = 16
     augmented: bool = True
     rotated: float = 0.0
@@ -244,20 +247,33 @@ class FarFieldPhaseRetrieval(Experiment):
     def __post_init__(self) -> None:
         if not isinstance(self.rotated, (int, float)) or not 0 <= self.rotated <= 1:
             raise ValueError(f"rotated needs to be a share in [0, 1], but got {self.rotated!r}.")
+        if len(self.frame) not in (2, 3) or (self.rotated and len(self.frame) == 3):
+            wanted = "2 axes, because volumes are not rotated" if self.rotated else "2 or 3 axes"
+            raise ValueError(f"The frame needs {wanted}, but got {self.frame}.")
 
     @property
     def axes(self) -> dict[str, Sequence[str]]:
-        return {"data": tuple(self.objects), "networks": (*self.networks, KNN), "breaking": (*BREAK, TEMPLATE)}
+        objects, networks, breaking = self.objects, self.networks, (*BREAKINGS, *BREAK)
+        if len(self.frame) == 3:
+            objects = {name: make for name, make in objects.items() if make not in (_photographs, _digits)}
+            networks = {name: make for name, make in networks.items() if make is not SiSPRNet}
+            breaking = tuple(name for name in breaking if name != "literal")
+        return {"data": tuple(objects), "networks": (*networks, KNN), "breaking": breaking}
+
+    def model(self, data: str) -> FarField:
+        # Zero frequency is in the middle, so that neighbors on the detector are neighbors for the network.
+        return FarField(len(self.frame), centered=True)
 
     def pairs(self, data: str, count: int, seed: int, *, train: bool) -> tuple[Tensor, Tensor]:
         objects = self.objects[data](self.frame, count, seed, train)
-        scrambled = ScrambledDataset(objects, MODEL.symmetries, seed)
+        model = self.model(data)
+        scrambled = ScrambledDataset(objects, model.symmetries, seed)
         x = torch.stack(scrambled.__getitems__(range(count)))
-        y = check_finite(torch.cat([MODEL(part) for part in x.split(500)]), name="the measurements")
+        y = check_finite(torch.cat([model(part) for part in x.split(500)]), name="the measurements")
         return y, x
 
     def breaker(self, data: str, breaking: str, x: Tensor) -> Callable[[Tensor], Tensor]:
-        return MODEL.fit_canonicalizer(x, progress=main_process()) if breaking == TEMPLATE else BREAK[breaking]
+        return BREAK[breaking](len(self.frame)) if breaking in BREAK else super().breaker(data, breaking, x)
 
     def network(self, name: str, y: Tensor, x: Tensor) -> nn.Module:
         make: Any = self.networks[name]
@@ -265,14 +281,13 @@ class FarFieldPhaseRetrieval(Experiment):
         network: nn.Module = make(tuple(y.shape[1:]), tuple(x.shape[1:]), **sizes)
         return network
 
-    def loss(self, data: str, breaking: str) -> Callable[[Tensor, Tensor], Tensor] | None:
-        return OrbitMinLoss(MODEL.symmetries) if breaking == "orbit-loss" else None
-
-    def augment(self, breaking: str, fix: Callable[[Tensor], Tensor]) -> Change | None:
+    def augment(self, data: str, breaking: str, fix: Callable[[Tensor], Tensor]) -> Change | None:
         if not self.augmented and not self.rotated:
             return None
         # Rotation needs centered objects. Their old place matters unless all symmetries are broken, so scramble again.
-        scramble = nn.Identity() if breaking in ("exact", TEMPLATE) else RandomSymmetry(MODEL.symmetries)
+        broken = breaking in ("exact", TEMPLATE, TEMPLATE_ORBIT)
+        model = self.model(data)
+        scramble = nn.Identity() if broken else RandomSymmetry(model.symmetries)
 
         def changed(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
             if self.augmented:
@@ -280,20 +295,21 @@ class FarFieldPhaseRetrieval(Experiment):
             if self.rotated:
                 chosen = torch.rand(len(x), 1, 1).to(x.device) < self.rotated
                 new = scramble(rotated(CenterContent()(x)))
-                y, x = torch.where(chosen, MODEL(new), y), torch.where(chosen, new, x)
+                y, x = torch.where(chosen, model(new), y), torch.where(chosen, new, x)
             return y, fix(x)
 
         return changed
 
-    def variants(self, breaking: str, predict: Predict) -> dict[str, Predict]:
-        if breaking not in (TEMPLATE, "orbit-loss") or self.frame[0] != self.frame[1]:
+    def variants(self, data: str, breaking: str, predict: Predict) -> dict[str, Predict]:
+        if breaking not in (TEMPLATE, ORBIT_LOSS, TEMPLATE_ORBIT) or len(self.frame) == 3 or len(set(self.frame)) > 1:
             return {}
-        turns = square_turns(MODEL)
-        return {TURNED: lambda y: predict_turned(predict, y, turns, MODEL.symmetries).mean}
+        model = self.model(data)
+        turns = square_turns(model)
+        return {TURNED: lambda y: predict_turned(predict, y, turns, model.symmetries).mean}
 
     def errors(self, data: str, prediction: Tensor, truth: Tensor) -> dict[str, float]:
         mse = (prediction - truth).abs().square().double().mean()
-        return {"mse": float(mse), "sa_mse": float(sa_mse(prediction, truth, MODEL.symmetries))}
+        return {"mse": float(mse), "sa_mse": float(sa_mse(prediction, truth, self.model(data).symmetries))}
 
     def keep(self, predict: Predict, split: Split) -> dict[str, Tensor]:
         y, x = split.test

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from torch_symbreak import GaussianIntensity, OrbitMinLoss, relative_error
+from torch_symbreak import GaussianIntensity, relative_error
 from torch_symbreak.datasets import GaussianPairs
-from torch_symbreak.experiments.grid import TEMPLATE
-from torch_symbreak.experiments.predictors import KNN, simple_breaker
+from torch_symbreak.experiments.grid import BREAKINGS
+from torch_symbreak.experiments.predictors import KNN
 from torch_symbreak.experiments.recipe import Experiment
 from torch_symbreak.experiments.report import Talk
 from torch_symbreak.models import MLP
@@ -59,7 +59,7 @@ class Gaussian(Experiment):
     @property
     def axes(self) -> dict[str, Sequence[str]]:
         data = [f"{field}-{dim}" for field in ("real", "complex") for dim in range(2, 101)]
-        return {"data": data, "networks": ("dnn", KNN), "breaking": ("none", "exact", TEMPLATE, "orbit-loss")}
+        return {"data": data, "networks": ("dnn", KNN), "breaking": BREAKINGS}
 
     def model(self, data: str) -> GaussianIntensity:
         """Return the forward model of some data, the same for training and test.
@@ -76,12 +76,6 @@ class Gaussian(Experiment):
 
     def pairs(self, data: str, count: int, seed: int, *, train: bool) -> tuple[Tensor, Tensor]:
         return GaussianPairs(count, self.model(data), seed=seed).batch(range(count))
-
-    def breaker(self, data: str, breaking: str, x: Tensor) -> Callable[[Tensor], Tensor]:
-        return simple_breaker(self.model(data), breaking, x)
-
-    def loss(self, data: str, breaking: str) -> Callable[[Tensor, Tensor], Tensor] | None:
-        return OrbitMinLoss(self.model(data).symmetries) if breaking == "orbit-loss" else None
 
     def network(self, name: str, y: Tensor, x: Tensor) -> nn.Module:
         return MLP(y.shape[1], x.shape[1] * (2 if x.is_complex() else 1), width=self.width)

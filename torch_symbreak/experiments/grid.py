@@ -10,6 +10,12 @@ from dataclasses import asdict, dataclass
 CONSTANT = "constant"
 #: Targets nearest to a template that is fitted to the training targets.
 TEMPLATE = "template"
+#: Raw targets with ``OrbitMinLoss`` as training and validation loss.
+ORBIT_LOSS = "orbit-loss"
+#: Template targets, then the orbit-min loss, then targets aligned to the network's own answers.
+TEMPLATE_ORBIT = "template-orbit"
+#: Ways to make targets that every experiment knows.
+BREAKINGS = ("none", "exact", TEMPLATE, ORBIT_LOSS, TEMPLATE_ORBIT)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from torch_symbreak.alignment import align
 from torch_symbreak.baselines import nearest_neighbors
-from torch_symbreak.experiments.grid import TEMPLATE
-from torch_symbreak.forward import ForwardModel
-from torch_symbreak.training import FEATURES, Change, Curves, Feature, Hardware, Regression, Training, fit, main_process
+from torch_symbreak.experiments.grid import ORBIT_LOSS, TEMPLATE_ORBIT
+from torch_symbreak.losses import OrbitMinLoss
+from torch_symbreak.symmetries import Symmetry
+from torch_symbreak.training import FEATURES, Change, Curves, Feature, Hardware, Regression, Training, fit
 
 Predict = Callable[[Tensor], Tensor]
 
@@ -31,18 +35,33 @@ class Split(NamedTuple):
     fix: Callable[[Tensor], Tensor] = lambda x: x
 
 
-def simple_breaker(model: ForwardModel, breaking: str, x: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return the transform of raw targets of a model: its rule, a template fitted to ``x``, or none.
+class Stage(NamedTuple):
+    """Describe one training of a case. The next stage goes on with its network.
 
     Args:
-        model: Measurement model.
-        breaking: "exact", "template", or another name for raw targets.
-        x: Raw training targets.
+        loss: Training and validation loss. None: the mean squared error.
+        rate: Factor of the learning rate. Default 1.
+        aligned_by: Symmetries. The targets are aligned by them to the answers that the network gave before this stage.
+            Default: the targets stay.
     """
-    if breaking == TEMPLATE:
-        generator = torch.Generator().manual_seed(0)
-        return model.fit_canonicalizer(x, generator=generator, progress=main_process())
-    return model.canonicalizer() if breaking == "exact" else lambda raw: raw
+
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    rate: float = 1.0
+    aligned_by: Sequence[Symmetry] = ()
+
+
+def stages(breaking: str, symmetries: Sequence[Symmetry]) -> list[Stage]:
+    """Return the stages in which a network is trained.
+
+    Example:
+        >>> from torch_symbreak.symmetries import Sign
+        >>> [stage.rate for stage in stages("template-orbit", (Sign(1),))]
+        [1.0, 0.1, 0.1]
+    """
+    orbit = OrbitMinLoss(symmetries)
+    if breaking == TEMPLATE_ORBIT:
+        return [Stage(), Stage(orbit, rate=0.1), Stage(rate=0.1, aligned_by=symmetries)]
+    return [Stage(orbit if breaking == ORBIT_LOSS else None)]
 
 
 def fixed(fix: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -80,21 +99,21 @@ def trained(
     make: Callable[[Tensor, Tensor], nn.Module],
     *,
     feature: Feature,
-    loss: Callable[[Tensor, Tensor], Tensor] | None,
+    stages: Sequence[Stage],
     augment: Change | None,
     training: Training,
     seed: int,
     folder: Path,
     hardware: Hardware,
     label: str,
-) -> tuple[Predict, Curves]:
+) -> tuple[Predict, list[Curves]]:
     """Train a network on the first nine tenths of the training pairs, and stop by the loss on the others.
 
     Args:
         split: Pairs to learn from.
         make: Makes the network from all training pairs (y, x). ``seed`` alone determines its first weights.
         feature: Function of the measurements that the network gets.
-        loss: Training and validation loss. None: the mean squared error.
+        stages: Trainings of the network, one after the other.
         augment: Changes the pairs of a training batch. None: no change.
         training: Optimizer and end of the training.
         seed: Seed of the weights, the order of the pairs, and the augmentation.
@@ -103,16 +122,50 @@ def trained(
         label: Name of the training in messages.
 
     Returns:
-        The predictor, and the losses of all epochs, including those before an interruption.
+        The predictor, and the losses of all epochs by stage, including those before an interruption.
     """
     y, x = split.train
     held = max(1, round(VALIDATION * len(y)))
-    train, validation = TensorDataset(y[:-held], x[:-held]), TensorDataset(y[-held:], x[-held:])
+    train, validation = TensorDataset(y[:-held], x[:-held]), (y[-held:], x[-held:])
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # all breakings start from the same weights
         network = make(y, x)
-    model = Regression(
-        network, *train.tensors, feature=feature, loss=loss, augment=augment, training=training, seed=seed
-    )
-    curves = fit(model, train, validation, folder=folder, hardware=hardware, label=label)
-    return model.predict, curves
+    curves: list[Curves] = []
+
+    def model(network: nn.Module, stage: Stage, augment: Change | None) -> Regression:
+        plan = replace(training, learning_rate=stage.rate * training.learning_rate)
+        return Regression(
+            network, *train.tensors, feature=feature, loss=stage.loss, augment=augment, training=plan, seed=seed
+        )
+
+    for number, stage in enumerate(stages):
+        change, held_out = augment, validation
+        if stage.aligned_by:
+            relabel = _aligned_to(model(copy.deepcopy(network), stage, None), stage.aligned_by)
+            change, held_out = _after(relabel, augment), relabel(*validation)
+        regression = model(network, stage, change)
+        curves.append(
+            fit(
+                regression,
+                train,
+                TensorDataset(*held_out),
+                folder=folder / str(number),
+                hardware=hardware,
+                label=label if len(stages) == 1 else f"{label}, stage {number + 1} of {len(stages)}",
+            )
+        )
+    return regression.predict, curves
+
+
+def _aligned_to(frozen: Regression, symmetries: Sequence[Symmetry]) -> Change:
+    """Return the function that aligns the targets of pairs to the answers of a network."""
+
+    def relabel(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return y, align(x, frozen.to(y.device).predict(y), symmetries).aligned
+
+    return relabel
+
+
+def _after(change: Change, first: Change | None) -> Change:
+    """Return the function that applies ``first`` and then ``change``."""
+    return change if first is None else lambda y, x: change(*first(y, x))

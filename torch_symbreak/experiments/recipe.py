@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from torch_symbreak.experiments import predictors, results
 from torch_symbreak.experiments import report as reports
-from torch_symbreak.experiments.grid import CONSTANT, Case, Grid
+from torch_symbreak.experiments.grid import CONSTANT, TEMPLATE, TEMPLATE_ORBIT, Case, Grid
 from torch_symbreak.experiments.predictors import KNN, Predict, Split, fixed
 from torch_symbreak.experiments.results import Row
+from torch_symbreak.forward import ForwardModel
 from torch_symbreak.io import write_file
 from torch_symbreak.plots import png
 from torch_symbreak.training import Change, Curves, Feature, Hardware, Training, main_process
@@ -63,8 +64,15 @@ class Experiment(ABC):
         """Make ``count`` pairs: measurements y (count, ...) and raw targets x (count, ...)."""
 
     @abstractmethod
+    def model(self, data: str) -> ForwardModel:
+        """Return the forward model of some data, the same for training and test."""
+
     def breaker(self, data: str, breaking: str, x: Tensor) -> Callable[[Tensor], Tensor]:
         """Return the transform of raw targets. A template is fitted to ``x``, the raw training targets."""
+        if breaking in (TEMPLATE, TEMPLATE_ORBIT):
+            generator = torch.Generator().manual_seed(0)
+            return self.model(data).fit_canonicalizer(x, generator=generator, progress=main_process())
+        return self.model(data).canonicalizer() if breaking == "exact" else lambda raw: raw
 
     @abstractmethod
     def network(self, name: str, y: Tensor, x: Tensor) -> nn.Module:
@@ -74,15 +82,11 @@ class Experiment(ABC):
     def errors(self, data: str, prediction: Tensor, truth: Tensor) -> dict[str, float]:
         """Measure predictions. Return the metrics by their columns, without "train_" and "test_"."""
 
-    def loss(self, data: str, breaking: str) -> Callable[[Tensor, Tensor], Tensor] | None:
-        """Return the training loss. None: the mean squared error."""
-        return None
-
-    def augment(self, breaking: str, fix: Callable[[Tensor], Tensor]) -> Change | None:
+    def augment(self, data: str, breaking: str, fix: Callable[[Tensor], Tensor]) -> Change | None:
         """Return a function that changes the pairs of a training batch, whose targets ``fix`` made. None: no change."""
         return None
 
-    def variants(self, breaking: str, predict: Predict) -> dict[str, Predict]:
+    def variants(self, data: str, breaking: str, predict: Predict) -> dict[str, Predict]:
         """Return further predictors made of a trained network, by what their rows add to its name."""
         return {}
 
@@ -197,37 +201,43 @@ class Experiment(ABC):
     ) -> tuple[dict[str, Row], dict[str, Tensor]]:
         """Make the predictor of a case. Return its numbers by network, with variants, and arrays for the figures."""
         start = time.perf_counter()
-        curves, variants = Curves(), dict[str, Predict]()
+        stages, variants = list[Curves](), dict[str, Predict]()
         if case.network == CONSTANT:
             predict = predictors.constant(split)
         elif case.network == KNN:
             predict = predictors.neighbors(split, self.neighbor_feature)
         else:
-            predict, curves = predictors.trained(
+            predict, stages = predictors.trained(
                 split,
                 lambda y, x: self.network(case.network, y, x),
                 feature=self.feature,
-                loss=self.loss(case.data, case.breaking),
-                augment=self.augment(case.breaking, split.fix),
+                stages=predictors.stages(case.breaking, self.model(case.data).symmetries),
+                augment=self.augment(case.data, case.breaking, split.fix),
                 training=training,
                 seed=case.seed,
                 folder=folder,
                 hardware=hardware,
                 label=str(case),
             )
-            variants = {f"{case.network}{name}": one for name, one in self.variants(case.breaking, predict).items()}
+            more = self.variants(case.data, case.breaking, predict)
+            variants = {f"{case.network}{name}": function for name, function in more.items()}
+        train, validation, clock = (
+            [value for curves in stages for value in getattr(curves, name)]
+            for name in ("train", "validation", "seconds")
+        )
         # The clock of this run misses the epochs before an interruption, the curves have them.
-        seconds = sum(curves.seconds) if curves.seconds else time.perf_counter() - start
+        seconds = sum(clock) if clock else time.perf_counter() - start
+        ended = any(len(curves.validation) == training.max_epochs for curves in stages)
         numbers: dict[str, Row] = {}
         for network, function in {case.network: predict, **variants}.items():
             row = numbers[network] = {}
             for part, (y, x) in zip(("test", "train"), (split.test, split.train), strict=True):
                 y, x = y[: self.test_samples], x[: self.test_samples]
                 row |= {f"{part}_{name}": value for name, value in self.errors(case.data, function(y), x).items()}
-            row |= {"epochs": len(curves.validation), "seconds": round(seconds, 1)}
+            row |= {"epochs": len(validation), "limited": ended, "seconds": round(seconds, 1)}
         kept = self.keep(predict, split)
-        if curves.validation:
-            kept |= {"train_curve": torch.tensor(curves.train), "validation_curve": torch.tensor(curves.validation)}
+        if validation:
+            kept |= {"train_curve": torch.tensor(train), "validation_curve": torch.tensor(validation)}
         return numbers, kept
 
     # ---------------------------------------------------------------------------------------------------- report

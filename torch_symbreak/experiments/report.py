@@ -86,11 +86,13 @@ def limited(rows: Sequence[Row]) -> str:
         >>> limited([{"network": "unet", "breaking": "none", "epochs": 20, "parameters": parameters}])
         'Ended by the limit of 20 epochs, not by a plateau: unet, none.'
     """
-    ended = [row for row in rows if row["epochs"] == row["parameters"]["training"]["max_epochs"]]
+    limits = [row["parameters"]["training"]["max_epochs"] for row in rows]
+    # Rows of version 0.1.0 do not say so, but they have one stage.
+    ended = [row for row, limit in zip(rows, limits, strict=True) if row.get("limited", row["epochs"] == limit)]
     if not ended:
         return ""
     names = ", ".join(dict.fromkeys(f"{row['network']}, {row['breaking']}" for row in ended))
-    return f"Ended by the limit of {ended[0]['epochs']} epochs, not by a plateau: {names}."
+    return f"Ended by the limit of {limits[0]} epochs, not by a plateau: {names}."
 
 
 def markdown(

@@ -10,16 +10,15 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from torch_symbreak import ElementwiseSquare, OrbitMinLoss, sa_mse
+from torch_symbreak import ElementwiseSquare, sa_mse
 from torch_symbreak.datasets import SquareRoots
-from torch_symbreak.experiments.grid import TEMPLATE
-from torch_symbreak.experiments.predictors import KNN, Predict, Split, simple_breaker
+from torch_symbreak.experiments.grid import BREAKINGS
+from torch_symbreak.experiments.predictors import KNN, Predict, Split
 from torch_symbreak.experiments.recipe import Experiment
 from torch_symbreak.experiments.report import MSE, largest
 from torch_symbreak.experiments.results import Row
 from torch_symbreak.models import MLP
 from torch_symbreak.plots import Line, plot_lines
-from torch_symbreak.symmetries import Sign
 from torch_symbreak.training import Feature
 
 
@@ -41,23 +40,20 @@ class SquareRoot(Experiment):
 
     @property
     def axes(self) -> dict[str, Sequence[str]]:
-        return {"data": ("uniform",), "networks": ("dnn", KNN), "breaking": ("none", "exact", TEMPLATE, "orbit-loss")}
+        return {"data": ("uniform",), "networks": ("dnn", KNN), "breaking": BREAKINGS}
+
+    def model(self, data: str) -> ElementwiseSquare:
+        return ElementwiseSquare()
 
     def pairs(self, data: str, count: int, seed: int, *, train: bool) -> tuple[Tensor, Tensor]:
         return SquareRoots(count, seed=seed).batch(range(count))
-
-    def breaker(self, data: str, breaking: str, x: Tensor) -> Callable[[Tensor], Tensor]:
-        return simple_breaker(ElementwiseSquare(), breaking, x)
-
-    def loss(self, data: str, breaking: str) -> Callable[[Tensor, Tensor], Tensor] | None:
-        return OrbitMinLoss(Sign(0)) if breaking == "orbit-loss" else None
 
     def network(self, name: str, y: Tensor, x: Tensor) -> nn.Module:
         return MLP(1, 1, width=self.width)
 
     def errors(self, data: str, prediction: Tensor, truth: Tensor) -> dict[str, float]:
         mse = (prediction.double() - truth.double()).square().mean()
-        return {"mse": float(mse), "sa_mse": float(sa_mse(prediction, truth, Sign(0)))}
+        return {"mse": float(mse), "sa_mse": float(sa_mse(prediction, truth, self.model(data).symmetries))}
 
     def keep(self, predict: Predict, split: Split) -> dict[str, Tensor]:
         y = torch.linspace(0, 1, 501)[:, None]
