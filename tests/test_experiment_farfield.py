@@ -119,6 +119,7 @@ def test_volumes(breaking, tmp_path):
     grid = Grid(data=("crystals",), networks=("unet", "knn"), breaking=(breaking,), samples=(20,))
     rows = experiment.run(grid, tmp_path, training=Training(max_epochs=1), hardware=CPU)
     assert [row["network"] for row in rows] == ["constant", "unet", "knn"]
+    assert all(path.exists() for path in experiment.write(tmp_path))
     symmetries = FarField(3).symmetries
     (y, x), *_ = experiment.split("crystals", breaking, 20, 0)
     objects = BraggCrystals(20, frame=(8, 8, 8)).objects(torch.arange(20))

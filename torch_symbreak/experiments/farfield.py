@@ -313,7 +313,9 @@ class FarFieldPhaseRetrieval(Experiment):
 
     def keep(self, predict: Predict, split: Split) -> dict[str, Tensor]:
         y, x = split.test
-        return {"truth": x[:SHOWN], "prediction": predict(y[:SHOWN])}
+        shown = {"truth": x[:SHOWN], "prediction": predict(y[:SHOWN])}
+        # A picture of a volume is one of its middle slice.
+        return {name: v[:, v.shape[1] // 2] if v.dim() == 4 else v for name, v in shown.items()}
 
     def figures(self, rows: Sequence[Row], arrays: Callable[[Row], dict[str, Tensor]]) -> dict[str, Figure]:
         groups: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
@@ -323,5 +325,6 @@ class FarFieldPhaseRetrieval(Experiment):
                 heading = f"{_HEADINGS[row['breaking']]}, n = {row['n']}"
                 group = groups.setdefault(f"objects_{row['data']}_{row['network']}", {})
                 group[heading] = (kept["truth"], kept["prediction"])
-        titles = {name: name.replace("_", ", ").replace("objects", "The first test objects") for name in groups}
+        shown = "The first test objects" + (", middle slices" if len(self.frame) == 3 else "")
+        titles = {name: name.replace("_", ", ").replace("objects", shown) for name in groups}
         return {name: plot_objects(group, title=titles[name]) for name, group in groups.items()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch_symbreak.experiments.farfield import FarFieldPhaseRetrieval
 from torch_symbreak.experiments.gaussian import Gaussian
-from torch_symbreak.experiments.grid import TEMPLATE, Grid
+from torch_symbreak.experiments.grid import ORBIT_LOSS, TEMPLATE, TEMPLATE_ORBIT, Grid
 from torch_symbreak.experiments.recipe import Experiment
 from torch_symbreak.experiments.square import SquareRoot
 from torch_symbreak.training import Training
@@ -22,7 +22,7 @@ class Preset:
 
 
 _BOTH = ("none", "exact")
-_LITERAL = ("none", "literal", "exact")
+_RULES = ("none", "literal", "exact", TEMPLATE)
 _NETWORKS = ("unet", "sisprnet")
 _ONLY = ("translation-only", "flip-only", "phase-only")
 _GAUSSIAN = Training(batch_size=512, learning_rate=2e-3, weight_decay=0.0, patience=10)
@@ -68,23 +68,25 @@ PRESETS: dict[str, dict[str, Preset]] = {
         "cpu": Preset(
             FarFieldPhaseRetrieval(),
             (
-                _crystals(_NETWORKS, _LITERAL, (500,), 3),
-                _crystals(_NETWORKS, _LITERAL, (1000, 1500)),
-                _crystals(("unet",), ("orbit-loss",), (500, 1000, 1500)),
+                _crystals(_NETWORKS, _RULES, (500,), 3),
+                _crystals(_NETWORKS, _RULES, (1000, 1500)),
+                _crystals(("unet",), (ORBIT_LOSS,), (500, 1000, 1500, 5000)),
+                _crystals(("unet",), (TEMPLATE_ORBIT,), (500, 1500)),
                 _crystals(("unet",), _ONLY, (1500,)),
-                _crystals(("unet",), _LITERAL, (5000,)),
-                Grid(data=("photographs",), networks=("unet",), breaking=_LITERAL, samples=(500, 1500, 5000)),
+                _crystals(_NETWORKS, _RULES, (5000,)),
+                Grid(data=("photographs",), networks=("unet",), breaking=_RULES, samples=(500, 1500, 5000)),
+                Grid(data=("digits",), networks=("unet",), breaking=_RULES, samples=(500, 1000)),
             ),
             _FARFIELD,
         ),
         "paper": Preset(
             FarFieldPhaseRetrieval(frame=(128, 128)),
             (
-                _crystals(_NETWORKS, (*_LITERAL, "orbit-loss", *_ONLY), (500, 1000, 1500, 5000), 3),
+                _crystals(_NETWORKS, (*_RULES, ORBIT_LOSS, *_ONLY), (500, 1000, 1500, 5000), 3),
                 Grid(
                     data=("photographs",),
                     networks=_NETWORKS,
-                    breaking=(*_LITERAL, "orbit-loss"),
+                    breaking=(*_RULES, ORBIT_LOSS),
                     samples=(500, 1000, 1500, 5000),
                     repeats=3,
                 ),
