@@ -169,6 +169,10 @@ def test_complex_images_of_any_source() -> None:
     assert ComplexImages([inks])[0][1].abs().max() == pytest.approx(0.5, abs=0.01)
     with pytest.raises(ValueError, match=r"in \[0, 1\].*from 0 to 255"):
         ComplexImages([torch.tensor([[0.0, 255.0]])])
+    for dtype in (np.int64, np.int32, np.int16, np.uint32):  # 0 to 255 there would be nearly black
+        with pytest.raises(ValueError, match="largest value is not known"):
+            ComplexImages(np.full((2, 4, 4), 255, dtype))
+    assert ComplexImages(np.full((2, 4, 4), 65535, np.uint16))[0][1].abs().max() == pytest.approx(1)
     # Of different sizes: no phase where there is no magnitude, and none where there is no phase image.
     both = ComplexImages([torch.ones(4, 4), torch.zeros(2, 2)], frame=(6, 6))
     x = both[0][1]

@@ -259,6 +259,24 @@ def test_state():
     assert fix.margin(x[:0]).shape == (0,)
 
 
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (torch.zeros(4, 4), "not zero"),
+        (torch.full((4, 4), torch.nan), "NaN"),
+        (torch.ones(4, 4), "as it is"),
+        (torch.rand(4, 5), "size mismatch"),
+        (torch.rand(4, 4, dtype=torch.complex64), "complex one first"),
+    ],
+)
+def test_a_bad_state_is_refused_and_changes_nothing(template, message):
+    fix = AlignToTemplate(torch.rand(4, 4), [Translation(2), ConjugateFlip(2)])
+    before = fix.template.clone()
+    with pytest.raises(RuntimeError, match=message):
+        torch.nn.Sequential(fix).load_state_dict({"0.template": template})
+    assert torch.equal(fix.template, before)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_casting_a_network_keeps_the_imaginary_part(dtype):
     fix = FarField(2).canonicalizer(template=T)

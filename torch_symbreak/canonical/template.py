@@ -193,6 +193,23 @@ class AlignToTemplate(Canonicalizer[Product]):
             self.template = before.to(self.template.device, dtype)
         return module
 
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, metadata: Any, strict: bool, missing: Any, unexpected: Any, errors: Any
+    ) -> None:
+        template = state_dict.get(f"{prefix}template")
+        try:
+            if template is not None:
+                check_template(template, self.symmetry)
+                if template.is_complex() and not self.template.is_complex():
+                    raise TypeError(
+                        f"AlignToTemplate has a real template, but the state has {describe(template)}. Make it from a "
+                        "complex one first: AlignToTemplate(template, symmetries)."
+                    )
+        except (TypeError, ValueError) as error:
+            errors.append(str(error))
+            return
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)
+
     def check(self, x: Any) -> None:
         super().check(x)
         self.symmetry.check(x)

@@ -39,7 +39,7 @@ def _pixels(image: Any, stacked: bool) -> Tensor:
 def as_gray(image: Any, *, stacked: bool = False) -> Tensor:
     """Read one image as a float32 matrix in [0, 1]: a tensor (H, W) or (C, H, W), an array (H, W) or (H, W, C), or PIL.
 
-    Integer images are divided by the largest value of their type; color is averaged (an alpha channel is dropped).
+    Bytes are divided by 255 and 16-bit unsigned integers by 65,535; color is averaged (an alpha channel is dropped).
     With ``stacked`` many are read at once: tensors and arrays then have one dimension more in front, and so has what
     is returned.
     """
@@ -47,12 +47,17 @@ def as_gray(image: Any, *, stacked: bool = False) -> Tensor:
     if pixels.dtype == torch.bool:
         pixels = pixels.to(torch.uint8) * 255
     if not pixels.is_floating_point():
+        if pixels.dtype not in (torch.uint8, torch.uint16):
+            raise ValueError(
+                f"ComplexImages needs images in [0, 1], or of uint8 or uint16, but got {describe(pixels)}, whose "
+                "largest value is not known. Divide by it: images / 255."
+            )
         pixels = pixels.double() / torch.iinfo(pixels.dtype).max
     colors = pixels.shape[-3] - (pixels.shape[-3] in (2, 4))
     gray = pixels[..., :colors, :, :].mean(-3).float()
     if gray.numel() and not (gray.min() >= -1e-3 and gray.max() <= 1 + 1e-3) and bool(torch.isfinite(gray).all()):
         raise ValueError(
-            "ComplexImages needs images in [0, 1] (or unsigned integers), but got values from "
+            "ComplexImages needs images in [0, 1], or of uint8 or uint16, but got values from "
             f"{float(gray.min()):g} to {float(gray.max()):g}. Scale or clamp them first."
         )
     return gray
@@ -68,8 +73,8 @@ class ComplexImages(Pairs):
 
     Args:
         images: A data set of images or (image, label) pairs, such as torchvision's, or an array or tensor of images:
-            (n, H, W); (n, C, H, W) as a tensor; (n, H, W, C) as an array. Integers are scaled to [0, 1] and colors
-            averaged.
+            (n, H, W); (n, C, H, W) as a tensor; (n, H, W, C) as an array. Values in [0, 1], or of uint8 or
+            uint16, which are scaled to [0, 1]. Colors are averaged.
         frame: The frame (N_1, N_2), at least as large as the images. Default: the size of image 0.
         forward: The model. Default ``FarField(2)``.
         phase: Range of the phase, in radians. Default pi: phases in [-pi/2, pi/2].
