@@ -163,7 +163,7 @@ ITEMS = ["any boxes", "one box", "faint edges", "faint edges, one box"]
 
 
 def items(kind: str, frame: tuple[int, ...], dtype: torch.dtype, gap: int, generator: torch.Generator) -> Tensor:
-    """Draw random content; faint edges have 1.3 thresholds of .05 on every edge line of the box."""
+    """Draw random content, for one box of one size; faint edges have 1.3 thresholds of .05 on all edge lines."""
     x = drawn(2 * PAIRS, frame, dtype, gap, generator)
     if kind.endswith("one box"):
         inside = drawn(20, frame, dtype, gap, generator)[0] != 0
@@ -180,10 +180,21 @@ def items(kind: str, frame: tuple[int, ...], dtype: torch.dtype, gap: int, gener
     return x
 
 
+def pairs(fix: AlignToTemplate, x: Tensor, one_box: bool) -> tuple[Tensor, Tensor]:
+    """Pair items; with ``one_box`` those whose canonical points have the same box, which shifts may have moved."""
+    if one_box:
+        assert fix.symmetry.rearrangement is not None
+        number = torch.cat(fix.symmetry.rearrangement.box(fix(x)), -1).unique(dim=0, return_inverse=True)[1]
+        order = number.argsort(stable=True)
+        x, number = x[order], number[order]
+        same = number[::2] == number[1::2]
+        return x[::2][same], x[1::2][same]
+    return x[::2], x[1::2]
+
+
 def report(name: str, fix: AlignToTemplate, x: Tensor, generator: torch.Generator) -> None:
     """Print a row: pairs tested, shares cut, tied, broken at the midpoint without cuts, and cut at a drawn weight."""
-    x = x[torch.randperm(len(x), generator=generator)]
-    x1, x2 = x[: len(x) // 2], x[len(x) // 2 :]
+    x1, x2 = pairs(fix, x[torch.randperm(len(x), generator=generator)], name.endswith("one box"))
     middle = assert_convex(fix, x1, x2, most=1.0)
     between = assert_convex(fix, x1, x2, torch.rand(len(x1), generator=generator), most=1.0)
     points = [fix(x1), fix(x2), (fix(x1) + fix(x2)) / 2]
