@@ -99,6 +99,32 @@ def cases(
     return Drawn(frame, content, position, batch, channels, dtype, wrap, seed, mean=float(few_ties))
 
 
+def drawn(
+    count: int,
+    frame: tuple[int, ...],
+    dtype: torch.dtype,
+    gap: int,
+    generator: torch.Generator,
+    channels: tuple[int, ...] = (),
+) -> Tensor:
+    """Random content of any size at any place of the frame, another one for every 20 items, with a gap on a torus."""
+    x = torch.zeros(count, *channels, *frame, dtype=dtype)
+    for part in x.split(20):
+        size = [int(torch.randint(2 * n // 3, n + 1 - gap, (), generator=generator)) for n in frame]
+        at = [int(torch.randint(n - s + 1, (), generator=generator)) for n, s in zip(frame, size, strict=True)]
+        values = torch.randn(len(part), *channels, *size, dtype=dtype, generator=generator)
+        values += 0.1 * torch.sgn(values)  # content, not background
+        part[(..., *(slice(a, a + s) for a, s in zip(at, size, strict=True)))] = values
+    return x
+
+
+def objects(count: int = 64, more: int = 0) -> Tensor:
+    """Content of 5 x 6 in a frame of 8 x 9: of odd and even length, off the frame's center."""
+    values = 0.3 + torch.randn(count, 5, 6, dtype=torch.complex64, generator=torch.Generator().manual_seed(3))
+    values = values * torch.polar(torch.ones(count, 1, 1), torch.arange(count, dtype=torch.float32)[:, None, None])
+    return torch.nn.functional.pad(values, (1, 2 + more, 0, 3 + more))
+
+
 def crystals(count: int, frame: tuple[int, ...] = (16, 16), seed: int = 0) -> tuple[FarField, Tensor]:
     """Return a far-field model and crystals at random points of their orbits."""
     model = FarField(2)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+import template_mutants
 import torch
+from draws import objects
+from finite_groups import QuarterTurns
+from test_template_fit import check_rounds
 from torch import Tensor, nn
 
 import torch_symbreak._content
@@ -30,13 +34,6 @@ from torch_symbreak.testing import check_canonicalizer, check_symmetry, deviatio
 Patch = pytest.MonkeyPatch
 
 
-def objects(count: int = 64, more: int = 0) -> Tensor:
-    """Content of 5 x 6 in a frame of 8 x 9: of odd and even length, off the frame's center."""
-    values = 0.3 + torch.randn(count, 5, 6, dtype=torch.complex64, generator=torch.Generator().manual_seed(3))
-    values = values * torch.polar(torch.ones(count, 1, 1), torch.arange(count, dtype=torch.float32)[:, None, None])
-    return torch.nn.functional.pad(values, (1, 2 + more, 0, 3 + more))
-
-
 def around_the_frame() -> Tensor:
     """Content that wraps around the frame, which only the periodic model may center."""
     return objects().roll(-3, -1)
@@ -52,31 +49,6 @@ def with_a_tie() -> Tensor:
 
 def far_field() -> FarFieldCanonicalizer:
     return FarField().canonicalizer()
-
-
-@dataclass(frozen=True)
-class QuarterTurns(Symmetry):
-    """Rotations of square frames by 90 degrees: they commute with a phase, not with translations."""
-
-    event_dims: int = 2
-    commutes = True
-
-    def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        return torch.randint(0, 4, x.shape[:-2], generator=generator)
-
-    def act(self, g: Tensor, x: Tensor) -> Tensor:
-        turned = torch.stack([x.rot90(steps, (-2, -1)) for steps in range(4)])
-        return torch.where(g[..., None, None] == torch.arange(4)[:, None, None, None], turned, 0).sum(0)
-
-    def inverse(self, g: Tensor) -> Tensor:
-        return -g % 4
-
-    def compose(self, g2: Tensor, g1: Tensor) -> Tensor:
-        return (g2 + g1) % 4
-
-    def elements(self, x: Tensor) -> Iterator[Tensor]:
-        for steps in range(4):
-            yield torch.full(x.shape[:-2], steps)
 
 
 # How things are broken: each patches something, or returns the broken canonicalizer or symmetry.
@@ -282,6 +254,11 @@ def numba_off_by_one(patch: Patch) -> None:
     )
 
 
+def canonical_points_are_ties(patch: Patch) -> None:
+    exact = FixGlobalPhase.margin
+    patch.setattr(FixGlobalPhase, "margin", lambda self, x: exact(self, x) * (x.sum((-2, -1)).imag.abs() > 1e-3))
+
+
 def periodic() -> FarFieldCanonicalizer:
     return FarField(oversampling=1.0).canonicalizer()
 
@@ -316,6 +293,7 @@ class Mutant:
 
 GROUP = Product(FarField().symmetries)
 TURNS = {"fix": lambda: Product([QuarterTurns(), GlobalPhase()]), "x": lambda: objects()[..., :8]}
+TEMPLATE = {"fix": template_mutants.far_field}
 LARGE = {"x": lambda: objects(more=40), "backend": "cpu"}  # large enough for boxes
 NUMBA = {"x": lambda: objects(16), "backend": "numba"}
 
@@ -345,6 +323,17 @@ MUTANTS = [
     Mutant("elements not closed", "elements", elements_not_closed, **TURNS),
     Mutant("elements drawn but not listed", "elements", elements_drawn_but_not_listed, **TURNS),
     Mutant("a lie about commuting", "commutation", lambda _: Product([QuarterTurns(), Translation()]), **TURNS),
+    Mutant("canonical points are ties", "dropped", canonical_points_are_ties, FixGlobalPhase),
+    Mutant("template: shifts that cut", "representative", template_mutants.shifts_that_cut, **TEMPLATE),
+    Mutant(
+        "template: gains of the cut",
+        "invariant",
+        template_mutants.gains_of_the_cut,
+        template_mutants.with_a_mean,
+        template_mutants.on_a_background,
+    ),
+    Mutant("template: twin without conjugation", "invariant", template_mutants.twin_without_conjugation, **TEMPLATE),
+    Mutant("template: two by size", "convex", template_mutants.by_size, **TEMPLATE),
     Mutant("NumPy: last line lost", "representative", cpu_line_lost, **LARGE),
     Mutant("NumPy: phase not conjugated", "invariant", cpu_phase_not_conjugated, **LARGE),
     Mutant("NumPy: sums over the batch", "batch", cpu_sums_over_the_batch, **LARGE),
@@ -377,9 +366,16 @@ def test_the_first_law_that_sees_a_mistake(mutant: Mutant, monkeypatch: Patch) -
             check(mutant, broken)
 
 
+def test_a_mean_taken_without_realigning(monkeypatch: Patch) -> None:
+    check_rounds()
+    template_mutants.mean_without_realigning(monkeypatch)
+    with pytest.raises(AssertionError, match="round 2"):
+        check_rounds()
+
+
 def test_every_law_sees_a_mistake() -> None:
     model = FarField()
-    laws = check_canonicalizer(model.canonicalizer(), objects(), model)
+    laws = check_canonicalizer(template_mutants.far_field(), objects(), model)
     assert {mutant.law for mutant in MUTANTS} == {*laws, "elements", "commutation", "orbit"}
 
 

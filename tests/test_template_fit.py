@@ -11,9 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from torch_symbreak import FarField, RandomSymmetry, SymmetryBrokenDataset
 from torch_symbreak.canonical import AlignToTemplate
-from torch_symbreak.symmetries import (
-    Sign,
-)
+from torch_symbreak.symmetries import Sign
 from torch_symbreak.testing import deviation
 
 
@@ -34,6 +32,24 @@ def test_fitting_never_makes_it_worse(options):
         exact = model.canonicalizer()(x)
         spread = [(z - z.mean(0)).abs().square().mean() for z in (exact, fix(x))]
         assert spread[1] < spread[0]
+
+
+def check_rounds() -> None:
+    """Every round aligns anew, and its mean is the next template; its distance is that from the template before."""
+    model, x = crystals(40)
+    before, history = x[3], []
+    for rounds in (1, 2, 3):
+        options = {"start": x[3], "rounds": rounds, "tolerance": 0.0, "progress": False}
+        fix = AlignToTemplate.fit(x, model.symmetries, **options)
+        aligned = AlignToTemplate(before, model.symmetries)(x)
+        history.append(float((aligned - before).abs().square().sum((1, 2)).mean()))
+        assert torch.allclose(fix.template, aligned.mean(0), atol=1e-5), f"round {rounds}"
+        assert fix.history == pytest.approx(history, rel=1e-4), f"round {rounds}"
+        before = fix.template
+
+
+def test_every_round_is_the_mean_of_the_realigned():
+    check_rounds()
 
 
 def test_a_template_is_recovered():

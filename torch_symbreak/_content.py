@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._items import flat_items, power, unit_scale
+from torch_symbreak._items import batch_shape, flat_items, power, unit_scale
 
 #: ``False``: no axis is periodic; ``True``: all are; a detector shape: axis a is where M_a = N_a.
 Wrap = bool | tuple[int, ...]
@@ -112,18 +112,23 @@ def box_of_squares(squares: Tensor, event_dims: int, channel_dims: int, threshol
     return Box(*(torch.stack(part, -1) for part in zip(*pairs, strict=True)))
 
 
-def box_margin(x: Tensor, event_dims: int, channel_dims: int, threshold: float, wrap: Wrap) -> Tensor:
+def box_margin(
+    x: Tensor, event_dims: int, channel_dims: int, threshold: float, wrap: Wrap, *, padded_only: bool = False
+) -> Tensor:
     """Return how far the lines that fix the box are from the threshold, (*batch,) in [0, 1].
 
     A line whose largest magnitude is m (relative to the item's) is ``|m - threshold| / (m + threshold)`` away.
     The lines that count are the box's first and last and those outside; on a periodic axis all, since any could
-    open or close a gap. A translation tie and an item without content have margin 0.
+    open or close a gap. A translation tie and an item without content have margin 0. ``padded_only`` leaves periodic
+    axes out, for callers to whom every shift along them is admissible.
     """
     periodic = wrapped_axes(wrap, x.shape[x.dim() - event_dims :])
-    margins = []
+    margins = [x.real.new_ones(batch_shape(x, event_dims + channel_dims))]
     for profile, turns in zip(
         _profiles(squares_of(x, event_dims + channel_dims), event_dims, channel_dims), periodic, strict=True
     ):
+        if turns and padded_only:
+            continue
         magnitude = profile.sqrt()
         total = magnitude + threshold
         distance = torch.where(total > 0, (magnitude - threshold).abs() / total, 1)

@@ -55,9 +55,12 @@ class AlignToTemplate(Canonicalizer[Product]):
 
     Ties: where two elements gain alike, one of them is taken. :meth:`margins` says how far an item is from that, all
     gaps in gain over ``||x|| ||t||``: "conjugate_flip" between the best of both orientations, "translation" to the next
-    best shift of the chosen orientation (at most the margin of the content box), "global_phase" or "sign" the gain
-    itself, and one for every finite group by its name. Neighboring shifts of smooth objects gain nearly as much, and
-    little is lost there. :meth:`margin` is the smallest of all.
+    best shift of the chosen orientation (at most the margin of the content box along padded axes), "global_phase" or
+    "sign" the gain itself, and one for every finite group by its name. Neighboring shifts of smooth objects gain nearly
+    as much, and little is lost there. :meth:`margin` is the smallest of all.
+
+    Convexity: the mean of canonical points is one, on periodic axes without exception, and along padded ones if its
+    content box contains theirs. A flip without translations, about the item's own box, has no such claim.
 
     Shape: (*batch, *channels, *event) to the same; :meth:`element` an :class:`Element`; :meth:`margin` (*batch,).
 
@@ -90,6 +93,7 @@ class AlignToTemplate(Canonicalizer[Product]):
         super().__init__(Product(symmetries))
         check_parts(self.symmetry)
         check_template(template, self.symmetry)
+        self.convex = self.symmetry.shifts or self.symmetry.rearrangement is None
         self.register_buffer("template", resolved(template.detach()).clone())
         #: The mean ``||C(x) - t||²`` of every round of a fit, ``||t||² / mean ||x||²`` in [0, 1], and the number of
         #: objects. Empty, NaN and 0 for a template that was not fitted.
@@ -334,7 +338,9 @@ class AlignToTemplate(Canonicalizer[Product]):
         box = torch.ones_like(top)
         if group.rearrangement is not None:
             like = group.rearrangement
-            box = box_margin(x, like.event_dims, like.channel_dims, like.threshold, like.wrap).to(top.dtype)
+            # Where all shifts around a torus compete, the box decides nothing.
+            where = (like.event_dims, like.channel_dims, like.threshold, like.wrap)
+            box = box_margin(x, *where, padded_only=group.shifts).to(top.dtype)
 
         def share(gap: Tensor) -> Tensor:
             ratio = gap / torch.where(norms > 0, norms, 1)

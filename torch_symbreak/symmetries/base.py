@@ -164,6 +164,9 @@ class Canonicalizer(nn.Module, Generic[S]):
 
     symmetry: S
 
+    #: True if weighted means of canonical points are canonical, as far as content boxes allow. The suite checks it.
+    convex: bool = False
+
     def __init__(self, symmetry: S) -> None:
         super().__init__()
         self.symmetry = symmetry

@@ -53,6 +53,8 @@ Anchor = str | int | tuple[int, ...]
 class FixScalar(Canonicalizer[S]):
     """Make the anchor of every item real and positive; a subclass says by which unit number."""
 
+    convex = True
+
     def __init__(self, symmetry: S, anchor: Anchor) -> None:
         super().__init__(symmetry)
         name, dims = type(self).__name__, symmetry.item_dims

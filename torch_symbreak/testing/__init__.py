@@ -4,7 +4,8 @@
 :func:`check_symmetry` runs those of a group alone. Each law is also a function of its own, ``assert_*``.
 
 All take what they test and a batch ``x`` of items. They raise ``AssertionError`` if the law does not hold, and return
-the largest deviation relative to an item's largest magnitude. The message starts with the law's name and lists the
+the largest deviation relative to an item's largest magnitude. (:func:`assert_convex` takes two batches, and returns the
+share of pairs that it dropped, too.) The message starts with the law's name and lists the
 items, counted over the flattened batch. Random elements come from ``generator`` (default: torch's global one). The
 default tolerance is 2e-5 in single and 1e-10 in double precision.
 
@@ -20,7 +21,6 @@ True
 
 from torch_symbreak.testing.canonicalizers import (
     assert_batch_equivariant,
-    assert_convex,
     assert_few_ties,
     assert_forward_invariant,
     assert_idempotent,
@@ -30,11 +30,13 @@ from torch_symbreak.testing.canonicalizers import (
     assert_representative,
     assert_smallest,
 )
+from torch_symbreak.testing.convexity import Convexity, assert_convex
 from torch_symbreak.testing.groups import assert_commutes, assert_elements, assert_group, assert_identity
 from torch_symbreak.testing.measure import deviation, off_ties
 from torch_symbreak.testing.suite import check_canonicalizer, check_symmetry
 
 __all__ = [
+    "Convexity",
     "assert_batch_equivariant",
     "assert_commutes",
     "assert_convex",

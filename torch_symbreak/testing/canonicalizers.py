@@ -65,18 +65,6 @@ def assert_smallest(
     return worst
 
 
-def assert_convex(
-    canonicalizer: Canonicalizer[Any], x1: Tensor, x2: Tensor, *, tolerance: float | None = None
-) -> float:
-    """Check that the midpoint of two representatives is a representative.
-
-    The content boxes of C(x1) and C(x2) must be equal.
-    """
-    middle = (canonicalizer(x1) + canonicalizer(x2)) / 2
-    dims = canonicalizer.symmetry.item_dims
-    return compare("convex", "C(midpoint) = midpoint", canonicalizer(middle), middle, dims, tolerance)
-
-
 def assert_batch_equivariant(
     canonicalizer: Fix, x: Tensor, symmetry: Symmetry | None = None, *, tolerance: float | None = None
 ) -> float:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from torch_symbreak._items import batch_shape
+from torch_symbreak._random import uniform
 from torch_symbreak.forward import ForwardModel
 from torch_symbreak.symmetries import Canonicalizer, Symmetry
 from torch_symbreak.testing.canonicalizers import (
@@ -23,6 +25,7 @@ from torch_symbreak.testing.canonicalizers import (
     assert_representative,
     assert_smallest,
 )
+from torch_symbreak.testing.convexity import assert_convex
 from torch_symbreak.testing.groups import (
     acts_on_all,
     assert_commutes,
@@ -112,6 +115,9 @@ def check_canonicalizer(
       three say that an orbit has one representative; they leave out ties.
     - ``orbit``, if ``fix`` has no ``element``: an alignment takes C(x) back to x.
     - ``forward``, with a model: ``f(C(x)) = f(x)``, and ``f(g x) = f(x)`` for each symmetry.
+    - ``dropped`` and ``convex``, if ``fix.convex``: the mean of the canonical points of neighboring items is canonical,
+      at the middle and with a drawn weight. At most half of the pairs may be dropped, because content boxes or ties
+      leave them without a claim. (The "error" of ``dropped`` is their share.)
 
     Args:
         fix: The canonicalizer. Without ``element`` and ``margin``, for example a composition, their laws are skipped:
@@ -136,7 +142,7 @@ def check_canonicalizer(
         >>> from torch_symbreak import FixSign
         >>> errors = check_canonicalizer(FixSign(1), torch.randn(40, 5), lambda x: x[..., :1] * x)
         >>> print(*errors)
-        pure ties identity group representative batch invariant idempotent smallest forward
+        pure ties identity group representative batch invariant idempotent smallest forward dropped convex
         >>> max(errors.values())
         0.0
     """
@@ -159,7 +165,19 @@ def check_canonicalizer(
         errors["orbit"] = assert_in_orbit(fix, x, group, tolerance=tolerance)
     if model is not None:
         errors["forward"] = assert_forward_invariant(model, x, fix, group, generator=generator, tolerance=tolerance)
+    if isinstance(fix, Canonicalizer) and fix.convex:
+        errors |= _check_convex(fix, clear, generator, tolerance)
     return errors
+
+
+def _check_convex(
+    fix: Canonicalizer[Any], x: Tensor, generator: torch.Generator | None, tolerance: float | None
+) -> dict[str, float]:
+    """Pair every item with the next one."""
+    x = x.reshape(-1, *x.shape[x.dim() - fix.symmetry.item_dims :])
+    weight = uniform((len(x),), x.device, generator)
+    laws = [assert_convex(fix, x, x.roll(-1, 0), w, tolerance=tolerance) for w in (0.5, weight)]
+    return {"dropped": max(law.dropped for law in laws), "convex": max(law.error for law in laws)}
 
 
 def _without_ties(x: Tensor, clear: Tensor, group: Symmetry) -> Tensor:
