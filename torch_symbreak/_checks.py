@@ -29,27 +29,32 @@ def describe(x: Any) -> str:
 
 def check_tensor(owner: str, x: Any, *, what: str = "target") -> None:
     """Raise ``TypeError`` unless ``x`` is a floating-point or complex tensor."""
+    name = what if what in ("y", "reference") else "x"
     if not isinstance(x, Tensor):
         library = type(x).__module__.partition(".")[0]
         if what == "target" and isinstance(x, (tuple, list, dict)):
             hint = f"To run it on parts of a sample, wrap it: OnKeys({owner}(...), keys=...)."
+        elif isinstance(x, dict):
+            hint = "Pass one of its values."
         elif isinstance(x, (tuple, list)) and any(isinstance(part, Tensor) for part in x):
-            hint = "Convert it first: torch.stack(x)."
+            hint = f"Convert it first: torch.stack({name})."
         elif library == "numpy":
-            hint = "Convert it first: torch.from_numpy(x)."
+            hint = f"Convert it first: torch.from_numpy({name})."
         elif library == "h5py":  # torch.as_tensor reads a data set number by number
-            hint = "Read it first: torch.from_numpy(x[:])."
-        elif type(x).__module__.startswith("PIL"):
+            hint = f"Read it first: torch.from_numpy({name}[:])."
+        elif library == "PIL":
             hint = "Convert it first: torchvision.transforms.v2.functional.pil_to_tensor(x).float()."
         else:
-            hint = "Convert it first: torch.as_tensor(x)."
+            hint = f"Convert it first: torch.as_tensor({name})."
         raise TypeError(f"{owner} needs one torch.Tensor as {what}, but got {describe(x)}. {hint}")
     if x.layout != torch.strided:
-        raise TypeError(f"{owner} needs a dense {what}, but got layout {x.layout}. Convert it first: x.to_dense().")
+        raise TypeError(
+            f"{owner} needs a dense {what}, but got layout {x.layout}. Convert it first: {name}.to_dense()."
+        )
     if not (x.is_floating_point() or x.dtype in (torch.complex64, torch.complex128)):
         raise TypeError(
             f"{owner} needs a floating-point or complex {what}, but got {describe(x)}. "
-            "Convert it first: x.float() or x.to(torch.complex64)."
+            f"Convert it first: {name}.float() or {name}.to(torch.complex64)."
         )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from torch_symbreak._checks import check_same_shape
+from torch_symbreak._checks import check_same_shape, check_tensor, describe
 from torch_symbreak._items import root
 from torch_symbreak.alignment import align
 from torch_symbreak.forward import ForwardModel
@@ -90,9 +90,12 @@ class MagnitudeLoss(nn.Module):
 
     def __init__(self, forward: ForwardModel) -> None:
         super().__init__()
+        if not callable(forward):
+            raise TypeError(f"MagnitudeLoss needs a ForwardModel, such as FarField(), but got {describe(forward)}.")
         self.model = forward
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        check_tensor("MagnitudeLoss", x, what="x")
         modeled = self.model(x)
         check_same_shape("MagnitudeLoss", modeled, y, names=("f(x)", "y"))
         modeled = modeled.to(torch.promote_types(modeled.dtype, torch.float32))

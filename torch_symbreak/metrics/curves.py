@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import Array, as_pair, as_tensors, check_same_shape, check_target
+from torch_symbreak._checks import Array, as_pair, as_tensors, check_same_shape, check_target, describe
 from torch_symbreak._items import power, wide
 from torch_symbreak.alignment import align
 from torch_symbreak.forward import FarField
@@ -71,8 +71,11 @@ def frc(x: Array, reference: Array, symmetries: Symmetries, *, reduction: Reduct
     d, dims = group.event_dims, tuple(range(-group.event_dims, 0))
     x, reference = x.to(wide(x)), reference.to(wide(reference))
     moved = group.act(align(x, reference, group).element, x)
-    fx, fr = (torch.fft.fftn(z, dim=dims) for z in (moved, reference))
     ring, count = _rings(x.shape[x.dim() - d :], [1] * d, x.device)
+    if x.numel() == 0:  # not every transform takes an empty batch
+        none = x.real.new_zeros(*x.shape[: x.dim() - d], count)
+        return Curve(_frequency(count, x.device), _reduced(none, reduction))
+    fx, fr = (torch.fft.fftn(z, dim=dims) for z in (moved, reference))
     cross = _sums((fx * fr.conj()).real, ring, count, d)
     energies = (_sums(power(z), ring, count, d) for z in (fx, fr))
     own, there = (torch.where(energy == 0, 1, energy).sqrt() for energy in energies)
@@ -106,6 +109,8 @@ def prtf(x: Array, y: Array, forward: FarField, *, reduction: Reduction = "mean"
     References: Chapman et al., J. Opt. Soc. Am. A 23, 1179 (2006).
     """
     x, measured = as_tensors("prtf", x, y, names=("x", "y"))
+    if not (callable(forward) and hasattr(forward, "centered")):  # compiled models are no instances
+        raise TypeError(f"prtf needs a FarField model, but got {describe(forward)}.")
     check_target("prtf", x, forward.event_dims, least=1)
     d, frame = forward.event_dims, x.shape[x.dim() - forward.event_dims :]
     modeled = forward(x)

@@ -24,7 +24,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import Array, as_pair, as_tensors, check_same_shape
+from torch_symbreak._checks import Array, as_pair, as_tensors, check_same_shape, describe
 from torch_symbreak._items import finite_items, flat_items, power, root, wide
 from torch_symbreak.alignment import align
 from torch_symbreak.forward import ForwardModel
@@ -62,7 +62,7 @@ def _compared(owner: str, x: Array, reference: Array, symmetries: Symmetries) ->
 
 def group_of(symmetries: Symmetries) -> Product | None:
     """Return the group of the symmetries, or None if there are none."""
-    return Product(symmetries) if isinstance(symmetries, Symmetry) or symmetries else None
+    return None if isinstance(symmetries, (tuple, list)) and not symmetries else Product(symmetries)
 
 
 def nan_unless_finite(values: Tensor, *tensors: Tensor, item_dims: int) -> Tensor:
@@ -234,6 +234,8 @@ def measurement_residual(x: Array, y: Array, forward: ForwardModel, *, reduction
         0.1
     """
     x, y = as_tensors("measurement_residual", x, y, names=("x", "y"))
+    if not (callable(forward) and hasattr(forward, "symmetries")):  # compiled models are no instances
+        raise TypeError(f"measurement_residual needs a ForwardModel, such as FarField(), but got {describe(forward)}.")
     modeled = forward(x)
     check_same_shape("measurement_residual", modeled, y, names=("f(x)", "y"))
     item_dims = Product(forward.symmetries).item_dims
