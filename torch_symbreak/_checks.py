@@ -155,7 +155,7 @@ def as_tensors(owner: str, *values: Any, names: tuple[str, ...]) -> list[Tensor]
     tensors = []
     for x, what in zip(values, names, strict=True):
         if isinstance(x, np.ndarray):
-            x = _from_numpy(owner, x, what).to(device)
+            x = _from_numpy(owner, x, what).to(device=device)
         check_tensor(owner, x, what=what)
         tensors.append(x)
     return tensors

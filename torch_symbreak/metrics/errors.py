@@ -205,7 +205,7 @@ def sa_psnr(
 def psnr_as_is(error: Tensor, reference: Tensor, item_dims: int, data_range: float | None = None) -> Tensor:
     """Return ``10 log10(peak² / MSE)`` of every item in dB, (*batch,), from its mean squared error."""
     magnitude = magnitudes(reference, item_dims).amax(-1)
-    peak = magnitude if data_range is None else torch.full_like(magnitude, data_range)
+    peak = magnitude if data_range is None else torch.full_like(magnitude, float(data_range))
     ratio = peak.square() / torch.where(error == 0, 1, error)
     decibel = torch.where(ratio == 0, -torch.inf, 10 * torch.log10(torch.where(ratio == 0, 1, ratio)))
     return torch.where(error == 0, torch.inf, decibel)
