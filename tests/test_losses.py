@@ -64,6 +64,7 @@ def test_magnitude_loss() -> None:
     loss = MagnitudeLoss(MODEL)
     y = MODEL(r)
     assert torch.allclose(loss(x, y), (MODEL(x).sqrt() - y.sqrt()).square().mean(), rtol=1e-6)
+    assert loss(x.to(torch.complex64), y).dtype == torch.float64  # the wider of the two
     moved = RandomSymmetry(MODEL.symmetries, generator=torch.Generator().manual_seed(1))(
         torch.nn.functional.pad(r, (2, 2, 2, 2))
     )

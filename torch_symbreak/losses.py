@@ -98,9 +98,9 @@ class MagnitudeLoss(nn.Module):
         check_tensor("MagnitudeLoss", x, what="x")
         modeled = self.model(x)
         check_same_shape("MagnitudeLoss", modeled, y, names=("f(x)", "y"))
-        modeled = modeled.to(torch.promote_types(modeled.dtype, torch.float32))
+        dtype = torch.promote_types(torch.promote_types(modeled.dtype, y.dtype), torch.float32)
         seen = ~y.isnan()
         # Before the root, whose gradient at NaN would be NaN even where its value is left out.
-        measured = torch.where(seen, y, 0).to(modeled.dtype)
-        squares = torch.where(seen, root(modeled) - root(measured), 0).square()
+        measured = torch.where(seen, y, 0).to(dtype)
+        squares = torch.where(seen, root(modeled.to(dtype)) - root(measured), 0).square()
         return squares.sum() / seen.sum()

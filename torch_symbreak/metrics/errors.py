@@ -44,7 +44,7 @@ def reduce(values: Tensor, reduction: Reduction) -> Tensor:
 
 
 class _Compared(NamedTuple):
-    """What every error up to a symmetry is made of."""
+    """Parts that every error up to a symmetry needs."""
 
     error: Tensor  # (*batch,), the mean squared error up to the symmetries
     reference: Tensor
