@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 import torch_symbreak
 from torch_symbreak import CollateTransform, FarField, RandomSymmetry, SymmetryBrokenDataset, ToChannels
 from torch_symbreak.datasets import BraggCrystals
-from torch_symbreak.symmetries import GlobalPhase
+from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, PhaseRamp, Sign, Translation
 
 deepinv = pytest.importorskip("deepinv")
 
@@ -125,6 +125,21 @@ def test_metrics(build: Any, function: Any, lower: bool) -> None:
     assert torch.allclose(build(real)(x.real, r.real), function(x.real, r.real, real, reduction="none").mean(1))
     with pytest.raises(ValueError, match="ToChannels"):
         metric(torch.ones(1, 3, 12, 12), torch.ones(1, 3, 12, 12))
+
+
+@pytest.mark.parametrize(("build", "function", "lower"), METRICS)
+def test_metrics_of_magnitudes(build: Any, function: Any, lower: bool) -> None:
+    """deepinv takes the magnitude before the metric sees the data: what is left of the symmetries is real."""
+    x, r = objects(size=12), objects(size=12)
+    shifts, real = [Translation(), ConjugateFlip()], FarField(field="real").symmetries
+    want = function(x.abs(), r.abs(), shifts, reduction="none").mean(1)
+    for symmetries in (MODEL.symmetries, [*MODEL.symmetries, PhaseRamp()], shifts, real):
+        metric = build(symmetries, complex_abs=True)
+        assert torch.allclose(metric(flat(x), flat(r)), want)
+        assert torch.allclose(metric(x, r), want)
+        assert torch.allclose(build(symmetries, complex_abs=True, train_loss=True)(x, r), want if lower else -want)
+    plain = function(x.abs(), r.abs(), Sign(2), reduction="none").mean(1)
+    assert torch.allclose(build(GlobalPhase(), complex_abs=True)(x, r), plain)
 
 
 def test_orbit_min_loss() -> None:

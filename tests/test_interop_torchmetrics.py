@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from torch_symbreak import FarField, relative_error, sa_mse
+from torch_symbreak import ElementwiseSquare, FarField, GaussianIntensity, relative_error, sa_mse
 from torch_symbreak.metrics import measurement_residual, sa_nrmse, sa_psnr, sa_ssim
+from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, Product, Sign, Symmetry, Translation
 
 torchmetrics = pytest.importorskip("torchmetrics")
 
@@ -50,6 +51,91 @@ def test_residual_and_collection() -> None:
     collection = torchmetrics.MetricCollection([build(MODEL.symmetries) for build, _ in PAIRS])
     collection.update(x, r)
     assert set(collection.compute()) == {build.__name__ for build, _ in PAIRS}
+
+
+class Hidden(Sign):
+    """A user's symmetry with a setting that is no field."""
+
+    def __init__(self, event_dims: int, note: torch.Tensor) -> None:
+        super().__init__(event_dims)
+        vars(self)["note"] = note
+
+
+def all_metrics() -> dict[str, torchmetrics.Metric]:
+    """Return metrics of real images of every class and setting, no two alike."""
+    settings: list[list[Symmetry]] = [
+        [Sign(2)],
+        [Sign(2, channel_dims=1)],
+        [ConjugateFlip()],
+        [Translation(), ConjugateFlip(), Sign(2)],
+        [Translation(), ConjugateFlip()],
+        [Translation(wrap=True), ConjugateFlip(wrap=True), Sign(2)],
+        [ConjugateFlip(threshold=0.5)],
+        [Hidden(2, torch.zeros(2000))],
+        [Hidden(2, torch.arange(2000) / 1e9)],
+    ]
+    metrics = {f"{build.__name__} {i}": build(group) for build, _ in PAIRS for i, group in enumerate(settings)}
+    other = torch.eye(8)
+    other[-1, -1] = 3
+    models = {"square": ElementwiseSquare(), "eye": GaussianIntensity(torch.eye(8)), "other": GaussianIntensity(other)}
+    return metrics | {name: bridge.MeasurementResidual(model) for name, model in models.items()}
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.1])  # exact: all errors are 0; else settings agree, and no PSNR is infinite
+def test_a_collection_merges_no_metrics_of_other_settings(scale: float) -> None:
+    """After a first batch on which all agree, every pair still goes its own way."""
+    first = torch.zeros(2, 1, 8, 8)
+    first[:, :, 2:5, 1:4] = torch.eye(3)  # zeros and ones, fixed by every symmetry and measured as they are
+    x, y = torch.rand(2, 2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    apart, together = (torchmetrics.MetricCollection(all_metrics(), compute_groups=on) for on in (False, True))
+    for collection in (apart, together):
+        for preds, target in ((scale * first, first), (x, y), (-y.flip(-1, -2), y)):
+            collection.update(preds, target)
+    assert len(together.compute_groups) == len(all_metrics())
+    values, wanted = together.compute(), apart.compute()
+    assert values.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert torch.equal(values[name], value), name
+
+
+def test_the_collection_of_the_report() -> None:
+    x = torch.tensor([[[1.0, 2.0], [3.0, 1.0j]]])
+    flip = x.flip(-1, -2).conj().resolve_conj()
+    metrics = {"phase": bridge.SymmetryAdjustedMSE(GlobalPhase(2)), "all": bridge.SymmetryAdjustedMSE(MODEL.symmetries)}
+    collection = torchmetrics.MetricCollection(metrics)
+    collection.update(x, x)
+    collection.update(flip, x)  # its twin
+    found = collection.compute()
+    assert found["all"] < 1e-9
+    assert found["phase"] == pytest.approx(float(sa_mse(flip, x, GlobalPhase(2))) / 2)
+    assert found["phase"] > 0.1
+
+
+def test_equal_settings_share_a_state() -> None:
+    x, r = data()
+    collection = torchmetrics.MetricCollection(
+        {
+            "one": bridge.SymmetryAdjustedMSE(MODEL.symmetries),
+            "two": bridge.SymmetryAdjustedMSE(Product(MODEL.symmetries)),
+        }
+    )
+    collection.update(x, r)
+    collection.update(x, r)
+    assert len(collection.compute_groups) == 1
+    found = collection.compute()
+    assert found["one"] == found["two"] == pytest.approx(float(sa_mse(x, r, MODEL.symmetries)))
+
+
+def test_an_item_that_is_not_finite_is_no_good_score() -> None:
+    x, r = data()
+    x[3, 2, 2] = torch.nan
+    for build, _ in PAIRS:
+        metric = build(MODEL.symmetries)
+        metric.update(x, r)
+        assert metric.compute().isnan(), build
+    residual = bridge.MeasurementResidual(MODEL)
+    residual.update(x, MODEL(r))
+    assert residual.compute().isnan()
 
 
 def _worker(rank: int, store: str, queue) -> None:

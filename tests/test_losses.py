@@ -64,6 +64,7 @@ def test_magnitude_loss() -> None:
     loss = MagnitudeLoss(MODEL)
     y = MODEL(r)
     assert torch.allclose(loss(x, y), (MODEL(x).sqrt() - y.sqrt()).square().mean(), rtol=1e-6)
+    assert loss(x.to(torch.complex64), y).dtype == torch.float64  # the wider of the two
     moved = RandomSymmetry(MODEL.symmetries, generator=torch.Generator().manual_seed(1))(
         torch.nn.functional.pad(r, (2, 2, 2, 2))
     )
@@ -77,6 +78,65 @@ def test_magnitude_loss() -> None:
     assert MagnitudeLoss(gaussian)(-signal, gaussian(signal)) < 1e-10
     with pytest.raises(ValueError, match="one shape"):
         loss(x, y[:1])
+
+
+def test_missing_and_negative_intensities_keep_gradients_finite() -> None:
+    """Background subtraction leaves 0.8 % of the entries negative, and detectors have dead pixels."""
+    generator = torch.Generator().manual_seed(0)
+    x, r = torch.randn(2, 4, 16, 16, dtype=torch.complex64, generator=generator)
+    y = MODEL(r)
+    marks = torch.rand(y.shape, generator=generator)
+    y[marks < 0.004], y[marks > 0.996] = -1.0, torch.nan
+    z = x.clone().requires_grad_()
+    value = MagnitudeLoss(MODEL)(z, y)
+    seen = ~y.isnan()
+    assert torch.allclose(value, (MODEL(x).sqrt() - y.clamp(min=0).sqrt())[seen].square().mean(), rtol=1e-5)
+    value.backward()
+    assert z.grad.isfinite().all()
+    # A pixel that is left out has no say.
+    other = torch.where(seen, y, 0)
+    other_model = lambda w: torch.where(seen, MODEL(w), 0)  # noqa: E731
+    w = x.clone().requires_grad_()
+    (MagnitudeLoss(other_model)(w, other) * y.numel() / seen.sum()).backward()
+    assert torch.allclose(z.grad, w.grad, rtol=1e-4, atol=1e-7)
+    nothing = torch.zeros(1, 4, 4, dtype=torch.complex64, requires_grad=True)
+    MagnitudeLoss(MODEL)(nothing, torch.zeros(1, 8, 8)).backward()
+    assert nothing.grad.isfinite().all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_empty_batches_behave_as_in_torch() -> None:
+    x = torch.zeros(0, 4, 4, dtype=torch.complex64)
+    losses = [
+        lambda z: torch.nn.functional.mse_loss(z.real, x.real),
+        lambda z: OrbitMinLoss(MODEL.symmetries)(z, x),
+        lambda z: OrbitMinLoss(MODEL.symmetries, "l1")(z, x),
+        lambda z: MagnitudeLoss(MODEL)(z, MODEL(x)),
+        lambda z: sa_mse(z, x, MODEL.symmetries),
+    ]
+    for loss in losses:
+        z = x.clone().requires_grad_()
+        value = loss(z)
+        assert value.shape == ()
+        assert value.isnan()
+        value.backward()
+        assert z.grad.shape == x.shape
+
+
+@pytest.mark.parametrize("base", ["mse", "l1"])
+@pytest.mark.parametrize(("dtype", "scale"), [(torch.float16, 1e3), (torch.bfloat16, 1e30), (torch.float32, 1e25)])
+def test_large_values_overflow_to_infinity_at_most(base: str, dtype: torch.dtype, scale: float) -> None:
+    x, r = (torch.randn(2, 6, generator=torch.Generator().manual_seed(seed)).mul(scale).to(dtype) for seed in (0, 1))
+    z = x.clone().requires_grad_()
+    value = OrbitMinLoss(Sign(1), base)(z, r)
+    exact = OrbitMinLoss(Sign(1), base)(x.double(), r.double())
+    assert value.dtype == torch.float32
+    assert torch.allclose(value, exact.float())  # infinite where single precision has no such number
+    value.backward()
+    doubled = x.double().requires_grad_()
+    OrbitMinLoss(Sign(1), base)(doubled, r.double()).backward()
+    assert z.grad.dtype == dtype
+    assert torch.allclose(z.grad.double(), doubled.grad, rtol=1e-2)
 
 
 def test_training_on_raw_targets_goes_down() -> None:

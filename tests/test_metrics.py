@@ -190,7 +190,7 @@ def test_prtf(frame: tuple[int, ...], centered: bool) -> None:
     y = model(x)
     y[0].flatten()[1:4] = 0
     assert torch.isfinite(prtf(x, y, model).value).all()
-    with pytest.raises(ValueError, match="y of shape"):
+    with pytest.raises(ValueError, match="y of one shape"):
         prtf(x, y[..., :-1], model)
 
 

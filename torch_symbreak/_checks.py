@@ -1,4 +1,4 @@
-"""Argument errors: what came, what was wanted, what to type.
+"""Argument errors: what came, what was wanted, what to type; and the one place where NumPy arrays become tensors.
 
 The checks look at metadata only, so that transforms need no host synchronization. :func:`check_finite` alone looks at
 values.
@@ -10,10 +10,14 @@ import difflib
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 Field = Literal["real", "complex"]
+
+#: What functions take that train nothing: :func:`as_tensors` converts it.
+Array = Tensor | np.ndarray[Any, Any]
 
 
 def describe(x: Any) -> str:
@@ -25,22 +29,32 @@ def describe(x: Any) -> str:
 
 def check_tensor(owner: str, x: Any, *, what: str = "target") -> None:
     """Raise ``TypeError`` unless ``x`` is a floating-point or complex tensor."""
+    name = what if what in ("y", "reference") else "x"
     if not isinstance(x, Tensor):
-        if isinstance(x, (tuple, list, dict)):
+        library = type(x).__module__.partition(".")[0]
+        if what == "target" and isinstance(x, (tuple, list, dict)):
             hint = f"To run it on parts of a sample, wrap it: OnKeys({owner}(...), keys=...)."
-        elif type(x).__module__.partition(".")[0] == "numpy":
-            hint = "Convert it first: torch.from_numpy(x)."
-        elif type(x).__module__.startswith("PIL"):
+        elif isinstance(x, dict):
+            hint = "Pass one of its values."
+        elif isinstance(x, (tuple, list)) and any(isinstance(part, Tensor) for part in x):
+            hint = f"Convert it first: torch.stack({name})."
+        elif library == "numpy":
+            hint = f"Convert it first: torch.from_numpy({name})."
+        elif library == "h5py":  # torch.as_tensor reads a data set number by number
+            hint = f"Read it first: torch.from_numpy({name}[:])."
+        elif library == "PIL":
             hint = "Convert it first: torchvision.transforms.v2.functional.pil_to_tensor(x).float()."
         else:
-            hint = "Convert it first: torch.as_tensor(x)."
+            hint = f"Convert it first: torch.as_tensor({name})."
         raise TypeError(f"{owner} needs one torch.Tensor as {what}, but got {describe(x)}. {hint}")
     if x.layout != torch.strided:
-        raise TypeError(f"{owner} needs a dense {what}, but got layout {x.layout}. Convert it first: x.to_dense().")
+        raise TypeError(
+            f"{owner} needs a dense {what}, but got layout {x.layout}. Convert it first: {name}.to_dense()."
+        )
     if not (x.is_floating_point() or x.dtype in (torch.complex64, torch.complex128)):
         raise TypeError(
             f"{owner} needs a floating-point or complex {what}, but got {describe(x)}. "
-            "Convert it first: x.float() or x.to(torch.complex64)."
+            f"Convert it first: {name}.float() or {name}.to(torch.complex64)."
         )
 
 
@@ -116,24 +130,58 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
         raise ValueError(f"{name} needs to be one of {', '.join(choices)}, but got {value!r}.{hint}")
 
 
-def check_same_shape(owner: str, x: Any, reference: Any) -> None:
-    """Raise unless ``reference`` is a tensor with the shape, field and device of ``x``."""
-    check_tensor(owner, x, what="x")
-    check_tensor(owner, reference, what="reference")
+def check_same_shape(owner: str, x: Any, reference: Any, names: tuple[str, str] = ("x", "reference")) -> None:
+    """Raise unless ``reference`` is a tensor with the shape, field and device of ``x``; ``names`` are what they are."""
+    check_tensor(owner, x, what=names[0])
+    check_tensor(owner, reference, what=names[1])
+    both = " and ".join(names)
     if x.shape != reference.shape:
         raise ValueError(
-            f"{owner} needs x and reference of one shape, but got {tuple(x.shape)} and {tuple(reference.shape)}. "
-            "To compare with one reference for all items, use reference.expand_as(x)."
+            f"{owner} needs {both} of one shape, but got {tuple(x.shape)} and {tuple(reference.shape)}. "
+            f"To compare with one {names[1]} for all items, use {names[1]}.expand_as({names[0]})."
         )
     if x.is_complex() != reference.is_complex():
-        raise TypeError(
-            f"{owner} needs x and reference both real or both complex, but got {x.dtype} and {reference.dtype}."
-        )
+        raise TypeError(f"{owner} needs {both} both real or both complex, but got {x.dtype} and {reference.dtype}.")
     if x.device != reference.device:
         raise ValueError(
-            f"{owner} needs x and reference on one device, but got {x.device} and {reference.device}. "
-            "Move one: reference.to(x.device)."
+            f"{owner} needs {both} on one device, but got {x.device} and {reference.device}. "
+            f"Move one: {names[1]}.to({names[0]}.device)."
         )
+
+
+def as_tensors(owner: str, *values: Any, names: tuple[str, ...]) -> list[Tensor]:
+    """Return the values as tensors, or raise ``TypeError``. NumPy arrays are converted, to the device of the others."""
+    device = next((x.device for x in values if isinstance(x, Tensor)), None)
+    tensors = []
+    for x, what in zip(values, names, strict=True):
+        if isinstance(x, np.ndarray):
+            x = _from_numpy(owner, x, what).to(device=device)
+        check_tensor(owner, x, what=what)
+        tensors.append(x)
+    return tensors
+
+
+def _from_numpy(owner: str, x: np.ndarray[Any, Any], what: str) -> Tensor:
+    if isinstance(x, np.ma.MaskedArray):
+        fill = "numpy.nan" if what == "y" else "0"
+        raise TypeError(
+            f"{owner} needs an array without a mask as {what}, but got a MaskedArray. Fill it first: x.filled({fill})."
+        )
+    if x.dtype.kind not in "fc" or x.dtype.itemsize > (16 if x.dtype.kind == "c" else 8):
+        better = "complex128" if x.dtype.kind == "c" else "float64"
+        raise TypeError(
+            f"{owner} needs a floating-point or complex {what}, but got an array of {x.dtype}. "
+            f'Convert it first: x.astype("{better}").'
+        )
+    # torch takes no foreign byte order and no negative strides, and warns of arrays that cannot be written.
+    return torch.from_numpy(np.require(x, x.dtype.newbyteorder("="), ["C", "W"]))
+
+
+def as_pair(owner: str, x: Any, reference: Any) -> tuple[Tensor, Tensor]:
+    """Return x and the reference as tensors of one shape, field and device, or raise."""
+    x, reference = as_tensors(owner, x, reference, names=("x", "reference"))
+    check_same_shape(owner, x, reference)
+    return x, reference
 
 
 def check_finite(x: Tensor, *, name: str = "x") -> Tensor:

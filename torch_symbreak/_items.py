@@ -64,6 +64,17 @@ def power(x: Tensor) -> Tensor:
     return torch.addcmul(x.real.square(), x.imag, x.imag) if x.is_complex() else x.square()
 
 
+def root(squares: Tensor) -> Tensor:
+    """Return the square root. Of 0 and of negative numbers it is 0, with gradient 0. NaN stays NaN."""
+    none = squares <= 0
+    return torch.where(none, 0, torch.where(none, 1, squares).sqrt())
+
+
+def finite_items(x: Tensor, item_dims: int) -> Tensor:
+    """Return which items have finite entries only, (*batch,) bool. It does not wait for the device."""
+    return flat_items(x.detach(), item_dims).isfinite().all(-1)
+
+
 def peak(*tensors: Tensor, item_dims: int) -> Tensor:
     """Return every item's largest ``|re|`` or ``|im|`` in all tensors, (*batch,); 1, a safe divisor, if all are 0."""
     flat = [flat_parts(x, item_dims) for x in tensors]

@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from torch_symbreak._checks import check_same_shape
-from torch_symbreak._items import power
+from torch_symbreak._checks import check_same_shape, check_tensor, describe
+from torch_symbreak._items import root
 from torch_symbreak.alignment import align
 from torch_symbreak.forward import ForwardModel
 from torch_symbreak.symmetries import Product, Symmetry
@@ -25,7 +25,8 @@ class OrbitMinLoss(nn.Module):
     For another base the element is still the nearest in the Euclidean sense, and the gradient leaves out how a
     continuous phase follows the prediction.
 
-    Shape: x and target (*batch, *channels, *event); a scalar.
+    Shape: x and target (*batch, *channels, *event); a scalar, in single precision for half-precision items. An empty
+    batch gives NaN, as in torch's own losses.
 
     Args:
         symmetries: Which symmetries count, e.g. ``FarField().symmetries``.
@@ -52,15 +53,15 @@ class OrbitMinLoss(nn.Module):
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         check_same_shape("OrbitMinLoss", x, target)
-        with torch.no_grad():
-            found = align(target, x, self.symmetry)
+        single = torch.promote_types(x.dtype, torch.float32)
         if self.base == "mse":
-            mse = power(x - found.aligned).mean()
-            # What was cut from the target is a constant, but part of the distance.
-            return mse + (found.error.mean() - mse.detach()).to(mse.dtype)
+            # In double precision until here: squares of single precision overflow, and so would their gradient.
+            return align(target.detach(), x, self.symmetry).error.mean().to(single.to_real())
+        with torch.no_grad():
+            aligned = align(target, x, self.symmetry).aligned
         if self.base == "l1":
-            return (x - found.aligned).abs().mean()
-        return self.base(x, found.aligned)
+            return (x.to(single) - aligned.to(single)).abs().mean()
+        return self.base(x, aligned)
 
     def extra_repr(self) -> str:
         return f"{list(self.symmetry.symmetries)!r}, base={self.base!r}"
@@ -70,8 +71,10 @@ class MagnitudeLoss(nn.Module):
     """Data consistency: the mean squared difference of measured and modeled magnitudes, ``(sqrt(y) - sqrt(f(x)))²``.
 
     Needs no target, and is the same for all points of an orbit. Its gradient is finite where the model gives 0.
+    Negative intensities, as a subtracted background leaves them, count as zero. NaN pixels of y, such as dead ones, are
+    left out of the mean. An empty batch gives NaN, as in torch's own losses, and so does one without other pixels.
 
-    Shape: x what ``forward`` takes, y what it gives; a scalar.
+    Shape: x what ``forward`` takes, y what it gives; a scalar, in single precision for half-precision measurements.
 
     Args:
         forward: The model.
@@ -87,11 +90,17 @@ class MagnitudeLoss(nn.Module):
 
     def __init__(self, forward: ForwardModel) -> None:
         super().__init__()
+        if not callable(forward):
+            raise TypeError(f"MagnitudeLoss needs a ForwardModel, such as FarField(), but got {describe(forward)}.")
         self.model = forward
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        check_tensor("MagnitudeLoss", x, what="x")
         modeled = self.model(x)
-        check_same_shape("MagnitudeLoss", modeled, y)
-        # The root has an infinite slope at 0: a floor at rounding level keeps the gradient finite.
-        floor = torch.finfo(modeled.dtype).eps ** 2 * y.detach().amax()
-        return ((modeled + floor).sqrt() - (y + floor).sqrt()).square().mean()
+        check_same_shape("MagnitudeLoss", modeled, y, names=("f(x)", "y"))
+        dtype = torch.promote_types(torch.promote_types(modeled.dtype, y.dtype), torch.float32)
+        seen = ~y.isnan()
+        # Before the root, whose gradient at NaN would be NaN even where its value is left out.
+        measured = torch.where(seen, y, 0).to(dtype)
+        squares = torch.where(seen, root(modeled.to(dtype)) - root(measured), 0).square()
+        return squares.sum() / seen.sum()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_same_shape
+from torch_symbreak._checks import Array, as_pair
 from torch_symbreak._content import wrapped_axes
 from torch_symbreak._fourier import fourier_move
 from torch_symbreak._items import (
@@ -100,7 +100,7 @@ def _scalar(moved: Tensor, cut: Tensor, reference: Tensor, group: Product) -> Te
     scalar = torch.ones_like(top) if group.scalar is None else group.scalar.best(top)
     if group.scale is not None:
         energy = _energy(moved, group) + cut
-        scalar = scalar * group.scale.best(scalar * top / torch.where(energy > 0, energy, 1))
+        scalar = scalar * group.scale.best(scalar * top / torch.where(energy == 0, 1, energy))
     return resolved(scalar)
 
 
@@ -120,7 +120,7 @@ def _aligned(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> Ali
     with torch.no_grad():
         scalar = _scalar(moved, cut, there, group)
     aligned = per_item(scalar, group.item_dims) * moved
-    lost = torch.where(cut > 0, cut * power(scalar), 0)  # a scale of 1e160 has no square
+    lost = torch.where(cut == 0, 0, cut * power(scalar))  # a scale of 1e160 has no square
     error = (_energy(aligned - there, group) + lost) / math.prod(x.shape[1:])
     if unit is not None:
         aligned, error = aligned * per_item(unit, group.item_dims), error * unit.square()
@@ -128,7 +128,7 @@ def _aligned(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> Ali
     return Alignment(aligned.to(x.dtype), element, error)
 
 
-def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry], *, subpixel: int = 1) -> Alignment:
+def align(x: Array, reference: Array, symmetries: Symmetry | Sequence[Symmetry], *, subpixel: int = 1) -> Alignment:
     """Move every item of ``x`` to the point of its orbit that is nearest to ``reference``.
 
     ``g = argmin_g sum |g . x - r|²``, over all integer shifts, both orientations and the best phase or sign: whichever
@@ -143,7 +143,7 @@ def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry
     Shape: x and reference (*batch, *channels, *event); ``aligned`` the same, ``element`` and ``error`` (*batch,).
 
     Args:
-        x: The items to move.
+        x: The items to move: a tensor, or a NumPy array, which is converted.
         reference: The targets to move them to; same shape and field.
         symmetries: Symmetries to align over, e.g. ``FarField().symmetries``.
         subpixel: Find shifts to 1 / ``subpixel`` of an entry, by Fourier interpolation. The element's shifts are then
@@ -151,7 +151,7 @@ def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry
 
     Returns:
         ``aligned``, the ``element`` of ``Product(symmetries)``, and the ``error``: the mean over the item's entries of
-        ``|g . x - r|²``, what was cut included. Differentiable in x, with the element held fixed.
+        ``|g . x - r|²``, what was cut included. Differentiable in x and reference, with the element held fixed.
 
     Raises:
         ValueError: If the shapes or the devices differ, or ``subpixel`` is no int >= 1.
@@ -172,7 +172,7 @@ def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry
     References: Fienup, Applied Optics 36, 8352 (1997), invariant error metrics; Guizar-Sicairos, Thurman, Fienup,
         Optics Letters 33, 156 (2008), sub-pixel registration by matrix Fourier transform.
     """
-    check_same_shape("align", x, reference)
+    x, reference = as_pair("align", x, reference)
     group = Product(symmetries)
     group.check(x)
     if isinstance(subpixel, bool) or not isinstance(subpixel, int) or subpixel < 1:
@@ -182,7 +182,7 @@ def align(x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry
         none = group.identity(x)
         if group.shifts and subpixel > 1:
             none = none._replace(shift=none.shift.double())
-        return Alignment(x.clone(), none, x.real.new_zeros(batch, dtype=wide(x.real)))
+        return Alignment(x.clone(), none, _energy(x - reference, group))
     items, targets = (z.reshape(batch.numel(), *item).split(_chunk(x, group)) for z in (x, reference))
     parts = [_aligned(*pair, group, subpixel) for pair in zip(items, targets, strict=True)]
     alignment: Alignment = join_elements(parts, batch)

@@ -16,7 +16,6 @@ from torch_symbreak._items import (
     batch_shape,
     flat_items,
     flat_parts,
-    per_item,
     power,
     resolved,
     tangible,
@@ -151,21 +150,26 @@ def _in_place(x: Tensor, reference: Tensor, group: Product, turned: bool) -> Fou
 
 
 def _refined(
-    spectra: _Spectra, group: Product, motion: Motion, gain: Gain, subpixel: int, real: bool
-) -> tuple[Motion, Tensor]:
+    found: Found, spectra: _Spectra, group: Product, turned: bool, gain: Gain, subpixel: int, real: bool
+) -> Found:
     """Refine shifts to 1 / ``subpixel`` of an entry, by a matrix Fourier transform around the peak."""
-    own = torch.where(per_item(motion.flipped, group.item_dims), spectra.x, spectra.x.conj())
-    product = _over_channels(own * spectra.reference, group)
+    product = _over_channels((spectra.x if turned else spectra.x.conj()) * spectra.reference, group)
     reach = math.ceil(0.75 * subpixel)
-    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device=own.device)
-    shifts = ((motion.shift[..., None] * subpixel).round() + offsets) / subpixel  # (*batch, d, U)
-    torus = torch.tensor(spectra.torus, device=own.device)[:, None]
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device=product.device)
+    shifts = ((found.shift[..., None] * subpixel).round() + offsets) / subpixel  # (*batch, d, U)
+    torus = torch.tensor(spectra.torus, device=product.device)[:, None]
     correlation = resolved(transform_at(product, shifts / torus).conj()) / math.prod(spectra.torus)
     correlation = correlation.real if real else correlation
     best = gain(correlation).argmax(-1, keepdim=True)
     places = [len(offsets) ** axis for axis in reversed(range(group.event_dims))]
     shift = [shifts[..., axis, :].gather(-1, best // place % len(offsets)) for axis, place in enumerate(places)]
-    return Motion(motion.flipped, torch.cat(shift, -1)), correlation.gather(-1, best).squeeze(-1)
+    top = correlation.gather(-1, best).squeeze(-1)
+    nearer = gain(top) > gain(found.top)  # steps of 1/3, say, leave out the half or whole entry they start from
+    return Found(
+        torch.where(nearer[..., None], torch.cat(shift, -1), found.shift),
+        torch.where(nearer, top, found.top),
+        found.second,
+    )
 
 
 def _by_orientation(
@@ -213,7 +217,14 @@ def nearest_motion(
     gain: Gain = torch.real if group.scalar is None else group.scalar.gain
     fractions = group.shifts and subpixel > 1  # the peak of a fractional shift can hide between entries
     spectra = _spectra(x, reference, group, box) if group.shifts else None
-    unflipped, *flips = _by_orientation(x, reference, spectra, group, gain, fractions, box)
+    found = _by_orientation(x, reference, spectra, group, gain, fractions, box)
+    if spectra is not None and fractions:
+        # Before the orientations are compared: the better one's peak may lie farther from a half entry.
+        found = [
+            _refined(best, spectra, group, turned, gain, subpixel, real=not x.is_complex())
+            for turned, best in zip((False, True), found, strict=False)
+        ]
+    unflipped, *flips = found
     shift, top, second = unflipped
     flipped = torch.zeros(top.shape, dtype=torch.bool, device=x.device)
     for flip in flips:
@@ -229,13 +240,7 @@ def nearest_motion(
     certain = gain(least.to(top.dtype)) > second
     if group.scalar is not None:
         certain = certain & (least > 0)
-    motion = Motion(flipped, shift)
-    if spectra is not None and fractions:
-        fine, fine_top = _refined(spectra, group, motion, gain, subpixel, real=not x.is_complex())
-        nearer = gain(fine_top) > gain(top)  # steps of 1/3, say, leave out the half or whole entry they start from
-        motion = Motion(flipped, torch.where(nearer[..., None], fine.shift, motion.shift))
-        top = torch.where(nearer, fine_top, top)
-    return motion, gain(top), certain
+    return Motion(flipped, shift), gain(top), certain
 
 
 def rounding_of(x: Tensor, reference: Tensor, group: Product, torus: Sequence[int]) -> Tensor:

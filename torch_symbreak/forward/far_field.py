@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_symbreak._checks import Field, check_choice, check_dims, check_field, check_target
 from torch_symbreak._content import Wrap
 from torch_symbreak._fourier import detector_shape, diffraction
-from torch_symbreak._items import batch_shape, eager
+from torch_symbreak._items import batch_shape, eager, power
 from torch_symbreak.canonical import AlignToTemplate, FarFieldCanonicalizer
 from torch_symbreak.forward.base import ForwardModel
 from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, Sign, Translation
@@ -171,8 +171,8 @@ class FarField(ForwardModel):
         shape = self.detector_shape(frame)
         batch = batch_shape(x, self.event_dims)
         items = x.reshape(math.prod(batch), *frame)
-        if len(items) == 0:
-            return x.real.new_zeros(*batch, *shape)
+        if len(items) == 0:  # not every transform takes an empty batch; the sum is 0, with a gradient
+            return x.real.new_zeros(*batch, *shape) + power(items).sum()
         step = self._at_once(items, shape) if eager(items) else self.chunk_size or len(items)
         measured = [self._intensity(chunk, shape) for chunk in items.split(step)]
         return (measured[0] if len(measured) == 1 else torch.cat(measured)).reshape(*batch, *shape)

@@ -30,7 +30,7 @@ from torch_symbreak import losses, metrics
 from torch_symbreak.datasets.wrappers import fetch
 from torch_symbreak.forward import FarField
 from torch_symbreak.interop._channels import to_channels, to_complex
-from torch_symbreak.symmetries import Product, Sign, Symmetry
+from torch_symbreak.symmetries import GlobalPhase, PhaseRamp, Product, Sign, Symmetry
 
 __all__ = [
     "DeepinvDataset",
@@ -118,6 +118,13 @@ def _objects(owner: str, x: Tensor, symmetry: Product) -> Tensor:
     return x if real or x.is_complex() else to_complex(owner, x, symmetry.event_dims)
 
 
+def _of_magnitudes(symmetry: Product) -> Product:
+    """Return the symmetries as they act on magnitudes: a phase does nothing there, as does the sign of the nearest."""
+    sign = Sign(symmetry.event_dims, channel_dims=symmetry.channel_dims)
+    kept = [part for part in symmetry.symmetries if not isinstance(part, (GlobalPhase, PhaseRamp, Sign))]
+    return Product([*kept, sign])
+
+
 class _SymmetryAdjusted(Metric):
     """The mean over channels of a function of predictions, targets and symmetries: (B,)."""
 
@@ -126,7 +133,7 @@ class _SymmetryAdjusted(Metric):
 
     def __init__(self, symmetries: Symmetry | Sequence[Symmetry], **options: Any) -> None:
         super().__init__(**options)
-        self.symmetry = Product(symmetries)
+        self.symmetry = _of_magnitudes(Product(symmetries)) if self.complex_abs else Product(symmetries)
         self.lower_better = not self.higher_is_better
 
     def metric(self, x_net: Tensor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -145,7 +152,8 @@ class SymmetryAdjustedMSE(_SymmetryAdjusted):
 
     Args:
         symmetries: Which symmetries count, e.g. ``FarField().symmetries``.
-        **options: Of ``deepinv.loss.metric.Metric``: ``reduction``, ``center_crop``, ...
+        **options: Of ``deepinv.loss.metric.Metric``: ``reduction``, ``center_crop``, ... With ``complex_abs=True``
+            magnitudes are compared, up to the symmetries' action on them: shifts and flips, but no phase.
 
     Example:
         >>> import torch

@@ -5,11 +5,12 @@ Extra ``[metrics]``: ``pip install "torch_symbreak[metrics]"``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 try:
     from torchmetrics import Metric
@@ -18,6 +19,7 @@ except ModuleNotFoundError as error:  # pragma: no cover
         'torch_symbreak.interop.torchmetrics needs torchmetrics: pip install "torch_symbreak[metrics]"'
     ) from error
 
+from torch_symbreak._items import resolved
 from torch_symbreak.forward import ForwardModel
 from torch_symbreak.metrics import (
     measurement_residual,
@@ -39,24 +41,49 @@ __all__ = [
 ]
 
 
+def _settings(value: Any) -> Iterator[bytes]:
+    """Yield all that a symmetry or a model consists of, so that equal bytes mean equal settings."""
+    if isinstance(value, Tensor):
+        yield f"{value.dtype}{tuple(value.shape)}".encode()
+        yield resolved(value.detach().cpu()).contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    elif isinstance(value, (Symmetry, nn.Module, Mapping)):
+        yield f"{type(value).__module__}.{type(value).__qualname__}".encode()
+        for name, part in (value if isinstance(value, Mapping) else vars(value)).items():
+            yield repr(name).encode()
+            yield from _settings(part)
+    elif isinstance(value, (tuple, list)):
+        yield f"{type(value).__name__} of {len(value)}".encode()
+        for part in value:
+            yield from _settings(part)
+    else:
+        yield repr(value).encode()
+
+
 class _MeanOverItems(Metric):
-    """The mean of per-item values over all items seen since the last reset, by all processes."""
+    """The mean of per-item values over all items seen since the last reset, by all processes.
+
+    A ``MetricCollection`` merges metrics whose states have equal names and values after the first update, for good. So
+    the names contain a hash of the class and its settings.
+    """
 
     full_state_update = False
-    total: Tensor
-    count: Tensor
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, settings: Any, **options: Any) -> None:
         super().__init__(**options)
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        digest = hashlib.blake2b(type(self).__qualname__.encode(), digest_size=8)
+        for part in _settings(settings):
+            digest.update(part)
+            digest.update(b"\0")
+        self._total, self._count = (f"{name}_{digest.hexdigest()}" for name in ("total", "count"))
+        self.add_state(self._total, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state(self._count, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def _add(self, values: Tensor) -> None:
-        self.total = self.total + values.detach().sum()
-        self.count = self.count + values.numel()
+        setattr(self, self._total, getattr(self, self._total) + values.detach().sum())
+        setattr(self, self._count, getattr(self, self._count) + values.numel())
 
     def compute(self) -> Tensor:
-        return self.total / self.count
+        return getattr(self, self._total) / getattr(self, self._count)
 
 
 class _SymmetryAdjusted(_MeanOverItems):
@@ -67,8 +94,9 @@ class _SymmetryAdjusted(_MeanOverItems):
     higher_is_better = False
 
     def __init__(self, symmetries: Symmetry | Sequence[Symmetry], **options: Any) -> None:
-        super().__init__(**options)
-        self.symmetry = Product(symmetries)
+        symmetry = Product(symmetries)
+        super().__init__(symmetry, **options)
+        self.symmetry = symmetry
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         self._add(type(self).function(preds, target, self.symmetry, reduction="none"))
@@ -76,6 +104,8 @@ class _SymmetryAdjusted(_MeanOverItems):
 
 class SymmetryAdjustedMSE(_SymmetryAdjusted):
     """Mean of :func:`torch_symbreak.sa_mse` over items: ``update(preds, target)``, ``compute()``.
+
+    In a ``MetricCollection`` two metrics share a state only if they have one class and equal settings.
 
     Args:
         symmetries: Which symmetries count, e.g. ``FarField().symmetries``.
@@ -133,7 +163,7 @@ class MeasurementResidual(_MeanOverItems):
     higher_is_better = False
 
     def __init__(self, forward: ForwardModel, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(forward, **options)
         self.model = forward
 
     def update(self, preds: Tensor, y: Tensor) -> None:

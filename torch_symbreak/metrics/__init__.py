@@ -9,9 +9,9 @@ from torch_symbreak.metrics.errors import (
     sa_mse,
     sa_nrmse,
     sa_psnr,
-    sa_ssim,
 )
 from torch_symbreak.metrics.modes import Modes, average_modes
+from torch_symbreak.metrics.similarity import sa_ssim
 
 __all__ = [
     "Comparison",

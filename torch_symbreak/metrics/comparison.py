@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from torch_symbreak._checks import check_same_shape
-from torch_symbreak._items import flat_items, power, wide
+from torch_symbreak._checks import Array, as_pair
+from torch_symbreak._items import wide
 from torch_symbreak.alignment import Alignment, align
-from torch_symbreak.metrics.errors import psnr_as_is, relative_as_is, ssim_as_is
+from torch_symbreak.metrics.errors import mse_as_is, nan_unless_finite, psnr_as_is, relative_as_is
+from torch_symbreak.metrics.similarity import ssim_as_is
 from torch_symbreak.symmetries import Product, Symmetry
 
 
@@ -23,17 +24,16 @@ class Comparison:
     alignment: Alignment
 
 
-def compare(
-    x: Tensor, reference: Tensor, symmetries: Symmetry | Sequence[Symmetry], *, subpixel: int = 1
-) -> Comparison:
+def compare(x: Array, reference: Array, symmetries: Symmetry | Sequence[Symmetry], *, subpixel: int = 1) -> Comparison:
     """Compare x with a reference, raw and aligned.
 
-    The metrics are MSE, relative error, PSNR in dB, and SSIM of magnitudes for images of 7 x 7 or more.
+    The metrics are MSE, relative error, PSNR in dB, and SSIM of magnitudes for images of 7 x 7 or more. An item that is
+    not finite makes them NaN.
 
     Shape: x and reference (*batch, *channels, *event). Every number is a mean over the batch.
 
     Args:
-        x: The reconstruction.
+        x: The reconstruction, a tensor or a NumPy array.
         reference: The truth, of the same shape and field.
         symmetries: Symmetries that count as no error, e.g. ``FarField().symmetries``.
         subpixel: Find shifts to 1 / ``subpixel`` of an entry. Default 1: whole entries.
@@ -48,22 +48,27 @@ def compare(
         >>> comparison.raw["relative error"], comparison.aligned["relative error"]
         (2.0, 0.0)
     """
-    check_same_shape("compare", x, reference)
+    x, reference = as_pair("compare", x, reference)
     group = Product(symmetries)
     alignment = align(x, reference, group, subpixel=subpixel)
-    raw = flat_items(power(x.to(wide(x)) - reference.to(wide(reference))), group.item_dims).mean(-1)
+    raw = mse_as_is(x, reference, group.item_dims)
+    # SSIM sees periodic frames: act wraps what align cuts.
+    moved = group.act(alignment.element, x.to(wide(x)))
     return Comparison(
-        _summary(x, reference, raw, group), _summary(alignment.aligned, reference, alignment.error, group), alignment
+        _summary(x, x, reference, raw, group), _summary(x, moved, reference, alignment.error, group), alignment
     )
 
 
-def _summary(x: Tensor, reference: Tensor, error: Tensor, group: Product) -> dict[str, float]:
-    """Return every metric's mean over the items, from x and each item's mean squared error."""
+def _summary(x: Tensor, moved: Tensor, reference: Tensor, error: Tensor, group: Product) -> dict[str, float]:
+    """Return every metric's mean over the items, from x, x moved or not, and each item's mean squared error."""
+    item_dims = group.item_dims
+    error = nan_unless_finite(error, x, reference, item_dims=item_dims)
     summary = {
-        "MSE": float(error.mean()),
-        "relative error": float(relative_as_is(error, reference, group.item_dims).mean()),
-        "PSNR (dB)": float(psnr_as_is(error, reference, group.item_dims).mean()),
+        "MSE": error,
+        "relative error": relative_as_is(error, reference, item_dims),
+        "PSNR (dB)": psnr_as_is(error, reference, item_dims),
     }
-    if group.event_dims == 2 and min(x.shape[-2:]) >= 7:  # kornia's window
-        summary["SSIM of magnitudes"] = float(ssim_as_is(x, reference, group.item_dims, "magnitude").mean())
-    return summary
+    if group.event_dims == 2 and min(x.shape[-2:]) >= 7:  # the window
+        similarity = ssim_as_is(moved, reference, item_dims, "magnitude")
+        summary["SSIM of magnitudes"] = nan_unless_finite(similarity, x, reference, item_dims=item_dims)
+    return {name: float(values.mean()) for name, values in summary.items()}

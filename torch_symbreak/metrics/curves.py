@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_target, check_tensor
+from torch_symbreak._checks import Array, as_pair, as_tensors, check_same_shape, check_target, describe
 from torch_symbreak._items import power, wide
 from torch_symbreak.alignment import align
 from torch_symbreak.forward import FarField
-from torch_symbreak.metrics.errors import Reduction, Symmetries, reduce
+from torch_symbreak.metrics.errors import Reduction, Symmetries, nan_unless_finite, reduce
 from torch_symbreak.symmetries import Product
 
 
@@ -42,11 +42,13 @@ def _sums(values: Tensor, ring: Tensor, count: int, d: int) -> Tensor:
     return sums.index_add(-1, ring, flat)[..., :count]
 
 
-def frc(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Curve:
+def frc(x: Array, reference: Array, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Curve:
     """Return the Fourier ring (3-D: shell) correlation of two reconstructions after alignment.
 
     ``FRC(q) = Re sum X conj(R) / sqrt(sum |X|² sum |R|²)``, sums over rings of spatial frequency; 1 for equal ones. The
-    resolution is where it falls below a threshold (1/2 bit, 1/7).
+    resolution is where it falls below a threshold (1/2 bit, 1/7). Frames count as periodic: what a shift pushes out
+    comes in on the other side, so all points of the reference's orbit give one curve. The curve of an item that is not
+    finite is NaN.
 
     Shape: x and reference (*batch, *event) to K = N/2 + 1 rings, N the shortest axis.
 
@@ -62,26 +64,32 @@ def frc(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: Redu
 
     References: van Heel, Schatz, J. Struct. Biol. 151, 250 (2005).
     """
+    x, reference = as_pair("frc", x, reference)
     group = Product(symmetries)
     if group.channel_dims:
         raise ValueError(f"frc compares single images, but the symmetries have channel_dims={group.channel_dims}.")
-    d, aligned = group.event_dims, align(x, reference, symmetries).aligned
-    dims = tuple(range(-d, 0))
-    fx, fr = (torch.fft.fftn(z.to(wide(z)), dim=dims) for z in (aligned, reference))
+    d, dims = group.event_dims, tuple(range(-group.event_dims, 0))
+    x, reference = x.to(wide(x)), reference.to(wide(reference))
+    moved = group.act(align(x, reference, group).element, x)
     ring, count = _rings(x.shape[x.dim() - d :], [1] * d, x.device)
+    if x.numel() == 0:  # not every transform takes an empty batch
+        none = x.real.new_zeros(*x.shape[: x.dim() - d], count)
+        return Curve(_frequency(count, x.device), _reduced(none, reduction))
+    fx, fr = (torch.fft.fftn(z, dim=dims) for z in (moved, reference))
     cross = _sums((fx * fr.conj()).real, ring, count, d)
     energies = (_sums(power(z), ring, count, d) for z in (fx, fr))
-    own, there = (torch.where(energy > 0, energy, 1).sqrt() for energy in energies)
+    own, there = (torch.where(energy == 0, 1, energy).sqrt() for energy in energies)
     value = cross / own / there  # 0 where either has no energy
+    value = nan_unless_finite(value.movedim(-1, 0), x, reference, item_dims=d).movedim(0, -1)
     return Curve(_frequency(count, x.device), _reduced(value, reduction))
 
 
-def prtf(x: Tensor, y: Tensor, forward: FarField, *, reduction: Reduction = "mean") -> Curve:
+def prtf(x: Array, y: Array, forward: FarField, *, reduction: Reduction = "mean") -> Curve:
     """Return the phase retrieval transfer function, ``PRTF(q) = mean |F x| / sqrt(y)`` over rings of frequency.
 
     With x the average of many aligned reconstructions (:func:`torch_symbreak.metrics.average_modes`) it is 1 where they
-    agree and falls to 0 where their phases are random; below 1/e counts as unresolved. Entries with y = 0 are left out,
-    and a ring that has no others is NaN.
+    agree and falls to 0 where their phases are random; below 1/e counts as unresolved. Entries with y <= 0 or NaN are
+    left out, and a ring that has no others is NaN. So is the curve of an item x that is not finite.
 
     Shape: x (*batch, *event), y as ``forward(x)``, to K = N/2 + 1 rings, N the shortest axis of the object.
 
@@ -100,19 +108,21 @@ def prtf(x: Tensor, y: Tensor, forward: FarField, *, reduction: Reduction = "mea
 
     References: Chapman et al., J. Opt. Soc. Am. A 23, 1179 (2006).
     """
+    x, measured = as_tensors("prtf", x, y, names=("x", "y"))
+    if not (callable(forward) and hasattr(forward, "centered")):  # compiled models are no instances
+        raise TypeError(f"prtf needs a FarField model, but got {describe(forward)}.")
     check_target("prtf", x, forward.event_dims, least=1)
     d, frame = forward.event_dims, x.shape[x.dim() - forward.event_dims :]
-    check_tensor("prtf", y, what="y")
     modeled = forward(x)
-    if modeled.shape != y.shape:
-        raise ValueError(f"prtf needs y of shape {tuple(modeled.shape)}, but got {tuple(y.shape)}.")
+    check_same_shape("prtf", modeled, measured, names=("f(x)", "y"))
     shape = modeled.shape[modeled.dim() - d :]
-    ratio = modeled.double().sqrt() / torch.where(y > 0, y, 1).double().sqrt()
+    ratio = modeled.double().sqrt() / torch.where(measured > 0, measured, 1).double().sqrt()
     ring, count = _rings(shape, [m / n for m, n in zip(shape, frame, strict=True)], x.device)
     if forward.centered:
-        ratio, y = (torch.fft.ifftshift(z, dim=tuple(range(-d, 0))) for z in (ratio, y))
-    seen = _sums((y > 0).double(), ring, count, d)
-    value = _sums(torch.where(y > 0, ratio, 0), ring, count, d) / seen
+        ratio, measured = (torch.fft.ifftshift(z, dim=tuple(range(-d, 0))) for z in (ratio, measured))
+    seen = _sums((measured > 0).double(), ring, count, d)
+    value = _sums(torch.where(measured > 0, ratio, 0), ring, count, d) / seen
+    value = nan_unless_finite(value.movedim(-1, 0), x, item_dims=d).movedim(0, -1)
     return Curve(_frequency(count, x.device), _reduced(value, reduction))
 
 

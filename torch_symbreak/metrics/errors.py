@@ -1,20 +1,31 @@
 """Errors up to a symmetry: align every item first, compare after, then reduce over the items.
 
-Every function takes an estimate ``x``, the truth ``reference`` (both (*batch, *channels, *event)) and the
-``symmetries`` that count as no error. The result is a scalar, or (*batch,) for ``reduction="none"``, in double
-precision. It is differentiable in x with the group element held fixed.
+Every function takes an estimate ``x``, the truth ``reference`` (both (*batch, *channels, *event), tensors or NumPy
+arrays) and the ``symmetries`` that count as no error. The result is a scalar, or (*batch,) for ``reduction="none"``, in
+double precision. It is differentiable in x with the group element held fixed.
+
+- *One value per orbit.* All points of the reference's orbit give an item the same value, unless two points of the
+  orbit of x are equally near. Exceptions: ``Scale``, under which only ratios (relative error, NRMSE, PSNR, SSIM) keep
+  their value; ``PhaseRamp``, which is found approximately; ``ConjugateFlip`` without ``Translation``, which flips x
+  about its own content box.
+- *NaN.* An item that is not finite, in x or in the reference, gets NaN, and so do its mean and sum. The other items
+  keep their values.
+- *No symmetries*, ``()``, give the plain error. An item is then one index of the first dimension; a tensor of one
+  dimension is one item.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Literal
+from numbers import Real
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_same_shape, check_tensor
-from torch_symbreak._items import flat_items, per_item, power, wide
+from torch_symbreak._checks import Array, as_pair, as_tensors, check_same_shape, describe
+from torch_symbreak._items import finite_items, flat_items, power, root, wide
 from torch_symbreak.alignment import align
 from torch_symbreak.forward import ForwardModel
 from torch_symbreak.symmetries import Product, Symmetry
@@ -32,27 +43,56 @@ def reduce(values: Tensor, reduction: Reduction) -> Tensor:
     return values.mean() if reduction == "mean" else values.sum()
 
 
+class _Compared(NamedTuple):
+    """Parts that every error up to a symmetry needs."""
+
+    error: Tensor  # (*batch,), the mean squared error up to the symmetries
+    reference: Tensor
+    item_dims: int
+
+
+def _compared(owner: str, x: Array, reference: Array, symmetries: Symmetries) -> _Compared:
+    """Check and align x and the reference. The error of an item that is not finite is NaN."""
+    x, reference = as_pair(owner, x, reference)
+    group = group_of(symmetries)
+    item_dims = min(x.dim(), max(1, x.dim() - 1)) if group is None else group.item_dims
+    error = mse_as_is(x, reference, item_dims) if group is None else align(x, reference, group).error
+    return _Compared(nan_unless_finite(error, x, reference, item_dims=item_dims), reference, item_dims)
+
+
+def group_of(symmetries: Symmetries) -> Product | None:
+    """Return the group of the symmetries, or None if there are none."""
+    return None if isinstance(symmetries, (tuple, list)) and not symmetries else Product(symmetries)
+
+
+def nan_unless_finite(values: Tensor, *tensors: Tensor, item_dims: int) -> Tensor:
+    """Replace the value of every item that is not finite in one of the tensors by NaN, (*batch,)."""
+    finite = torch.stack([finite_items(z, item_dims) for z in tensors]).all(0)
+    return torch.where(finite, values, torch.nan)
+
+
+def mse_as_is(x: Tensor, reference: Tensor, item_dims: int) -> Tensor:
+    """Return the mean squared error of every item without aligning it, (*batch,), in double precision."""
+    return flat_items(power(x.to(wide(x)) - reference.to(wide(reference))), item_dims).mean(-1)
+
+
 def _energy(z: Tensor, item_dims: int) -> Tensor:
     """Return the squared norm of every item, (*batch,), in double precision."""
     return flat_items(power(z.to(wide(z))), item_dims).sum(-1)
 
 
-def _magnitudes(reference: Tensor, item_dims: int) -> Tensor:
+def magnitudes(reference: Tensor, item_dims: int) -> Tensor:
+    """Return the magnitudes of every item's entries, (*batch, P), in double precision."""
     return flat_items(reference.to(wide(reference)), item_dims).abs()
 
 
 def _ratio(error: Tensor, size: Tensor) -> Tensor:
     """Return error / size with 0 / 0 = 0, and with gradient 0 instead of NaN where the size is 0."""
     ratio = error / torch.where(size == 0, 1, size)
-    return torch.where(size == 0, torch.where(error == 0, 0, torch.inf).to(ratio.dtype), ratio)
+    return torch.where(size == 0, torch.where(error == 0, 0, error.detach() * torch.inf), ratio)
 
 
-def _root(squares: Tensor) -> Tensor:
-    """Return the square root, with gradient 0 instead of infinity at 0."""
-    return torch.where(squares > 0, torch.where(squares > 0, squares, 1).sqrt(), 0)
-
-
-def sa_mse(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Tensor:
+def sa_mse(x: Array, reference: Array, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Tensor:
     """Return the symmetry-adjusted mean squared error: the MSE to the nearest point of the orbit.
 
     ``SA-MSE(x, r) = min_g sum |g . x - r|² / P``. The sum runs over Z^d with x and r extended by zeros, so that
@@ -75,10 +115,10 @@ def sa_mse(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: R
         >>> sa_mse(-x, x, Sign(1)), torch.nn.functional.mse_loss(-x, x)
         (tensor(0., dtype=torch.float64), tensor(10.))
     """
-    return reduce(align(x, reference, symmetries).error, reduction)
+    return reduce(_compared("sa_mse", x, reference, symmetries).error, reduction)
 
 
-def orbit_distance(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Tensor:
+def orbit_distance(x: Array, reference: Array, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Tensor:
     """Return the distance of orbits, ``min_g ||g . x - r||``: a metric between orbits, in the units of x.
 
     Args: as for :func:`sa_mse`.
@@ -89,11 +129,10 @@ def orbit_distance(x: Tensor, reference: Tensor, symmetries: Symmetries, *, redu
         >>> orbit_distance(torch.tensor([[-3.0, 0.0]]), torch.tensor([[0.0, 4.0]]), Sign(1))
         tensor(5., dtype=torch.float64)
     """
-    error = align(x, reference, symmetries).error
-    return reduce(_distance(error, reference, Product(symmetries).item_dims), reduction)
+    return reduce(_distance(*_compared("orbit_distance", x, reference, symmetries)), reduction)
 
 
-def relative_error(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Tensor:
+def relative_error(x: Array, reference: Array, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Tensor:
     """Return ``min_g ||g . x - r|| / ||r||``, the error that phase retrieval reports; 0/0 counts as 0.
 
     Args: as for :func:`sa_mse`.
@@ -105,21 +144,20 @@ def relative_error(x: Tensor, reference: Tensor, symmetries: Symmetries, *, redu
         >>> round(float(relative_error(1.1j * r, r, GlobalPhase(1))), 6)
         0.1
     """
-    error = align(x, reference, symmetries).error
-    return reduce(relative_as_is(error, reference, Product(symmetries).item_dims), reduction)
+    return reduce(relative_as_is(*_compared("relative_error", x, reference, symmetries)), reduction)
 
 
 def relative_as_is(error: Tensor, reference: Tensor, item_dims: int) -> Tensor:
     """Return ``||x - r|| / ||r||`` of every item, (*batch,), from its mean squared error; 0/0 counts as 0."""
-    return _ratio(_distance(error, reference, item_dims), _root(_energy(reference, item_dims)))
+    return _ratio(_distance(error, reference, item_dims), root(_energy(reference, item_dims)))
 
 
 def _distance(error: Tensor, reference: Tensor, item_dims: int) -> Tensor:
     """Return ``||x - r||`` of every item from its mean squared error."""
-    return _root(error * flat_items(reference, item_dims).shape[-1])
+    return root(error * flat_items(reference, item_dims).shape[-1])
 
 
-def sa_nrmse(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Tensor:
+def sa_nrmse(x: Array, reference: Array, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Tensor:
     """Return the root of the SA-MSE over the range of the reference's magnitude, ``max |r| - min |r|``.
 
     Args: as for :func:`sa_mse`.
@@ -132,14 +170,14 @@ def sa_nrmse(x: Tensor, reference: Tensor, symmetries: Symmetries, *, reduction:
         >>> sa_nrmse(torch.tensor([[-1.0, -3.0]]), torch.tensor([[0.0, 4.0]]), Sign(1))
         tensor(0.2500, dtype=torch.float64)
     """
-    magnitude = _magnitudes(reference, Product(symmetries).item_dims)
-    error = _root(align(x, reference, symmetries).error)
-    return reduce(_ratio(error, magnitude.amax(-1) - magnitude.amin(-1)), reduction)
+    error, truth, item_dims = _compared("sa_nrmse", x, reference, symmetries)
+    magnitude = magnitudes(truth, item_dims)
+    return reduce(_ratio(root(error), magnitude.amax(-1) - magnitude.amin(-1)), reduction)
 
 
 def sa_psnr(
-    x: Tensor,
-    reference: Tensor,
+    x: Array,
+    reference: Array,
     symmetries: Symmetries,
     *,
     data_range: float | None = None,
@@ -159,96 +197,31 @@ def sa_psnr(
         >>> sa_psnr(torch.tensor([[-9.0, 0.0]]), torch.tensor([[10.0, 1.0]]), Sign(1))
         tensor(20., dtype=torch.float64)
     """
-    if data_range is not None and not (isinstance(data_range, (int, float)) and data_range > 0):
+    if data_range is not None and not (isinstance(data_range, Real) and 0 < data_range < math.inf):
         raise ValueError(f"sa_psnr needs a positive number as data_range, but got {data_range!r}.")
-    error = align(x, reference, symmetries).error
-    return reduce(psnr_as_is(error, reference, Product(symmetries).item_dims, data_range), reduction)
+    return reduce(psnr_as_is(*_compared("sa_psnr", x, reference, symmetries), data_range), reduction)
 
 
 def psnr_as_is(error: Tensor, reference: Tensor, item_dims: int, data_range: float | None = None) -> Tensor:
     """Return ``10 log10(peak² / MSE)`` of every item in dB, (*batch,), from its mean squared error."""
-    magnitude = _magnitudes(reference, item_dims).amax(-1)
-    peak = magnitude if data_range is None else torch.full_like(magnitude, data_range)
-    ratio = peak.square() / torch.where(error > 0, error, 1)
+    magnitude = magnitudes(reference, item_dims).amax(-1)
+    peak = magnitude if data_range is None else torch.full_like(magnitude, float(data_range))
+    ratio = peak.square() / torch.where(error == 0, 1, error)
     decibel = torch.where(ratio == 0, -torch.inf, 10 * torch.log10(torch.where(ratio == 0, 1, ratio)))
     return torch.where(error == 0, torch.inf, decibel)
 
 
-def sa_ssim(
-    x: Tensor,
-    reference: Tensor,
-    symmetries: Symmetries,
-    *,
-    on: Literal["magnitude", "real_imag"] = "magnitude",
-    window_size: int = 7,
-    reduction: Reduction = "mean",
-) -> Tensor:
-    """Return the structural similarity (kornia's) of images after alignment, 1 for equal ones.
-
-    Shape: as for :func:`sa_mse`, with two event dimensions.
-
-    Args: as for :func:`sa_mse`, and
-        on: Compare "magnitude" (default, data range 1), or "real_imag": real and imaginary parts (data range 2),
-            averaged. Both are divided by each item's largest ``|r|``.
-        window_size: Side of the Gaussian window in pixels, odd. Default 7.
-
-    Raises:
-        ValueError: If the symmetries do not act on images, or ``on`` or ``window_size`` is not as above.
-
-    Example:
-        >>> import torch
-        >>> from torch_symbreak import FarField
-        >>> r = torch.zeros(1, 16, 16, dtype=torch.complex64)
-        >>> r[:, 3:9, 4:11] = torch.randn(1, 6, 7, dtype=torch.complex64)
-        >>> shifted = 1j * r.roll((2, -1), (1, 2))
-        >>> round(float(sa_ssim(shifted, r, FarField().symmetries)), 5)
-        1.0
-    """
-    group = Product(symmetries)
-    if group.event_dims != 2:
-        raise ValueError(f"sa_ssim compares images, but the symmetries have event_dims={group.event_dims}.")
-    if on not in ("magnitude", "real_imag"):
-        raise ValueError(f'sa_ssim needs on="magnitude" or on="real_imag", but got {on!r}.')
-    if window_size % 2 == 0 or not 0 < window_size <= 2 * min(x.shape[-2:]) - 1:
-        raise ValueError(
-            f"sa_ssim needs an odd window_size below twice the smaller side of {tuple(x.shape[-2:])}, "
-            f"but got {window_size}."
-        )
-    aligned = align(x, reference, symmetries).aligned
-    return reduce(ssim_as_is(aligned, reference, group.item_dims, on, window_size), reduction)
-
-
-def ssim_as_is(
-    x: Tensor, reference: Tensor, item_dims: int, on: Literal["magnitude", "real_imag"], window_size: int = 7
-) -> Tensor:
-    """Return the structural similarity of every item without aligning it, (*batch,), in double precision."""
-    from kornia.metrics import ssim  # slow to import, and only SSIM needs it
-
-    x, reference = x.to(wide(x)), reference.to(wide(reference))
-    peak = _magnitudes(reference, item_dims).amax(-1)
-    if x.numel() == 0:
-        return peak
-    scale = per_item(torch.where(peak > 0, peak, 1), item_dims)
-
-    def images(z: Tensor) -> Tensor:
-        if on == "magnitude":
-            planes = [(z / scale).abs()]
-        else:
-            planes = [(z / scale).real, (z / scale).imag] if z.is_complex() else [z / scale]
-        return torch.stack(planes, -3).reshape(-1, 1, *z.shape[-2:])
-
-    similarity = ssim(images(x), images(reference), window_size, max_val=1.0 if on == "magnitude" else 2.0)
-    return similarity.reshape(*peak.shape, -1).mean(-1)
-
-
-def measurement_residual(x: Tensor, y: Tensor, forward: ForwardModel, *, reduction: Reduction = "mean") -> Tensor:
+def measurement_residual(x: Array, y: Array, forward: ForwardModel, *, reduction: Reduction = "mean") -> Tensor:
     """Return the R-factor in data space, ``sum |sqrt(y) - sqrt(f(x))| / sum sqrt(y)``. It needs no truth.
+
+    Negative intensities, as a subtracted background leaves them, count as zero. NaN pixels of y, such as dead ones, are
+    left out of both sums. An item without other pixels gets NaN.
 
     Shape: x as ``forward`` takes it, y as ``forward`` returns it; a scalar, or (*batch,) for ``reduction="none"``.
 
     Args:
         x: The estimate.
-        y: The measured intensities, non-negative.
+        y: The measured intensities.
         forward: The model.
         reduction: Reduction over the items: "mean" (default), "sum" or "none".
 
@@ -260,10 +233,16 @@ def measurement_residual(x: Tensor, y: Tensor, forward: ForwardModel, *, reducti
         >>> round(float(measurement_residual(0.9 * x, model(x), model)), 4)
         0.1
     """
-    check_tensor("measurement_residual", x, what="x")
+    x, y = as_tensors("measurement_residual", x, y, names=("x", "y"))
+    if not (callable(forward) and hasattr(forward, "symmetries")):  # compiled models are no instances
+        raise TypeError(f"measurement_residual needs a ForwardModel, such as FarField(), but got {describe(forward)}.")
     modeled = forward(x)
-    check_same_shape("measurement_residual", modeled, y)
-    item_dims = modeled.dim() - len(x.shape[: x.dim() - Product(forward.symmetries).item_dims])
-    measured = flat_items(y.to(wide(y)), item_dims).sqrt()
-    difference = (measured - _root(flat_items(modeled.to(wide(modeled)), item_dims))).abs().sum(-1)
-    return reduce(_ratio(difference, measured.sum(-1)), reduction)
+    check_same_shape("measurement_residual", modeled, y, names=("f(x)", "y"))
+    item_dims = Product(forward.symmetries).item_dims
+    measured_dims = modeled.dim() - (x.dim() - item_dims)
+    intensities = flat_items(y.to(wide(y)), measured_dims)
+    seen = ~intensities.isnan()
+    measured = root(torch.where(seen, intensities, 0))
+    difference = torch.where(seen, measured - root(flat_items(modeled.to(wide(modeled)), measured_dims)), 0).abs()
+    residual = torch.where(seen.any(-1), _ratio(difference.sum(-1), measured.sum(-1)), torch.nan)
+    return reduce(nan_unless_finite(residual, x, item_dims=item_dims), reduction)

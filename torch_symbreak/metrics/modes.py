@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_finite, check_target, describe
+from torch_symbreak._checks import Array, as_tensors, check_finite, check_target, describe
 from torch_symbreak._items import flat_items, wide
 from torch_symbreak.alignment import align
 from torch_symbreak.metrics.errors import Symmetries
@@ -25,7 +25,7 @@ class Modes(NamedTuple):
     best: Tensor  # which reconstruction the others were aligned to
 
 
-def average_modes(reconstructions: Tensor, symmetries: Symmetries, *, errors: Tensor | None = None) -> Modes:
+def average_modes(reconstructions: Array, symmetries: Symmetries, *, errors: Tensor | None = None) -> Modes:
     """Align the reconstructions of many restarts to the best one, average them, and find their first mode.
 
     Shape: reconstructions (R, *channels, *event), R >= 1.
@@ -33,8 +33,8 @@ def average_modes(reconstructions: Tensor, symmetries: Symmetries, *, errors: Te
     Args:
         reconstructions: Of one object, from different starts.
         symmetries: By which they may differ, e.g. ``FarField().symmetries``.
-        errors: (R,), the smaller the better, such as ``measurement_residual(..., reduction="none")``. Default: the best
-            is the one nearest to all others, by R² alignments.
+        errors: (R,), the smaller the better, such as ``measurement_residual(..., reduction="none")``. NaN counts as
+            worst. Default: the best is the one nearest to all others, by R² alignments.
 
     Raises:
         ValueError: If there is not one batch dimension of at least one, or ``errors`` is not (R,).
@@ -48,6 +48,7 @@ def average_modes(reconstructions: Tensor, symmetries: Symmetries, *, errors: Te
         (1.0, True)
     """
     group = Product(symmetries)
+    (reconstructions,) = as_tensors("average_modes", reconstructions, names=("reconstructions",))
     check_target("average_modes", reconstructions, group.event_dims, group.channel_dims, least=group.least_dims)
     if reconstructions.dim() != group.item_dims + 1 or len(reconstructions) == 0:
         raise ValueError(
@@ -62,7 +63,7 @@ def average_modes(reconstructions: Tensor, symmetries: Symmetries, *, errors: Te
         )
     elif not isinstance(errors, Tensor) or errors.shape != (count,):
         raise ValueError(f"average_modes needs errors as a tensor of shape ({count},), but got {describe(errors)}.")
-    best = errors.argmin()
+    best = torch.where(errors.isnan(), torch.inf, errors).argmin()
     reference = reconstructions.index_select(0, best[None]).expand_as(reconstructions)
     aligned, element, _ = align(reconstructions, reference, group)
     average = aligned.mean(0)
