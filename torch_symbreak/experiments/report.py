@@ -79,12 +79,12 @@ def ratios(rows: Sequence[Row], metrics: Mapping[str, str], talk: Talk) -> list[
 
 
 def limited(rows: Sequence[Row]) -> str:
-    """Return a sentence on the trainings that their epoch limit ended before a plateau; empty if none.
+    """Return a remark on the trainings that their epoch limit ended before a plateau; empty if none.
 
     Example:
         >>> parameters = {"training": {"max_epochs": 20}}
-        >>> limited([{"network": "unet", "breaking": "none", "epochs": 20, "parameters": parameters}])
-        'Ended by the limit of 20 epochs, not by a plateau: unet, none.'
+        >>> print(limited([{"network": "unet", "breaking": "none", "epochs": 20, "parameters": parameters}]))
+        Ended by the limit of 20 epochs, not by a plateau: unet, none. More epochs may change which targets are better.
     """
     limits = [row["parameters"]["training"]["max_epochs"] for row in rows]
     # Rows of version 0.1.0 do not say so, but they have one stage.
@@ -92,7 +92,10 @@ def limited(rows: Sequence[Row]) -> str:
     if not ended:
         return ""
     names = ", ".join(dict.fromkeys(f"{row['network']}, {row['breaking']}" for row in ended))
-    return f"Ended by the limit of {limits[0]} epochs, not by a plateau: {names}."
+    return (
+        f"Ended by the limit of {limits[0]} epochs, not by a plateau: {names}. "
+        "More epochs may change which targets are better."
+    )
 
 
 def markdown(

@@ -26,6 +26,7 @@ from torch_symbreak.testing.canonicalizers import (
 from torch_symbreak.testing.groups import (
     acts_on_all,
     assert_commutes,
+    assert_device,
     assert_elements,
     assert_group,
     assert_identity,
@@ -44,7 +45,8 @@ def check_symmetry(
 ) -> dict[str, float]:
     """Run every law of a symmetry on the items of ``x``; return the largest error by law.
 
-    The laws, in the order in which they run:
+    First of all, elements must be made on the device of x (:func:`assert_device`, which has no error to return). Then
+    the laws, in the order in which they run:
 
     - ``identity``: ``e z = z``.
     - ``elements``, if the symmetry or a part of it enumerates them: those drawn, the identity and all compositions are
@@ -68,6 +70,7 @@ def check_symmetry(
         >>> check_symmetry(Sign(1), torch.randn(40, 5))
         {'identity': 0.0, 'group': 0.0}
     """
+    assert_device(symmetry, x)
     many = batch_shape(x, symmetry.item_dims).numel() >= 20  # few items may all draw the identity
     for part in parts_of(symmetry) if many else ():
         if torch.equal(part.act(part.sample(x, generator=generator), x), x):
@@ -101,7 +104,8 @@ def check_canonicalizer(
 ) -> dict[str, float]:
     """Run every law that applies to a canonicalizer on the items of ``x``; return the largest error by law.
 
-    The laws, in the order in which they run:
+    First of all, elements and margins must be made on the device of x (:func:`assert_device`, which has no error to
+    return). Then the laws, in the order in which they run:
 
     - ``pure``: x is unchanged, C(x) is like x, margins are in [0, 1].
     - ``ties``: at most 5 % of the items have a margin of 1e-4 or less. (Its "error" is their share.)
@@ -143,6 +147,9 @@ def check_canonicalizer(
     group = group_of(fix, symmetry)
     if x.numel() == 0 or batch_shape(x, group.item_dims).numel() < 2:
         raise ValueError(f"check_canonicalizer needs two items or more to test on, but got a batch {tuple(x.shape)}.")
+    for tested in (group, fix):
+        if isinstance(tested, (Symmetry, Canonicalizer)):
+            assert_device(tested, x)
     errors = {"pure": assert_pure(fix, x, group)}
     clear = x
     if isinstance(fix, Canonicalizer):
