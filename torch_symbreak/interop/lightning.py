@@ -155,10 +155,10 @@ def _are_several(data: Any) -> bool:
 
 def _check_data(name: str, data: Any) -> None:
     """Raise ``TypeError`` unless data are None, a data set, a loader, or several of them."""
-    if _are_tensors(data) and len({len(part) for part in data}) > 1:
+    if _are_tensors(data) and len({part.shape[:1] for part in data}) > 1:
         raise ValueError(
-            f"SymmetryBrokenDataModule needs tensors of as many items each, but got {[len(part) for part in data]} as "
-            f"{name}."
+            f"SymmetryBrokenDataModule needs tensors with one entry per item, but got the shapes "
+            f"{[tuple(part.shape) for part in data]} as {name}."
         )
     if _are_several(data):
         for key, part in data.items() if isinstance(data, Mapping) else enumerate(data):
@@ -186,6 +186,7 @@ def _remedy(name: str, data: Any) -> str:
             "several, wrap each: [TensorDataset(x1), TensorDataset(x2)]."
         )
     readable = data is None or isinstance(data, Dataset) or hasattr(data, "__getitem__") or _is_loader(data)
-    if isinstance(data, (str, bytes, Iterator)) or not readable:
+    used_up = isinstance(data, Iterator) and not hasattr(data, "reset")  # which Lightning's and DALI's loaders have
+    if used_up or isinstance(data, (str, bytes)) or not readable:
         return "Pass what every epoch can read again: a data set, a tensor, (y, x), or a DataLoader."
     return ""
