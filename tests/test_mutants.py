@@ -62,11 +62,13 @@ class QuarterTurns(Symmetry):
     commutes = True
 
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        return torch.randint(0, 4, x.shape[:-2], generator=generator)
+        return torch.randint(0, 4, x.shape[:-2], generator=generator).to(x.device)
 
     def act(self, g: Tensor, x: Tensor) -> Tensor:
         turned = torch.stack([x.rot90(steps, (-2, -1)) for steps in range(4)])
-        return torch.where(g[..., None, None] == torch.arange(4)[:, None, None, None], turned, 0).sum(0)
+        return torch.where(g[..., None, None] == torch.arange(4, device=x.device)[:, None, None, None], turned, 0).sum(
+            0
+        )
 
     def inverse(self, g: Tensor) -> Tensor:
         return -g % 4
@@ -76,7 +78,7 @@ class QuarterTurns(Symmetry):
 
     def elements(self, x: Tensor) -> Iterator[Tensor]:
         for steps in range(4):
-            yield torch.full(x.shape[:-2], steps)
+            yield torch.full(x.shape[:-2], steps, device=x.device)
 
 
 # How things are broken: each patches something, or returns the broken canonicalizer or symmetry.

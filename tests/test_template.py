@@ -135,7 +135,7 @@ class QuarterTurns(Symmetry):
     commutes = True
 
     def sample(self, x, *, generator=None):
-        return torch.randint(4, x.shape[: x.dim() - self.item_dims], generator=generator)
+        return torch.randint(4, x.shape[: x.dim() - self.item_dims], generator=generator).to(x.device)
 
     def act(self, g, x):
         turned = torch.stack([x.rot90(k, (-2, -1)) for k in range(4)])
@@ -148,7 +148,7 @@ class QuarterTurns(Symmetry):
         return (g2 + g1) % 4
 
     def elements(self, x):
-        return (torch.full(x.shape[: x.dim() - self.item_dims], k) for k in range(4))
+        return (torch.full(x.shape[: x.dim() - self.item_dims], k, device=x.device) for k in range(4))
 
 
 def test_a_finite_group_of_the_users_own():
