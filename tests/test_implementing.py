@@ -10,10 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from torch_symbreak import (
-    FarField,
-    FixSign,
-)
+from torch_symbreak import FarField
 from torch_symbreak.datasets.base import Pairs
 from torch_symbreak.forward import ForwardModel
 from torch_symbreak.symmetries import Canonicalizer, Sign, Symmetry
@@ -21,8 +18,6 @@ from torch_symbreak.symmetries.scalar import FixScalar
 from torch_symbreak.testing import assert_device, check_canonicalizer, check_symmetry
 
 MODEL = FarField(2)
-FIX, SIGN = MODEL.canonicalizer(), FixSign(1)
-X = torch.tensor([[-1.0, -2.0], [3.0, 1.0], [-4.0, 2.0]])
 
 
 class NoMargin(Canonicalizer[Sign]):
