@@ -23,7 +23,7 @@ class Powers(Symmetry):
         raise NotImplementedError
 
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        return torch.randint(self.order, x.shape[: x.dim() - self.item_dims], generator=generator)
+        return torch.randint(self.order, x.shape[: x.dim() - self.item_dims], generator=generator).to(x.device)
 
     def act(self, g: Tensor, x: Tensor) -> Tensor:
         moved = x
@@ -40,7 +40,7 @@ class Powers(Symmetry):
 
     def elements(self, x: Tensor) -> Iterator[Tensor]:
         for steps in range(self.order):
-            yield torch.full(x.shape[: x.dim() - self.item_dims], steps)
+            yield torch.full(x.shape[: x.dim() - self.item_dims], steps, device=x.device)
 
 
 @dataclass(frozen=True)

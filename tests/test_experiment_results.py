@@ -11,7 +11,7 @@ pytest.importorskip("lightning")
 from experiments import symbreak
 
 from torch_symbreak.experiments import PRESETS, Case, Gaussian, Grid, SquareRoot, read_rows, remove_results
-from torch_symbreak.experiments.report import largest
+from torch_symbreak.experiments.report import largest, limited
 from torch_symbreak.experiments.results import locked, read_arrays, write_arrays
 from torch_symbreak.training import Regression, Training
 
@@ -42,6 +42,34 @@ def test_table_and_ratios_are_what_they_say():
     rows[-1] |= dict.fromkeys(Gaussian.metrics, 1.0)
     rows[4] |= dict.fromkeys(Gaussian.metrics, 1.0)
     assert {line[2]: line[4] for line in experiment.ratios(rows)[1:]} == {"constant": "nan", "dnn": "inf"}
+
+
+@pytest.mark.parametrize("networks", ["dnn,knn", "knn"])
+def test_trainings_that_were_cut_short_are_named(networks, tmp_path, monkeypatch, capsys):
+    arguments = ("--epochs", 1, "--samples", 40, "--networks", networks, "--device", "cpu", "--out", tmp_path)
+    assert symbreak(monkeypatch, "reproduce", "square", *arguments) in (0, None)
+    remark = limited(read_rows(tmp_path))
+    assert (remark == "") == (networks == "knn")  # nearest neighbors and the constant are not trained
+    for text in (capsys.readouterr().out, (tmp_path / "table.md").read_text()):
+        assert ("cut short" in text) == ("not by a plateau" in text) == bool(remark)
+        assert not remark or remark in text.splitlines()
+    if remark:
+        assert remark == (
+            "Trainings cut short by the limit of 1 epoch, not by a plateau: dnn, none (n = 40); dnn, exact (n = 40). "
+            "More epochs (max_epochs) may change which targets are better."
+        )
+
+
+def test_only_trainings_that_were_cut_short_are_named():
+    def row(breaking, n, epochs, **more):
+        return {"network": "unet", "breaking": breaking, "n": n, "epochs": epochs, **more} | {
+            "parameters": {"training": {"max_epochs": 20}}
+        }
+
+    plateau = [row("none", 500, 12), row("exact", 500, 20, limited=False), row("exact", 1500, 60, limited=False)]
+    assert limited(plateau) == limited([]) == ""
+    cut = [row("none", 500, 20), row("exact", 1500, 45, limited=True), row("exact", 500, 20, limited=True)]
+    assert "epochs, not by a plateau: unet, none (n = 500); unet, exact (n = 500, 1500). " in limited(plateau + cut * 2)
 
 
 def test_rows_are_neither_overwritten_nor_mixed(tmp_path, monkeypatch, capsys):

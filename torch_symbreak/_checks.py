@@ -7,6 +7,7 @@ values.
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -80,12 +81,12 @@ def check_target(owner: str, x: Any, event_dims: int, channel_dims: int = 0, *, 
         )
 
 
-def check_complex(owner: str, x: Tensor) -> None:
+def check_complex(owner: str, x: Tensor, event_dims: int) -> None:
     """Raise ``TypeError`` unless ``x`` is complex64 or complex128."""
     if not x.is_complex():
         raise TypeError(
             f"{owner} needs a complex target (torch.complex64 or torch.complex128), but got {describe(x)}. "
-            "If two channels are real and imaginary parts, use FromChannels() first. "
+            f"{_from_channels(event_dims)} "
             "A real target has a sign instead of a phase: use Sign or FixSign."
         )
 
@@ -99,11 +100,23 @@ def check_real(owner: str, x: Tensor) -> None:
         )
 
 
-def check_field(owner: str, x: Tensor, field: Field) -> None:
+def check_field(owner: str, x: Tensor, field: Field, event_dims: int) -> None:
     """Raise ``TypeError`` unless the dtype of ``x`` is that of the model's ``field``."""
-    if x.is_complex() != (field == "complex"):
-        other = "complex" if field == "real" else "real"
-        raise TypeError(f"{owner} has field={field!r}, but got {describe(x)}. For such objects use field={other!r}.")
+    if x.is_complex() == (field == "complex"):
+        return
+    if field == "real":
+        hint = "For complex objects use field='complex'."
+    else:
+        hint = f"{_from_channels(event_dims)} Only if the objects are real, use field='real'."
+    raise TypeError(f"{owner} has field={field!r}, but got {describe(x)}. {hint}")
+
+
+def _from_channels(event_dims: int) -> str:
+    dims = "" if event_dims == 2 else event_dims
+    return (
+        f"If two channels are real and imaginary parts, use FromChannels({dims}) first; to get channels back: "
+        f"Compose([FromChannels({dims}), transform, ToChannels({dims})])."
+    )
 
 
 def check_dims(owner: str, event_dims: int, channel_dims: int, least: int) -> None:
@@ -113,6 +126,37 @@ def check_dims(owner: str, event_dims: int, channel_dims: int, least: int) -> No
             raise TypeError(f"{owner} needs an int as {name}, but got {value!r}.")
         if value < low:
             raise ValueError(f"{owner} needs {name} >= {low}, but got {value}.")
+
+
+def check_callable(owner: str, name: str, value: Any) -> None:
+    """Raise ``TypeError`` unless ``value`` can be called with a tensor. A class cannot: its instances can."""
+    if isinstance(value, type):
+        raise TypeError(f"{owner} needs an instance as {name}, but got the class {value.__name__}. Call it first.")
+    if not callable(value):
+        model = (
+            f" Pass {name}=model.canonicalizer()." if hasattr(value, "act") or isinstance(value, (tuple, list)) else ""
+        )
+        raise TypeError(f"{owner} needs a function of a tensor as {name}, but got {describe(value)}.{model}")
+
+
+def check_implemented(thing: object) -> None:
+    """Raise ``TypeError`` if the class of ``thing`` lacks a method that its base declares abstract.
+
+    Python does so for an ABC. ``nn.Module`` and ``Dataset`` are none, and their metaclass cannot change.
+    """
+    cls = type(thing)
+    missing = {name: inspect.getattr_static(cls, name) for name in dir(cls)}
+    missing = {name: method for name, method in missing.items() if getattr(method, "__isabstractmethod__", False)}
+    if not missing:
+        return
+    wanted = []
+    for name, method in missing.items():
+        arguments = (
+            "" if isinstance(method, property) else f"({', '.join([*inspect.signature(method).parameters][1:])})"
+        )
+        purpose = (inspect.getdoc(method) or "").partition("\n")[0].replace("``", "")
+        wanted.append(f"{name}{arguments}: {purpose}")
+    raise TypeError(f"{cls.__name__} does not implement {' '.join(wanted)}")
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

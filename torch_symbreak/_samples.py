@@ -6,6 +6,7 @@ alone, ``(x,)``, a pair ``(y, x)``, or a tuple, list or mapping whose targets st
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
@@ -27,9 +28,14 @@ Change = Callable[[Tensor, Sequence[int]], Tensor]
 
 
 def check_keys(owner: str, keys: Keys) -> None:
-    """Raise ``ValueError`` if ``keys`` is an empty sequence."""
+    """Raise ``ValueError`` if ``keys`` is an empty sequence, and ``TypeError`` if one can be no key."""
     if isinstance(keys, (list, tuple)) and not keys:
         raise ValueError(f"{owner} needs at least one key, but got keys={keys!r}.")
+    for key in keys if isinstance(keys, (list, tuple)) else (keys,):
+        if isinstance(key, bool) or not isinstance(key, Hashable):
+            raise TypeError(
+                f"{owner} needs keys like 0, 'x' or ('x', 'support'), but got keys={keys!r}, and {key!r} is no key."
+            )
 
 
 def target_keys(owner: str, sample: Any, keys: Keys) -> tuple[Any, ...] | None:
@@ -80,22 +86,49 @@ def _only_target(owner: str, sample: Any, keys: tuple[Any, ...] | None) -> Any:
 # ---------------------------------------------------------------------------------------------------- change
 
 
-def replace_keys(sample: Any, new: Mapping[Any, Any]) -> Any:
-    """Return a copy of a mapping, list or (named) tuple with some of its parts replaced."""
-    if isinstance(sample, Mapping):
-        changed = copy.copy(sample)  # keeps the type, a defaultdict's factory too
-        changed.update(new)  # type: ignore[attr-defined]
-        return changed
-    parts = list(sample)
+def replace_keys(owner: str, sample: Any, new: Mapping[Any, Any]) -> Any:
+    """Return a copy of a mapping, list or (named) tuple with some of its parts replaced.
+
+    Raises:
+        TypeError: If the class of the sample can be neither copied nor built from its parts.
+    """
+    kind = type(sample)
+    for make in (_copied, _rebuilt) if isinstance(sample, Mapping) else (_rebuilt,):
+        with contextlib.suppress(Exception):  # the class is the user's, and so is the exception
+            made = make(sample, new)
+            if type(made) is kind and len(made) == len(sample) and all(made[key] is new[key] for key in new):
+                return made
+    plain = "dict" if isinstance(sample, Mapping) else "tuple"
+    raise TypeError(
+        f"{owner} needs samples that it can copy, but {kind.__name__}(parts) does not build a {kind.__name__}, and "
+        f"its class has no method copy. Return {plain}(sample) from the data set."
+    )
+
+
+def _copied(sample: Any, new: Mapping[Any, Any]) -> Any:
+    """Copy a mapping by its own method, which keeps what else it holds: a default factory, a batch size."""
+    kind = type(sample)
+    # copy.copy of any other class would share its values with the input.
+    by_copy = issubclass(kind, dict) or hasattr(kind, "__copy__")
+    changed = copy.copy(sample) if by_copy else sample.copy()
+    for key, value in new.items():
+        changed[key] = value
+    return changed
+
+
+def _rebuilt(sample: Any, new: Mapping[Any, Any]) -> Any:
+    """Build a sample from its parts by its class."""
+    parts: Any = dict(sample) if isinstance(sample, Mapping) else list(sample)
     for key, value in new.items():
         parts[key] = value
-    return type(sample)(*parts) if hasattr(sample, "_fields") else type(sample)(parts)
+    make = getattr(type(sample), "_make", type(sample))  # of a named tuple
+    return make(parts)
 
 
 def on_keys(owner: str, transform: Callable[[Any], Any], keys: tuple[Any, ...], sample: Any) -> Any:
     """Return a copy of a sample with the transform run on the parts at ``keys``."""
     check_present(owner, sample, keys)
-    return replace_keys(sample, {key: transform(sample[key]) for key in keys})
+    return replace_keys(owner, sample, {key: transform(sample[key]) for key in keys})
 
 
 def measured(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -173,7 +206,7 @@ def change_samples(
         check_present(owner, sample, chosen)
     columns = [_changed(owner, [sample[key] for sample in samples], indices, change) for key in chosen]
     return [
-        replace_keys(sample, dict(zip(chosen, parts, strict=True)))
+        replace_keys(owner, sample, dict(zip(chosen, parts, strict=True)))
         for sample, parts in zip(samples, zip(*columns, strict=True), strict=True)
     ]
 
@@ -188,7 +221,7 @@ def _changed(
     """Return C(x) of every target x, or (f(C(x)), C(x)) with ``forward``."""
     if isinstance(targets, Tensor):
         check_tensor(owner, targets)
-        return _changed_stack(targets, targets, indices, change, forward)
+        return _changed_stack(targets.as_subclass(Tensor), [targets] * len(targets), indices, change, forward)
     if _alike(owner, targets, indices):
         return _changed_stack(torch.stack(list(targets)), targets, indices, change, forward)
     return [_changed_stack(x[None], [x], [i], change, forward)[0] for i, x in zip(indices, targets, strict=True)]
@@ -196,15 +229,24 @@ def _changed(
 
 def _changed_stack(
     x: Tensor,
-    targets: Sequence[Tensor] | Tensor,
+    targets: Sequence[Tensor],
     indices: Sequence[int],
     change: Change,
     forward: Callable[[Tensor], Tensor] | None,
 ) -> list[Any]:
+    """Change stacked targets, (B, ...). Each item gets the torchvision type of its target."""
     _check_items_finite(x, indices)
     changed = change(x, indices)
     items = [typed_like(item, target) for item, target in zip(changed.unbind(0), targets, strict=True)]
-    return items if forward is None else list(zip(measured(forward, changed).unbind(0), items, strict=True))
+    if forward is None:
+        return items
+    y = measured(forward, changed)
+    if not isinstance(y, Tensor) or y.shape[:1] != changed.shape[:1]:
+        raise ValueError(
+            f"forward= needs to return one measurement per target, ({len(changed)}, ...) for {describe(changed)}, but "
+            f"returned {describe(y)}."
+        )
+    return list(zip(y.unbind(0), items, strict=True))
 
 
 def _alike(owner: str, targets: Sequence[Any], indices: Sequence[int]) -> bool:
@@ -233,4 +275,4 @@ def _check_items_finite(x: Tensor, indices: Sequence[int]) -> None:
 def take(x: Tensor, indices: Sequence[int]) -> Tensor:
     """Return a copy of the items ``indices`` of a tensor, (B, ...)."""
     # A worker process would lose lazy conj and neg bits.
-    return resolved(x.index_select(0, torch.tensor(indices, dtype=torch.int64, device=x.device)))
+    return typed_like(resolved(x.index_select(0, torch.tensor(indices, dtype=torch.int64, device=x.device))), x)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
-from torch_symbreak._checks import check_complex, check_target, check_tensor, describe
+from torch_symbreak._checks import check_callable, check_complex, check_dims, check_target, check_tensor, describe
 from torch_symbreak._items import typed_like
 from torch_symbreak._samples import check_keys, on_keys
 from torch_symbreak.symmetries import (
@@ -101,7 +101,7 @@ class OnKeys(nn.Module):
 
     Raises:
         ValueError: If ``keys`` is empty.
-        TypeError: If the sample is no tuple, list or mapping.
+        TypeError: If the sample is no tuple, list or mapping, or cannot be copied.
         KeyError: If a key is missing; the message lists the keys of the sample.
 
     Example: change the target of (y, x), not the measurement.
@@ -113,6 +113,7 @@ class OnKeys(nn.Module):
     """
 
     def __init__(self, transform: Callable[[Any], Any], keys: Hashable | Sequence[Hashable]) -> None:
+        check_callable("OnKeys", "transform", transform)
         check_keys("OnKeys", keys)
         super().__init__()
         self.transform = transform
@@ -146,6 +147,7 @@ class ToChannels(nn.Module):
     """
 
     def __init__(self, event_dims: int = 2) -> None:
+        check_dims("ToChannels", event_dims, 0, least=0)
         super().__init__()
         self.event_dims = event_dims
 
@@ -176,6 +178,7 @@ class FromChannels(nn.Module):
     """
 
     def __init__(self, event_dims: int = 2) -> None:
+        check_dims("FromChannels", event_dims, 0, least=0)
         super().__init__()
         self.event_dims = event_dims
 
@@ -221,13 +224,15 @@ class OnRealImag(nn.Module):
     """
 
     def __init__(self, transform: Callable[[Tensor], Tensor], event_dims: int = 2) -> None:
+        check_callable("OnRealImag", "transform", transform)
+        check_dims("OnRealImag", event_dims, 0, least=0)
         super().__init__()
         self.transform = transform
         self.event_dims = event_dims
 
     def forward(self, x: Tensor) -> Tensor:
         check_target("OnRealImag", x, self.event_dims)
-        check_complex("OnRealImag", x)
+        check_complex("OnRealImag", x, self.event_dims)
         return FromChannels(self.event_dims)(self.transform(ToChannels(self.event_dims)(x)))
 
     def __repr__(self) -> str:

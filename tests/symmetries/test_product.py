@@ -39,7 +39,7 @@ class Turns(Symmetry):
         return x.roll(steps, -self.item_dims)
 
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        return torch.randint(0, self.order, x.shape[: x.dim() - self.item_dims], generator=generator)
+        return torch.randint(0, self.order, x.shape[: x.dim() - self.item_dims], generator=generator).to(x.device)
 
     def act(self, g: Tensor, x: Tensor) -> Tensor:
         moved = x
@@ -56,7 +56,7 @@ class Turns(Symmetry):
 
     def elements(self, x: Tensor) -> Iterator[Tensor]:
         for steps in range(self.order):
-            yield torch.full(x.shape[: x.dim() - self.item_dims], steps)
+            yield torch.full(x.shape[: x.dim() - self.item_dims], steps, device=x.device)
 
 
 class QuarterTurns(Turns):

@@ -87,7 +87,7 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
 
     def check(self, x: Any) -> None:
         super().check(x)
-        check_field(type(self).__name__, x, self.field)
+        check_field(type(self).__name__, x, self.field, self.symmetry.event_dims)
 
     def element(self, x: Tensor) -> Element:
         self.check(x)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from torch_symbreak._checks import check_implemented
 from torch_symbreak.forward import FarField, ForwardModel
 
 Transform = Callable[[Any], Any]
@@ -53,6 +54,7 @@ class Pairs(Dataset[tuple[Any, Any]]):
         target_transform: Transform | None,
         device: torch.device | str,
     ) -> None:
+        check_implemented(self)
         try:
             size, seed = operator.index(size), operator.index(seed)
         except TypeError:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from torch_symbreak._checks import check_callable, describe
 from torch_symbreak._samples import Keys, check_keys, check_target_batch, on_targets, replace_keys
 
 
@@ -46,6 +47,8 @@ class CollateTransform:
         keys: Keys = None,
         collate: Callable[[list[Any]], Any] = default_collate,
     ) -> None:
+        check_callable("CollateTransform", "transform", transform)
+        check_callable("CollateTransform", "collate", collate)
         check_keys("CollateTransform", keys)
         self.transform = transform
         self.keys = keys
@@ -92,6 +95,9 @@ class DeviceLoader:
         *,
         keys: Keys = None,
     ) -> None:
+        if not isinstance(loader, Iterable) and not hasattr(loader, "__getitem__"):
+            raise TypeError(f"DeviceLoader needs a loader of batches, e.g. a DataLoader, but got {describe(loader)}.")
+        check_callable("DeviceLoader", "transform", transform)
         check_keys("DeviceLoader", keys)
         self.loader = loader
         self.transform = transform
@@ -106,9 +112,9 @@ class DeviceLoader:
         if isinstance(batch, Tensor):
             return batch.to(self.device, non_blocking=True)
         if isinstance(batch, Mapping):
-            return replace_keys(batch, {key: self._moved(part) for key, part in batch.items()})
+            return replace_keys("DeviceLoader", batch, {key: self._moved(part) for key, part in batch.items()})
         if isinstance(batch, (tuple, list)):
-            return replace_keys(batch, {i: self._moved(part) for i, part in enumerate(batch)})
+            return replace_keys("DeviceLoader", batch, {i: self._moved(part) for i, part in enumerate(batch)})
         return batch
 
     def __len__(self) -> int:

@@ -3,23 +3,56 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from torch_symbreak._checks import describe
+from torch_symbreak._checks import check_callable, describe
 from torch_symbreak._samples import Keys, change_samples, check_keys, take
 from torch_symbreak.datasets.base import check_index
 from torch_symbreak.symmetries import Canonicalizer, Product, Symmetry
 
 
 def fetch(dataset: Any, indices: Sequence[int]) -> list[Any]:
-    """Return the samples of a map-style data set, by its own batched fetch if it has one."""
+    """Return the samples of a map-style data set, by its own batched fetch if it has one.
+
+    Raises:
+        TypeError: If its ``__getitems__`` returns no sequence of samples.
+        ValueError: If it returns more or fewer samples than indices.
+    """
     batched = getattr(dataset, "__getitems__", None)
-    return list(batched(list(indices))) if callable(batched) else [dataset[i] for i in indices]
+    if not callable(batched):
+        return [dataset[i] for i in indices]
+    samples, name = batched(list(indices)), f"{type(dataset).__name__}.__getitems__"
+    wanted = "It needs to return a list of samples, one per index, and no collated batch."
+    if not isinstance(samples, Iterable) or isinstance(samples, (Mapping, str, bytes)):
+        raise TypeError(f"{name} returned {describe(samples)}. {wanted}")
+    samples = list(samples)
+    if len(samples) != len(indices):
+        raise ValueError(f"{name} returned {len(samples)} samples for {len(indices)} indices. {wanted}")
+    return samples
+
+
+def _check_map_style(owner: str, dataset: Any) -> None:
+    """Raise ``TypeError`` unless a data set has a length and takes the indices 0, 1, ..."""
+    if isinstance(dataset, DataLoader):
+        hint = "Wrap its data set instead, or its batches: DeviceLoader(loader, transform, device)."
+    elif isinstance(dataset, Mapping) and 0 not in dataset:
+        hint = "Of several splits, pass one. Of columns, pass torch.utils.data.TensorDataset(y, x)."
+    elif isinstance(dataset, (str, bytes)):
+        hint = "Read the file first, or use the command: symbreak break."
+    elif isinstance(dataset, Tensor) and dataset.dim() == 0:
+        hint = "Pass the targets, (n, ...)."
+    elif isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        hint = "In an iterable one, apply the transform to each sample: OnKeys(transform, keys)."
+    else:
+        return
+    raise TypeError(
+        f"{owner} needs a map-style data set (with a length and an index), but got {describe(dataset)}. {hint}"
+    )
 
 
 class _OnTargets(Dataset[Any]):
@@ -31,12 +64,9 @@ class _OnTargets(Dataset[Any]):
                 f"{type(self).__name__} needs a data set, but got a tuple of {len(dataset)} tensors. If it is (y, x), "
                 "pass torch.utils.data.TensorDataset(y, x)."
             )
-        map_style = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
-        if not map_style or isinstance(dataset, IterableDataset):
-            raise TypeError(
-                f"{type(self).__name__} needs a map-style data set (with a length and an index), but got "
-                f"{describe(dataset)}. In an iterable one, apply the transform to each sample: OnKeys(transform, keys)."
-            )
+        _check_map_style(type(self).__name__, dataset)
+        if forward is not None:
+            check_callable(type(self).__name__, "forward", forward)
         check_keys(type(self).__name__, keys)
         self.dataset = dataset
         self.keys = keys
@@ -77,9 +107,10 @@ class SymmetryBrokenDataset(_OnTargets):
             sample itself, the only part of (x,), or the second part of a pair.
 
     Raises:
-        TypeError: If the data set is not map-style, a target has the wrong type or dtype, or a sample needs ``keys``.
-        ValueError: If a target is not finite, ``forward`` comes with samples that have other parts, or the
-            canonicalizer changes a shape or dtype.
+        TypeError: If the data set is not map-style, a target has the wrong type or dtype, a sample needs ``keys``, or
+            its class can neither be copied nor built from its parts.
+        ValueError: If a target is not finite, ``forward`` comes with samples that have other parts, the canonicalizer
+            changes a shape or dtype, or the data set's ``__getitems__`` returns too few samples or too many.
         KeyError: If a sample lacks a key.
 
     Example:
@@ -101,6 +132,7 @@ class SymmetryBrokenDataset(_OnTargets):
         *,
         keys: Keys = None,
     ) -> None:
+        check_callable("SymmetryBrokenDataset", "canonicalizer", canonicalizer)
         super().__init__(dataset, keys, forward)
         self.canonicalizer = canonicalizer
 
@@ -151,7 +183,10 @@ class ScrambledDataset(_OnTargets):
     ) -> None:
         super().__init__(dataset, keys)
         self.symmetry = Product(symmetries)
-        self.seed = operator.index(seed)
+        try:
+            self.seed = operator.index(seed)
+        except TypeError:
+            raise TypeError(f"ScrambledDataset needs an int as seed, but got {seed!r}.") from None
 
     def _change(self, x: Tensor, indices: Sequence[int]) -> Tensor:
         return self.symmetry.act(self.symmetry.sample_each(x, self.seed, torch.tensor(indices)), x)

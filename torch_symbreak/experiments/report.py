@@ -79,20 +79,28 @@ def ratios(rows: Sequence[Row], metrics: Mapping[str, str], talk: Talk) -> list[
 
 
 def limited(rows: Sequence[Row]) -> str:
-    """Return a sentence on the trainings that their epoch limit ended before a plateau; empty if none.
+    """Return a remark on the trainings that their epoch limit ended before a plateau; empty if none.
 
     Example:
-        >>> parameters = {"training": {"max_epochs": 20}}
-        >>> limited([{"network": "unet", "breaking": "none", "epochs": 20, "parameters": parameters}])
-        'Ended by the limit of 20 epochs, not by a plateau: unet, none.'
+        >>> row = {"network": "unet", "breaking": "none", "n": 500, "epochs": 20}
+        >>> print(limited([row | {"parameters": {"training": {"max_epochs": 20}}}]))
+        Trainings cut short by the limit of 20 epochs, not by a plateau: unet, none (n = 500). More epochs (max_epochs)
+        may change which targets are better.
     """
     limits = [row["parameters"]["training"]["max_epochs"] for row in rows]
-    # Rows of version 0.1.0 do not say so, but they have one stage.
-    ended = [row for row, limit in zip(rows, limits, strict=True) if row.get("limited", row["epochs"] == limit)]
-    if not ended:
+    sizes: dict[str, set[int]] = {}
+    for row, limit in zip(rows, limits, strict=True):
+        # Rows of version 0.1.0 do not say so, but they have one stage.
+        if row.get("limited", row["epochs"] == limit):
+            sizes.setdefault(f"{row['network']}, {row['breaking']}", set()).add(row["n"])
+    if not sizes:
         return ""
-    names = ", ".join(dict.fromkeys(f"{row['network']}, {row['breaking']}" for row in ended))
-    return f"Ended by the limit of {limits[0]} epochs, not by a plateau: {names}."
+    names = "; ".join(f"{name} (n = {', '.join(map(str, sorted(n)))})" for name, n in sizes.items())
+    epochs = f"{limits[0]} epoch{'s' if limits[0] != 1 else ''}"
+    return (
+        f"Trainings cut short by the limit of {epochs}, not by a plateau: {names}. More epochs (max_epochs) may change "
+        "which targets are better."
+    )
 
 
 def markdown(

@@ -7,12 +7,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from torch_symbreak._checks import check_implemented
 from torch_symbreak.canonical import AlignToTemplate
 from torch_symbreak.symmetries import Canonicalizer, Symmetry
 
 
 class ForwardModel(nn.Module):
     """A measurement ``y = f(x)`` with ``f(g . x) = f(x)`` for every g of its declared :attr:`symmetries`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        check_implemented(self)
 
     @property
     @abstractmethod

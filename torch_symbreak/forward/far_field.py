@@ -166,7 +166,7 @@ class FarField(ForwardModel):
 
     def forward(self, x: Tensor) -> Tensor:
         check_target("FarField", x, self.event_dims, least=1)
-        check_field("FarField", x, self.field)
+        check_field("FarField", x, self.field, self.event_dims)
         frame = x.shape[x.dim() - self.event_dims :]
         shape = self.detector_shape(frame)
         batch = batch_shape(x, self.event_dims)

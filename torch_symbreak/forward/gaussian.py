@@ -76,7 +76,7 @@ class GaussianIntensity(ForwardModel):
 
     def forward(self, x: Tensor) -> Tensor:
         check_target("GaussianIntensity", x, 1, least=1)
-        check_field("GaussianIntensity", x, self.field)
+        check_field("GaussianIntensity", x, self.field, 1)
         if x.shape[-1] != self.A.shape[1]:
             raise ValueError(
                 f"GaussianIntensity has A of shape {tuple(self.A.shape)} and needs targets of shape "

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from torch_symbreak._checks import check_dims, check_target, describe
+from torch_symbreak._checks import check_dims, check_implemented, check_target, describe
 from torch_symbreak._items import join_elements, typed_like
 from torch_symbreak._random import Counters, item_seed
 
@@ -159,7 +159,11 @@ class Symmetry(ABC):
 class Canonicalizer(nn.Module, Generic[S]):
     """Choose, per item, the element that takes it to the canonical point of its orbit.
 
-    An exact rule has no parameters and no buffers, so it works on any device. A template is cast to the device of x.
+    A subclass implements :meth:`element` and :meth:`margin`. An exact rule has no parameters and no buffers, so it
+    works on any device. A template is cast to the device of x.
+
+    Raises:
+        TypeError: If the subclass lacks a method, or ``symmetry`` is no :class:`Symmetry`.
     """
 
     symmetry: S
@@ -169,6 +173,12 @@ class Canonicalizer(nn.Module, Generic[S]):
 
     def __init__(self, symmetry: S) -> None:
         super().__init__()
+        check_implemented(self)
+        if not isinstance(symmetry, Symmetry):
+            raise TypeError(
+                f"{type(self).__name__} needs a symmetry, but got {symmetry!r}. For a class, pass an instance, such as "
+                "Sign(1); for several symmetries, Product([...])."
+            )
         self.symmetry = symmetry
 
     def check(self, x: Any) -> None:
@@ -178,7 +188,7 @@ class Canonicalizer(nn.Module, Generic[S]):
 
     @abstractmethod
     def element(self, x: Tensor) -> Any:
-        """Return the element, (*batch, ...), that :meth:`forward` applies to ``x``, (*batch, *channels, *event)."""
+        """Return the element, (*batch, ...), that moves ``x``, (*batch, *channels, *event), to its canonical points."""
 
     @abstractmethod
     def margin(self, x: Tensor) -> Tensor:

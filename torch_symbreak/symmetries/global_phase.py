@@ -37,7 +37,7 @@ class GlobalPhase(Scalar):
 
     def check(self, x: Any) -> None:
         super().check(x)
-        check_complex(type(self).__name__, x)
+        check_complex(type(self).__name__, x, self.event_dims)
 
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         self.check(x)
@@ -91,7 +91,7 @@ class FixGlobalPhase(FixScalar[GlobalPhase]):
 
     def check(self, x: Any) -> None:
         super().check(x)
-        check_complex(type(self).__name__, x)
+        check_complex(type(self).__name__, x, self.symmetry.event_dims)
 
     def unit(self, anchor: Tensor) -> Tensor:
         return torch.sgn(anchor).conj()

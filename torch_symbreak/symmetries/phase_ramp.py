@@ -53,7 +53,7 @@ class PhaseRamp(Symmetry):
 
     def check(self, x: Any) -> None:
         super().check(x)
-        check_complex(type(self).__name__, x)
+        check_complex(type(self).__name__, x, self.event_dims)
 
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         self.check(x)

@@ -31,7 +31,7 @@ from torch_symbreak.testing.canonicalizers import (
     assert_smallest,
 )
 from torch_symbreak.testing.convexity import Convexity, assert_convex
-from torch_symbreak.testing.groups import assert_commutes, assert_elements, assert_group, assert_identity
+from torch_symbreak.testing.groups import assert_commutes, assert_device, assert_elements, assert_group, assert_identity
 from torch_symbreak.testing.measure import deviation, off_ties
 from torch_symbreak.testing.suite import check_canonicalizer, check_symmetry
 
@@ -40,6 +40,7 @@ __all__ = [
     "assert_batch_equivariant",
     "assert_commutes",
     "assert_convex",
+    "assert_device",
     "assert_elements",
     "assert_few_ties",
     "assert_forward_invariant",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from torch_symbreak._items import batch_shape, per_item
-from torch_symbreak.symmetries import Product, Rearrangement, Symmetry
+from torch_symbreak.symmetries import Canonicalizer, Product, Rearrangement, Symmetry
 from torch_symbreak.testing.measure import compare, deviation, judge, limit_of, parts_of, random_like
 
 #: Items on which all pairs of an enumerated group are composed: elements do not depend on content.
@@ -49,6 +52,60 @@ def assert_identity(symmetry: Symmetry, x: Tensor, z: Tensor | None = None, *, t
 def enumerates(symmetry: Symmetry) -> bool:
     """Return whether a symmetry lists its elements."""
     return type(symmetry).elements is not Symmetry.elements
+
+
+def assert_device(tested: Symmetry | Canonicalizer[Any], x: Tensor) -> None:
+    """Check that elements, margins and images are made on the device of x. No second device is needed.
+
+    Elements are drawn and applied on PyTorch's meta device, where tensors have shapes but no values. A method that
+    reads values, by ``.item()`` for example, cannot run there and is not checked. Matrix products mix devices there
+    without an error.
+
+    Raises:
+        AssertionError: If a method returns a tensor on another device, or mixes tensors of two.
+    """
+    empty = torch.empty_like(x, device="meta")
+    if isinstance(tested, Canonicalizer):
+        fix = copy.deepcopy(tested).to("meta")  # a template moves along
+        for method in ("element", "margin", "forward"):
+            _on_meta(fix, method, empty)
+        return
+    for part in parts_of(tested):
+        g = _on_meta(part, "sample", empty, generator=torch.Generator())
+        if g is not None:
+            _on_meta(part, "act", g, empty)
+            _on_meta(part, "inverse", g)
+            _on_meta(part, "compose", g, g)
+            _on_meta(part, "identity", empty)
+        if enumerates(part):
+            _on_meta(part, "elements", empty)
+
+
+def _on_meta(thing: object, method: str, *arguments: Any, **options: Any) -> Any:
+    """Return what a method makes of tensors on the meta device, or None if it reads values."""
+    call = f"device: {type(thing).__name__}.{method}"
+    remedy = "Make tensors on the device of x: torch.zeros(..., device=x.device), or draw and move: .to(x.device)"
+    try:
+        made = getattr(thing, method)(*arguments, **options)
+        made = tuple(made) if isinstance(made, Iterator) else made
+    except Exception as error:  # of a user's code that meets a device without values
+        mixed = isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError)
+        if mixed and "device" in str(error).lower():
+            raise AssertionError(f"{call} mixes tensors of two devices ({error}). {remedy}") from None
+        return None
+    for tensor in _tensors(made):
+        if tensor.device.type != "meta":
+            raise AssertionError(f"{call} returns a tensor on {tensor.device}, not on the device of x. {remedy}")
+    return made
+
+
+def _tensors(thing: Any) -> Iterator[Tensor]:
+    """Yield the tensors in an element: a tensor, or (named) tuples of them."""
+    if isinstance(thing, Tensor):
+        yield thing
+    elif isinstance(thing, (tuple, list)):
+        for part in thing:
+            yield from _tensors(part)
 
 
 def assert_elements(

@@ -29,6 +29,7 @@ from torch_symbreak.testing.convexity import assert_convex
 from torch_symbreak.testing.groups import (
     acts_on_all,
     assert_commutes,
+    assert_device,
     assert_elements,
     assert_group,
     assert_identity,
@@ -65,19 +66,38 @@ def check_symmetry(
     Raises:
         AssertionError: If a law does not hold.
 
+    Warns:
+        UserWarning: If elements are made on another device than that of x (:func:`assert_device`, which needs no GPU),
+            or no drawn element moves any item.
+
     Example:
         >>> import torch
         >>> from torch_symbreak.symmetries import Sign
         >>> check_symmetry(Sign(1), torch.randn(40, 5))
         {'identity': 0.0, 'group': 0.0}
     """
+    _warn_of_devices(symmetry, x)
+    return _laws_of_symmetry(symmetry, x, generator, tolerance)
+
+
+def _warn_of_devices(tested: Symmetry | Canonicalizer[Any], x: Tensor) -> None:
+    """Warn the caller's caller of tensors on the wrong device: the laws hold on this one."""
+    try:
+        assert_device(tested, x)
+    except AssertionError as error:
+        warnings.warn(f"{error}. It fails on a GPU.", stacklevel=3)
+
+
+def _laws_of_symmetry(
+    symmetry: Symmetry, x: Tensor, generator: torch.Generator | None, tolerance: float | None
+) -> dict[str, float]:
     many = batch_shape(x, symmetry.item_dims).numel() >= 20  # few items may all draw the identity
     for part in parts_of(symmetry) if many else ():
         if torch.equal(part.act(part.sample(x, generator=generator), x), x):
             warnings.warn(
                 f"No drawn element of {part} moves any item of x, so that its laws say nothing. Test on items that it "
                 "can move, padded with zeros for example.",
-                stacklevel=2,
+                stacklevel=3,
             )
     z = random_like(x, generator)
     errors = {"identity": assert_identity(symmetry, x, z, tolerance=tolerance)}
@@ -135,7 +155,8 @@ def check_canonicalizer(
 
     Warns:
         UserWarning: If no drawn element of a symmetry moves any item, as a shift cannot if content fills the frame. Its
-            laws then say nothing.
+            laws then say nothing. If elements or margins are made on another device than that of x
+            (:func:`assert_device`, which needs no GPU).
 
     Example:
         >>> import torch
@@ -149,12 +170,15 @@ def check_canonicalizer(
     group = group_of(fix, symmetry)
     if x.numel() == 0 or batch_shape(x, group.item_dims).numel() < 2:
         raise ValueError(f"check_canonicalizer needs two items or more to test on, but got a batch {tuple(x.shape)}.")
+    for tested in (group, fix):
+        if isinstance(tested, (Symmetry, Canonicalizer)):
+            _warn_of_devices(tested, x)
     errors = {"pure": assert_pure(fix, x, group)}
     clear = x
     if isinstance(fix, Canonicalizer):
         errors["ties"] = assert_few_ties(fix, x)
         clear = _without_ties(x, fix.margin(x) > TIE_MARGIN, group)
-    errors |= check_symmetry(group, x, generator=generator, tolerance=tolerance)
+    errors |= _laws_of_symmetry(group, x, generator, tolerance)
     if isinstance(fix, Canonicalizer):
         errors["representative"] = assert_representative(fix, x, tolerance=tolerance)
     errors["batch"] = assert_batch_equivariant(fix, x, group, tolerance=tolerance)
