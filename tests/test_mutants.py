@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import torch_symbreak._content
-from torch_symbreak import CenterContent, FarField, FixConjugateFlip, FixGlobalPhase, FixSign
+from torch_symbreak import CenterContent, FarField, FixConjugateFlip, FixGlobalPhase, FixSign, _content, _frequencies
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.canonical import FarFieldCanonicalizer, _cpu, rule, using
+from torch_symbreak.canonical import far_field as far_field_module
 from torch_symbreak.symmetries import (
     ConjugateFlip,
     GlobalPhase,
@@ -22,7 +22,6 @@ from torch_symbreak.symmetries import (
     Product,
     Symmetry,
     Translation,
-    conjugate_flip,
     product,
 )
 from torch_symbreak.testing import check_canonicalizer, check_symmetry, deviation
@@ -48,6 +47,25 @@ def with_a_tie() -> Tensor:
     x[-1] = 0
     x[-1, 2, 3], x[-1, 2, 4], x[-1, 3, 3], x[-1, 3, 4] = 1, -1, 2, -2
     return x
+
+
+def without_a_sum() -> Tensor:
+    """Items whose sum is zero: a low frequency decides the phase."""
+    x = objects()
+    return torch.where(x == 0, 0, x - x.sum((-2, -1), keepdim=True) / 30)
+
+
+def odd_along_the_last_axis() -> Tensor:
+    """Real items without a sum, of which the imaginary part of a low frequency decides the sign."""
+    x = without_a_sum().real[:, 1:6, :6]  # the content
+    x = x - x.flip((-2, -1))
+    x[:, (0, 4), (2, 3)] += 1  # columns keep their sums, so that this shows along the first axis alone
+    x[:, 2, 2:4] -= 1
+    return torch.nn.functional.pad(x, (0, 3, 1, 2))
+
+
+def real_far_field() -> FarFieldCanonicalizer:
+    return FarField(field="real").canonicalizer()
 
 
 def far_field() -> FarFieldCanonicalizer:
@@ -112,18 +130,43 @@ def flip_without_conjugation_all_through(patch: Patch) -> None:
 
 
 def ends_off_by_one(patch: Patch) -> None:
-    exact = conjugate_flip.box_ends
-    patch.setattr(conjugate_flip, "box_ends", lambda box: exact(box) + 1)
+    exact = _frequencies.box_ends
+    patch.setattr(_frequencies, "box_ends", lambda box: exact(box) + 1)
 
 
 def score_about_the_origin(patch: Patch) -> None:
-    exact = conjugate_flip.flip_scores
-    patch.setattr(rule, "flip_scores", lambda x, box, *dims: exact(x, box._replace(lo=0 * box.lo), *dims))
+    exact = rule.low_frequencies
+    patch.setattr(rule, "low_frequencies", lambda x, box, *dims: exact(x, box._replace(lo=0 * box.lo), *dims))
+
+
+def phase_of_the_sum_alone(patch: Patch) -> None:
+    patch.setattr(rule, "fallbacks", lambda low, d: None)
+    patch.setattr(far_field_module, "fallbacks", lambda low, d: None)
+
+
+def phase_about_the_frame(patch: Patch) -> None:
+    """The fallback of a group without translations, in one that has them."""
+    exact = FixGlobalPhase.decision
+
+    def decision(self: FixGlobalPhase, x: Tensor, others: Any, flipped: Any = None) -> Any:
+        return exact(self, x, self._of_frame, flipped)
+
+    patch.setattr(FixGlobalPhase, "decision", decision)
+
+
+def phase_of_the_twin(patch: Patch) -> None:
+    exact = FixGlobalPhase.decision
+    patch.setattr(FixGlobalPhase, "decision", lambda self, x, others, flipped=None: exact(self, x, others))
+
+
+def sign_of_the_twin(patch: Patch) -> None:
+    exact = FixSign.decision
+    patch.setattr(FixSign, "decision", lambda self, x, others, flipped=None: exact(self, x, others))
 
 
 def squares_without_normalizing(patch: Patch) -> None:
-    for module in (torch_symbreak._content, conjugate_flip):
-        patch.setattr(module, "unit_scale", lambda x, item_dims: x)
+    patch.setattr(_content, "unit_scale", lambda x, item_dims: x)
+    patch.setattr(_frequencies, "divided", lambda x, by: x)
 
 
 def phase_over_the_batch(patch: Patch) -> None:
@@ -328,6 +371,10 @@ MUTANTS = [
     Mutant("flip off by one", "invariant", ends_off_by_one),
     Mutant("score about the origin", "invariant", score_about_the_origin),
     Mutant("squares that underflow", "ties", squares_without_normalizing, x=lambda: objects() * 1e-30),
+    Mutant("phase of the sum alone", "ties", phase_of_the_sum_alone, x=without_a_sum),
+    Mutant("phase about the frame", "invariant", phase_about_the_frame, x=without_a_sum),
+    Mutant("phase of the twin", "invariant", phase_of_the_twin, x=without_a_sum),
+    Mutant("sign of the twin", "invariant", sign_of_the_twin, real_far_field, odd_along_the_last_axis),
     Mutant("one phase for a batch", "batch", phase_over_the_batch, FixGlobalPhase),
     Mutant("items mixed up", "batch", items_mixed_up, FixGlobalPhase),
     Mutant("sgn(0) = 0", "representative", sgn_of_zero, FixGlobalPhase, with_a_tie),

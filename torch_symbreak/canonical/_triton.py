@@ -4,7 +4,7 @@ Three steps, in double precision where they decide. *Read* the values once, for 
 sums over all axes but the last. *Decide* the element of every item from these. *Move* all values as decided. Items that
 fit into the cache take all three steps in one kernel, which reads and writes memory once. Larger ones are divided among
 programs. Items are decided as by the reference: if the first flip score or the sum is near a tie, the program reads its
-item again for all other frequencies.
+item again for the other frequencies, one after the other.
 
 An event of d <= 3 axes is (n0, n1, n2), the missing ones of size 1; a line is what the last axis runs along.
 """
@@ -23,11 +23,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from torch_symbreak._frequencies import SWEEP, WEAK, sweep_rate
 from torch_symbreak._items import TIE
 from torch_symbreak.canonical.rule import CLEAR, Decision
 
 _QUARTER = tl.constexpr(math.pi / 2)  # of a turn
 _TIE = tl.constexpr(TIE)
+_WEAK = tl.constexpr(WEAK)
+_SWEEP = tl.constexpr(SWEEP)
+_RATE0, _RATE1, _RATE2 = (tl.constexpr(sweep_rate(axis) / 4) for axis in (2, 1, 0))
 #: Scores above this share of the sum of |re| + |im| are no ties, because that is at least the sum of magnitudes.
 _CLEAR = tl.constexpr(CLEAR)
 #: Squares below this share of the largest are zero to the reference, in single precision.
@@ -136,11 +140,16 @@ def _column(x, column_power, column_re, column_im, column, blocks, n2, COMPLEX: 
 
 
 @triton.jit
-def _turns(at, n, ends, length, k):
-    """Return the angle of ``exp(-2 pi i k (n - c) / (2 L))``, and whether the entry counts: see ``flip_scores``."""
+def _turns(at, n, ends, length, k, rate):
+    """Return the angle of ``exp(-2 pi i k (n - c) / (2 L))`` or of the sweep, and whether the entry counts.
+
+    See ``low_frequencies``.
+    """
     twice = 2 * at - ends + n
     twice = (twice + 2 * n) % (2 * n) - n  # 2 (n - c), modulo 2 N into [-N, N)
-    return (twice * k).to(tl.float64) * -_QUARTER / length, (twice != -n) | (k == 0)
+    wide = twice.to(tl.float64)
+    angle = tl.where(k == _SWEEP, wide * tl.abs(wide) * -rate, (twice * k).to(tl.float64) * -_QUARTER)
+    return angle / length, (twice != -n) | (k == 0)
 
 
 @triton.jit
@@ -156,9 +165,9 @@ def _coefficients(
         mask = at < n0 * n1 * n2
         re, im = _load(x, at, mask, COMPLEX)
         re, im = re.to(tl.float64), im.to(tl.float64)
-        angle0, counts0 = _turns(at // n2 // n1, n0, ends0, length0, k0)
-        angle1, counts1 = _turns(at // n2 % n1, n1, ends1, length1, k1)
-        angle2, counts2 = _turns(at % n2, n2, ends2, length2, k2)
+        angle0, counts0 = _turns(at // n2 // n1, n0, ends0, length0, k0, _RATE0)
+        angle1, counts1 = _turns(at // n2 % n1, n1, ends1, length1, k1, _RATE1)
+        angle2, counts2 = _turns(at % n2, n2, ends2, length2, k2, _RATE2)
         angle = angle0 + angle1 + angle2
         counts = counts0 & counts1 & counts2
         re, im = tl.where(counts, re, 0.0), tl.where(counts, im, 0.0)
@@ -169,6 +178,20 @@ def _coefficients(
         g_re += re * cos - im * sin
         g_im += re * sin + im * cos
     return tl.sum(f_re, 0), tl.sum(f_im, 0), tl.sum(g_re, 0), tl.sum(g_im, 0)
+
+
+@triton.jit
+def _unit(re, im, flipped, least, COMPLEX: tl.constexpr):
+    """Return ``F / |F|`` before a flip, or of real items the sign of ``Re F`` or else of ``Im F`` after it.
+
+    And return whether that is no tie.
+    """
+    if COMPLEX:
+        size = tl.sqrt(re * re + im * im)
+        by = tl.where(size > 0, size, 1.0)
+        return re / by, im / by, size > least
+    decides = tl.where(tl.abs(re) > least, re, tl.where(flipped, -im, im))
+    return tl.where(decides < 0, -1.0, 1.0).to(tl.float64), re * 0, tl.abs(decides) > least
 
 
 @triton.jit
@@ -249,7 +272,7 @@ def _decide(
     for first in range(0, n2, CHUNK):
         at = first + chunk
         power, re, im = _column(x, column_power, column_re, column_im, at, blocks, n2, COMPLEX, LINE)
-        angle, counts = _turns(at, n2, ends2, length2, 1)
+        angle, counts = _turns(at, n2, ends2, length2, 1, _RATE2)
         cos, sin = tl.math.cos(angle), tl.math.sin(angle)
         term = (re * sin + im * cos) * dc_re - (re * cos - im * sin) * dc_im
         terms += tl.where(counts, term, 0.0)
@@ -261,8 +284,6 @@ def _decide(
     clear = (size > most_parts * _CLEAR) & (tl.abs(score) > most_parts * most_parts * _CLEAR)
     if some & ~clear:
         total = _magnitude(x, lines * n2, COMPLEX, CHUNK)
-        if size <= total * _TIE:
-            u_re, u_im = size * 0 + 1, size * 0
         least = total * total * _TIE
         # k in {-1, 0, 1}^d up to sign: axes from last to first, diagonals in lexicographic order, then without DC: all
         # that can decide where the sum is a tie.
@@ -277,6 +298,24 @@ def _decide(
                         )
                         score = tl.where(without_dc == 1, g_im * f_re - g_re * f_im, f_im * dc_re - f_re * dc_im)
         score = tl.where(tl.abs(score) > least, score, 0.0)
+        if size <= total * _TIE:
+            # k in {-2, ..., 2}^d up to sign, by rising |k| and then in lexicographic order, and last the sweep.
+            decided = size > total
+            for square in range(1, 4 * D + 1):
+                for code in range(63, 65 if D == 1 else (75 if D == 2 else 125)):
+                    k0, k1, k2 = code // 25 - 2, code // 5 % 5 - 2, code % 5 - 2
+                    if ~decided & (k0 * k0 + k1 * k1 + k2 * k2 == square):
+                        f_re, f_im, g_re, g_im = _coefficients(
+                            x, k0, k1, k2, ends0, ends1, ends2, length0, length1, length2, n0, n1, n2, COMPLEX, CHUNK
+                        )
+                        u_re, u_im, decided = _unit(f_re, f_im, score < 0, total * _WEAK, COMPLEX)
+            if ~decided:
+                f_re, f_im, g_re, g_im = _coefficients(
+                    x, _SWEEP, _SWEEP, _SWEEP, ends0, ends1, ends2, length0, length1, length2, n0, n1, n2,
+                    COMPLEX, CHUNK,
+                )  # fmt: skip
+                u_re, u_im, decided = _unit(f_re, f_im, score < 0, total * _TIE, COMPLEX)
+                u_re, u_im = tl.where(decided, u_re, 1.0), tl.where(decided, u_im, 0.0)
     flipped = (score < 0) & some
     u_re, u_im = tl.where(some, u_re, 1.0), tl.where(some & ~flipped, -u_im, tl.where(some, u_im, 0.0))
     tl.store(flipped_ + item, flipped.to(tl.int8))
