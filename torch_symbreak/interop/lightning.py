@@ -19,6 +19,7 @@ except ModuleNotFoundError as error:  # pragma: no cover
     ) from error
 
 from torch_symbreak._samples import Keys, check_keys, on_targets
+from torch_symbreak.canonical._ties import TieWatch
 
 __all__ = ["SymmetryBrokenDataModule"]
 
@@ -29,7 +30,7 @@ class SymmetryBrokenDataModule(LightningDataModule):
     A batch x becomes C(x), [x] becomes [C(x)], and [y, x] becomes [y, C(x)] with y untouched. With ``forward``, x and
     [x] become (f(C(x)), C(x)). Training, validation and test get such batches; prediction gets its batches unchanged.
     Lightning distributes the loaders over processes. Values are not checked, so that nothing waits for the device; a
-    NaN stays in its item.
+    NaN stays in its item. Only the first 1000 targets are looked at for ties.
 
     Args:
         train: A map-style data set, a tensor of targets x, or a tuple of tensors (x,) or (y, x). Shuffled.
@@ -46,6 +47,9 @@ class SymmetryBrokenDataModule(LightningDataModule):
     Raises:
         TypeError: If a batch needs ``keys``.
         ValueError: If ``keys`` is empty, or ``forward`` comes with batches that have other parts.
+
+    Warns:
+        UserWarning: Once, if one of the first 1000 targets is a tie of a ``Canonicalizer``: how many, and what to do.
 
     Example: a batch that the network is trained on.
         >>> import torch
@@ -79,6 +83,7 @@ class SymmetryBrokenDataModule(LightningDataModule):
         self.keys = keys
         self.batch_size = batch_size
         self.options = options
+        self._ties = TieWatch("SymmetryBrokenDataModule", canonicalizer)
 
     def _loader(self, data: Any, shuffle: bool = False) -> Any:
         if data is None:
@@ -101,4 +106,9 @@ class SymmetryBrokenDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if self.trainer is not None and self.trainer.predicting:
             return batch
-        return on_targets("SymmetryBrokenDataModule", self.canonicalizer, self.keys, batch, self.forward)
+        return on_targets("SymmetryBrokenDataModule", self._changed, self.keys, batch, self.forward)
+
+    def _changed(self, x: Tensor) -> Tensor:
+        fixed = self.canonicalizer(x)
+        self._ties.look(x)
+        return fixed
