@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from torch_symbreak._checks import describe
 from torch_symbreak._samples import Keys, change_samples, check_keys, take
-from torch_symbreak.canonical._ties import TieWatch
+from torch_symbreak.canonical.ties import TieWatch
 from torch_symbreak.datasets.base import check_index
 from torch_symbreak.symmetries import Canonicalizer, Product, Symmetry
 

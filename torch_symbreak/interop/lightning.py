@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:  # pragma: no cover
     ) from error
 
 from torch_symbreak._samples import Keys, check_keys, on_targets
-from torch_symbreak.canonical._ties import TieWatch
+from torch_symbreak.canonical.ties import TieWatch
 
 __all__ = ["SymmetryBrokenDataModule"]
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._version import __version__
-from torch_symbreak.canonical._ties import LOOK, count_ties, of_ties
+from torch_symbreak.canonical.ties import LOOK, count_ties, of_ties
 from torch_symbreak.forward import canonicalizer_of, event_dims_of
 from torch_symbreak.io.arrays import write_file
 from torch_symbreak.io.formats import (
