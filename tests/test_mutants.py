@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from draws import around_the_frame, objects, odd_along_the_last_axis, with_a_tie, without_a_sum
 from torch import Tensor, nn
 
 from torch_symbreak import CenterContent, FarField, FixConjugateFlip, FixGlobalPhase, FixSign, _content, _frequencies
@@ -24,48 +25,10 @@ from torch_symbreak.symmetries import (
     Translation,
     product,
 )
+from torch_symbreak.symmetries.scalar import FixScalar
 from torch_symbreak.testing import check_canonicalizer, check_symmetry, deviation
 
 Patch = pytest.MonkeyPatch
-
-
-def objects(count: int = 64, more: int = 0) -> Tensor:
-    """Content of 5 x 6 in a frame of 8 x 9: of odd and even length, off the frame's center."""
-    values = 0.3 + torch.randn(count, 5, 6, dtype=torch.complex64, generator=torch.Generator().manual_seed(3))
-    values = values * torch.polar(torch.ones(count, 1, 1), torch.arange(count, dtype=torch.float32)[:, None, None])
-    return torch.nn.functional.pad(values, (1, 2 + more, 0, 3 + more))
-
-
-def around_the_frame() -> Tensor:
-    """Content that wraps around the frame, which only the periodic model may center."""
-    return objects().roll(-3, -1)
-
-
-def with_a_tie() -> Tensor:
-    """Items of which the last has no phase: its sum is zero."""
-    x = objects()
-    x[-1] = 0
-    x[-1, 2, 3], x[-1, 2, 4], x[-1, 3, 3], x[-1, 3, 4] = 1, -1, 2, -2
-    return x
-
-
-def without_a_sum() -> Tensor:
-    """Items whose sum is zero: a low frequency decides the phase."""
-    x = objects()
-    return torch.where(x == 0, 0, x - x.sum((-2, -1), keepdim=True) / 30)
-
-
-def odd_along_the_last_axis() -> Tensor:
-    """Real items without a sum, of which the imaginary part of a low frequency decides the sign."""
-    x = without_a_sum().real[:, 1:6, :6]  # the content
-    x = x - x.flip((-2, -1))
-    x[:, (0, 4), (2, 3)] += 1  # columns keep their sums, so that this shows along the first axis alone
-    x[:, 2, 2:4] -= 1
-    return torch.nn.functional.pad(x, (0, 3, 1, 2))
-
-
-def real_far_field() -> FarFieldCanonicalizer:
-    return FarField(field="real").canonicalizer()
 
 
 def far_field() -> FarFieldCanonicalizer:
@@ -154,14 +117,9 @@ def phase_about_the_frame(patch: Patch) -> None:
     patch.setattr(FixGlobalPhase, "decision", decision)
 
 
-def phase_of_the_twin(patch: Patch) -> None:
-    exact = FixGlobalPhase.decision
-    patch.setattr(FixGlobalPhase, "decision", lambda self, x, others, flipped=None: exact(self, x, others))
-
-
-def sign_of_the_twin(patch: Patch) -> None:
-    exact = FixSign.decision
-    patch.setattr(FixSign, "decision", lambda self, x, others, flipped=None: exact(self, x, others))
+def scalar_of_the_twin(patch: Patch) -> None:
+    exact = FixScalar.decision
+    patch.setattr(FixScalar, "decision", lambda self, x, others, flipped=None: exact(self, x, others))
 
 
 def squares_without_normalizing(patch: Patch) -> None:
@@ -373,8 +331,14 @@ MUTANTS = [
     Mutant("squares that underflow", "ties", squares_without_normalizing, x=lambda: objects() * 1e-30),
     Mutant("phase of the sum alone", "ties", phase_of_the_sum_alone, x=without_a_sum),
     Mutant("phase about the frame", "invariant", phase_about_the_frame, x=without_a_sum),
-    Mutant("phase of the twin", "invariant", phase_of_the_twin, x=without_a_sum),
-    Mutant("sign of the twin", "invariant", sign_of_the_twin, real_far_field, odd_along_the_last_axis),
+    Mutant("phase of the twin", "invariant", scalar_of_the_twin, x=without_a_sum),
+    Mutant(
+        "sign of the twin",
+        "invariant",
+        scalar_of_the_twin,
+        FarField(field="real").canonicalizer,
+        odd_along_the_last_axis,
+    ),
     Mutant("one phase for a batch", "batch", phase_over_the_batch, FixGlobalPhase),
     Mutant("items mixed up", "batch", items_mixed_up, FixGlobalPhase),
     Mutant("sgn(0) = 0", "representative", sgn_of_zero, FixGlobalPhase, with_a_tie),
