@@ -118,6 +118,13 @@ def drawn(
     return x
 
 
+def crystals(count: int, frame: tuple[int, ...] = (16, 16), seed: int = 0) -> tuple[FarField, Tensor]:
+    """Return a far-field model and crystals at random points of their orbits."""
+    model = FarField(2)
+    objects = BraggCrystals(count, frame=frame, seed=seed).objects(torch.arange(count))
+    return model, torch.stack(list(ScrambledDataset(objects, model.symmetries, seed)))
+
+
 def objects(count: int = 64, more: int = 0) -> Tensor:
     """Content of 5 x 6 in a frame of 8 x 9: of odd and even length, off the frame's center."""
     values = 0.3 + torch.randn(count, 5, 6, dtype=torch.complex64, generator=torch.Generator().manual_seed(3))
@@ -125,8 +132,29 @@ def objects(count: int = 64, more: int = 0) -> Tensor:
     return torch.nn.functional.pad(values, (1, 2 + more, 0, 3 + more))
 
 
-def crystals(count: int, frame: tuple[int, ...] = (16, 16), seed: int = 0) -> tuple[FarField, Tensor]:
-    """Return a far-field model and crystals at random points of their orbits."""
-    model = FarField(2)
-    objects = BraggCrystals(count, frame=frame, seed=seed).objects(torch.arange(count))
-    return model, torch.stack(list(ScrambledDataset(objects, model.symmetries, seed)))
+def around_the_frame() -> Tensor:
+    """Content that wraps around the frame, which only the periodic model may center."""
+    return objects().roll(-3, -1)
+
+
+def with_a_tie() -> Tensor:
+    """Items of which the last has no phase: its sum is zero."""
+    x = objects()
+    x[-1] = 0
+    x[-1, 2, 3], x[-1, 2, 4], x[-1, 3, 3], x[-1, 3, 4] = 1, -1, 2, -2
+    return x
+
+
+def without_a_sum() -> Tensor:
+    """Items whose sum is zero: a low frequency decides the phase."""
+    x = objects()
+    return torch.where(x == 0, 0, x - x.sum((-2, -1), keepdim=True) / 30)
+
+
+def odd_along_the_last_axis() -> Tensor:
+    """Real items without a sum, of which the imaginary part of a low frequency decides the sign."""
+    x = without_a_sum().real[:, 1:6, :6]  # the content
+    x = x - x.flip((-2, -1))
+    x[:, (0, 4), (2, 3)] += 1  # columns keep their sums, so that this shows along the first axis alone
+    x[:, 2, 2:4] -= 1
+    return torch.nn.functional.pad(x, (0, 3, 1, 2))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from torch_symbreak import FarField
+from torch_symbreak._frequencies import low_frequencies
 from torch_symbreak.canonical import FarFieldCanonicalizer, backends, using
 from torch_symbreak.symmetries.conjugate_flip import flip_scores
 from torch_symbreak.testing import check_canonicalizer
@@ -82,11 +83,15 @@ def test_near_ties_the_other_frequencies_decide(case: Drawn, kind: str) -> None:
     fix = fixer(case)
     found, reference = fix.element(x), fix._reference(x)
     # A score at the threshold of ties may be rounded to either side of it.
-    scores = flip_scores(x, fix.symmetry.symmetries[0].box(x), case.event_dims, 0).abs()
+    low = low_frequencies(x, fix.symmetry.symmetries[0].box(x), case.event_dims, 0)
+    scores = flip_scores(low, case.event_dims).abs()
     certain = ((scores < 5e-7) | (scores > 2e-6)).all(-1)
     assert torch.equal(found.flipped[certain], reference.flipped[certain])
     if kind == "of sum zero":
-        assert torch.equal(found.scalar, reference.scalar)
+        phase = list(fix.margins(x).values())[-1]
+        certain &= phase > 1e-4
+        assert certain.double().mean() > 0.5
+        assert ((found.scalar - reference.scalar).abs()[certain] < 1e-4).all()
 
 
 @pytest.mark.usefixtures("steps")

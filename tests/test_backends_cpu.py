@@ -71,7 +71,7 @@ def test_scores_after_the_first_decide_alike(backend: Any, case: Drawn) -> None:
     for x in (own_twins, by_the_first_axis):
         assert torch.equal(fix.element(x).flipped, fix._reference(x).flipped)
         if backend is _cpu:
-            with mock.patch.object(_cpu, "flip_scores", wraps=_cpu.flip_scores) as asked:
+            with mock.patch.object(_cpu, "low_frequencies", wraps=_cpu.low_frequencies) as asked:
                 decision = _cpu.decide(x, 1e-4, None)
             # The first score decides no item: the backend asks all frequencies, or leaves the item to the reference.
             assert sum(len(call.args[0]) for call in asked.call_args_list) == decision.certain.sum()

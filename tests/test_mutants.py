@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import template_mutants
 import torch
-from draws import objects
+from draws import around_the_frame, objects, odd_along_the_last_axis, with_a_tie, without_a_sum
 from finite_groups import QuarterTurns
 from test_template_fit import check_rounds
 from torch import Tensor, nn
 
-import torch_symbreak._content
-from torch_symbreak import CenterContent, FarField, FixConjugateFlip, FixGlobalPhase, FixSign
+from torch_symbreak import CenterContent, FarField, FixConjugateFlip, FixGlobalPhase, FixSign, _content, _frequencies
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.canonical import FarFieldCanonicalizer, _cpu, rule, using
+from torch_symbreak.canonical import far_field as far_field_module
 from torch_symbreak.symmetries import (
     ConjugateFlip,
     GlobalPhase,
@@ -26,25 +26,12 @@ from torch_symbreak.symmetries import (
     Product,
     Symmetry,
     Translation,
-    conjugate_flip,
     product,
 )
+from torch_symbreak.symmetries.scalar import FixScalar
 from torch_symbreak.testing import check_canonicalizer, check_symmetry, deviation
 
 Patch = pytest.MonkeyPatch
-
-
-def around_the_frame() -> Tensor:
-    """Content that wraps around the frame, which only the periodic model may center."""
-    return objects().roll(-3, -1)
-
-
-def with_a_tie() -> Tensor:
-    """Items of which the last has no phase: its sum is zero."""
-    x = objects()
-    x[-1] = 0
-    x[-1, 2, 3], x[-1, 2, 4], x[-1, 3, 3], x[-1, 3, 4] = 1, -1, 2, -2
-    return x
 
 
 def far_field() -> FarFieldCanonicalizer:
@@ -84,18 +71,38 @@ def flip_without_conjugation_all_through(patch: Patch) -> None:
 
 
 def ends_off_by_one(patch: Patch) -> None:
-    exact = conjugate_flip.box_ends
-    patch.setattr(conjugate_flip, "box_ends", lambda box: exact(box) + 1)
+    exact = _frequencies.box_ends
+    patch.setattr(_frequencies, "box_ends", lambda box: exact(box) + 1)
 
 
 def score_about_the_origin(patch: Patch) -> None:
-    exact = conjugate_flip.flip_scores
-    patch.setattr(rule, "flip_scores", lambda x, box, *dims: exact(x, box._replace(lo=0 * box.lo), *dims))
+    exact = rule.low_frequencies
+    patch.setattr(rule, "low_frequencies", lambda x, box, *dims: exact(x, box._replace(lo=0 * box.lo), *dims))
+
+
+def phase_of_the_sum_alone(patch: Patch) -> None:
+    patch.setattr(rule, "fallbacks", lambda low, d: None)
+    patch.setattr(far_field_module, "fallbacks", lambda low, d: None)
+
+
+def phase_about_the_frame(patch: Patch) -> None:
+    """The fallback of a group without translations, in one that has them."""
+    exact = FixGlobalPhase.decision
+
+    def decision(self: FixGlobalPhase, x: Tensor, others: Any, flipped: Any = None) -> Any:
+        return exact(self, x, self._of_frame, flipped)
+
+    patch.setattr(FixGlobalPhase, "decision", decision)
+
+
+def scalar_of_the_twin(patch: Patch) -> None:
+    exact = FixScalar.decision
+    patch.setattr(FixScalar, "decision", lambda self, x, others, flipped=None: exact(self, x, others))
 
 
 def squares_without_normalizing(patch: Patch) -> None:
-    for module in (torch_symbreak._content, conjugate_flip):
-        patch.setattr(module, "unit_scale", lambda x, item_dims: x)
+    patch.setattr(_content, "unit_scale", lambda x, item_dims: x)
+    patch.setattr(_frequencies, "divided", lambda x, by: x)
 
 
 def phase_over_the_batch(patch: Patch) -> None:
@@ -306,6 +313,16 @@ MUTANTS = [
     Mutant("flip off by one", "invariant", ends_off_by_one),
     Mutant("score about the origin", "invariant", score_about_the_origin),
     Mutant("squares that underflow", "ties", squares_without_normalizing, x=lambda: objects() * 1e-30),
+    Mutant("phase of the sum alone", "ties", phase_of_the_sum_alone, x=without_a_sum),
+    Mutant("phase about the frame", "invariant", phase_about_the_frame, x=without_a_sum),
+    Mutant("phase of the twin", "invariant", scalar_of_the_twin, x=without_a_sum),
+    Mutant(
+        "sign of the twin",
+        "invariant",
+        scalar_of_the_twin,
+        FarField(field="real").canonicalizer,
+        odd_along_the_last_axis,
+    ),
     Mutant("one phase for a batch", "batch", phase_over_the_batch, FixGlobalPhase),
     Mutant("items mixed up", "batch", items_mixed_up, FixGlobalPhase),
     Mutant("sgn(0) = 0", "representative", sgn_of_zero, FixGlobalPhase, with_a_tie),

@@ -17,6 +17,8 @@ from torch.autograd import forward_ad
 
 #: Tie threshold. A sum below this share of its largest possible value is rounding noise.
 TIE = 1e-6
+#: A score above this is no clear tie: at another point of the orbit, rounding may lift it over the tie threshold.
+NOISE = TIE / 2
 
 
 def eager(x: Tensor) -> bool:
@@ -92,6 +94,11 @@ def divided(x: Tensor, by: Tensor) -> Tensor:
     if not x.is_complex():
         return x / by
     return torch.view_as_complex(torch.view_as_real(resolved(x)) / by[..., None])
+
+
+def first_above(sizes: Tensor, level: float | Tensor) -> Tensor:
+    """Return the index of the first size above a level along the last axis, (*batch, 1); 0 if none is."""
+    return (sizes > level).to(torch.int8).argmax(-1, keepdim=True)
 
 
 def wide(x: Tensor) -> torch.dtype:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._content import Box
+from torch_symbreak._frequencies import low_frequencies
 from torch_symbreak._items import items_within, per_item
 from torch_symbreak.canonical.rule import CLEAR, SLACK, SMALLEST, UNDERFLOW, Decision
 from torch_symbreak.symmetries.conjugate_flip import flip_decision, flip_scores
@@ -117,7 +118,8 @@ def _decided(x: Tensor, threshold: float) -> tuple[Decision, _Boxes]:
     flipped = score < 0
     if near.any():
         box = Box(torch.from_numpy(lo[near]), torch.from_numpy(length[near]))
-        flipped[near] = flip_decision(flip_scores(x[torch.from_numpy(near)], box, d, 0)).numpy()
+        low = low_frequencies(x[torch.from_numpy(near)], box, d, 0)
+        flipped[near] = flip_decision(flip_scores(low, d)).numpy()
     scalar = np.where(flipped, unit, unit.conj()).astype(x[:0].numpy().dtype)
     target = centered(length, np.array(event))
     shift = placement(lo, length, target, flipped)

@@ -4,7 +4,7 @@ Three steps, in double precision where they decide. *Read* the values once, for 
 sums over all axes but the last. *Decide* the element of every item from these. *Move* all values as decided. Items that
 fit into the cache take all three steps in one kernel, which reads and writes memory once. Larger ones are divided among
 programs. Items are decided as by the reference: if the first flip score or the sum is near a tie, the program reads its
-item again for all other frequencies.
+item again for the other frequencies, one after the other.
 
 An event of d <= 3 axes is (n0, n1, n2), the missing ones of size 1; a line is what the last axis runs along.
 """
@@ -23,11 +23,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from torch_symbreak._frequencies import WEAK
 from torch_symbreak._items import TIE
+from torch_symbreak.canonical._triton_parts import RATE2, SWEPT, coefficients, load, magnitude, turns, unit
 from torch_symbreak.canonical.rule import CLEAR, Decision
 
-_QUARTER = tl.constexpr(math.pi / 2)  # of a turn
 _TIE = tl.constexpr(TIE)
+_WEAK = tl.constexpr(WEAK)
 #: Scores above this share of the sum of |re| + |im| are no ties, because that is at least the sum of magnitudes.
 _CLEAR = tl.constexpr(CLEAR)
 #: Squares below this share of the largest are zero to the reference, in single precision.
@@ -60,18 +62,6 @@ _SIZES = ("n0", "n1", "n2", "lines", "lines_each", "blocks", "besides")
 
 
 @triton.jit
-def _load(x, at, mask, COMPLEX: tl.constexpr):
-    """Load real and imaginary parts of the entries ``at``, 0 where masked."""
-    if COMPLEX:
-        parts = tl.load(x + 2 * tl.expand_dims(at, -1) + tl.arange(0, 2), tl.expand_dims(mask, -1), other=0.0)
-        re, im = tl.split(parts)
-    else:
-        re = tl.load(x + at, mask, other=0.0)
-        im = tl.zeros_like(re)
-    return re, im
-
-
-@triton.jit
 def _scratch(scratch, item, lines, n2, blocks, besides):
     """Point to an item's largest powers of lines and columns, its columns' sums, and its sum of |parts|.
 
@@ -101,7 +91,7 @@ def _read(
     for first in tl.range(block * lines_each, tl.minimum((block + 1) * lines_each, lines), TILE, num_stages=STAGES):
         line = first + tl.arange(0, TILE)
         mask = (line < lines)[:, None] & (column < n2)[None, :]
-        re, im = _load(x, line[:, None] * n2 + column[None, :], mask, COMPLEX)
+        re, im = load(x, line[:, None] * n2 + column[None, :], mask, COMPLEX)
         re, im = re.to(tl.float64), im.to(tl.float64)
         here = re * re + im * im
         tl.store(line_power + beside * lines + line, tl.max(here, 1), line < lines)
@@ -121,7 +111,7 @@ def _column(x, column_power, column_re, column_im, column, blocks, n2, COMPLEX: 
     """Return the largest power and the sum of the item's columns, read before; items of one line are read here."""
     mask = column < n2
     if LINE:
-        re, im = _load(x, column, mask, COMPLEX)
+        re, im = load(x, column, mask, COMPLEX)
         re, im = re.to(tl.float64), im.to(tl.float64)
         power = re * re + im * im
     else:
@@ -133,54 +123,6 @@ def _column(x, column_power, column_re, column_im, column, blocks, n2, COMPLEX: 
             re += tl.load(column_re + at, mask, other=0.0)
             im += tl.load(column_im + at, mask, other=0.0)
     return power, re, im
-
-
-@triton.jit
-def _turns(at, n, ends, length, k):
-    """Return the angle of ``exp(-2 pi i k (n - c) / (2 L))``, and whether the entry counts: see ``flip_scores``."""
-    twice = 2 * at - ends + n
-    twice = (twice + 2 * n) % (2 * n) - n  # 2 (n - c), modulo 2 N into [-N, N)
-    return (twice * k).to(tl.float64) * -_QUARTER / length, (twice != -n) | (k == 0)
-
-
-@triton.jit
-def _coefficients(
-    x, k0, k1, k2, ends0, ends1, ends2, length0, length1, length2, n0, n1, n2,
-    COMPLEX: tl.constexpr, CHUNK: tl.constexpr,
-):  # fmt: skip
-    """Return ``F(k)`` and ``F(2 k)`` of an item."""
-    f_re = tl.zeros((CHUNK,), tl.float64)
-    f_im, g_re, g_im = f_re, f_re, f_re
-    for first in range(0, n0 * n1 * n2, CHUNK):
-        at = first + tl.arange(0, CHUNK)
-        mask = at < n0 * n1 * n2
-        re, im = _load(x, at, mask, COMPLEX)
-        re, im = re.to(tl.float64), im.to(tl.float64)
-        angle0, counts0 = _turns(at // n2 // n1, n0, ends0, length0, k0)
-        angle1, counts1 = _turns(at // n2 % n1, n1, ends1, length1, k1)
-        angle2, counts2 = _turns(at % n2, n2, ends2, length2, k2)
-        angle = angle0 + angle1 + angle2
-        counts = counts0 & counts1 & counts2
-        re, im = tl.where(counts, re, 0.0), tl.where(counts, im, 0.0)
-        cos, sin = tl.math.cos(angle), tl.math.sin(angle)
-        f_re += re * cos - im * sin
-        f_im += re * sin + im * cos
-        cos, sin = cos * cos - sin * sin, 2 * sin * cos
-        g_re += re * cos - im * sin
-        g_im += re * sin + im * cos
-    return tl.sum(f_re, 0), tl.sum(f_im, 0), tl.sum(g_re, 0), tl.sum(g_im, 0)
-
-
-@triton.jit
-def _magnitude(x, size, COMPLEX: tl.constexpr, CHUNK: tl.constexpr):
-    """Return the sum of the magnitudes of an item."""
-    total = tl.zeros((CHUNK,), tl.float64)
-    for first in range(0, size, CHUNK):
-        at = first + tl.arange(0, CHUNK)
-        re, im = _load(x, at, at < size, COMPLEX)
-        re, im = re.to(tl.float64), im.to(tl.float64)
-        total += tl.sqrt(re * re + im * im)
-    return tl.sum(total, 0)
 
 
 @triton.jit(do_not_specialize=_SIZES)
@@ -249,7 +191,7 @@ def _decide(
     for first in range(0, n2, CHUNK):
         at = first + chunk
         power, re, im = _column(x, column_power, column_re, column_im, at, blocks, n2, COMPLEX, LINE)
-        angle, counts = _turns(at, n2, ends2, length2, 1)
+        angle, counts = turns(at, n2, ends2, length2, 1, RATE2)
         cos, sin = tl.math.cos(angle), tl.math.sin(angle)
         term = (re * sin + im * cos) * dc_re - (re * cos - im * sin) * dc_im
         terms += tl.where(counts, term, 0.0)
@@ -260,9 +202,7 @@ def _decide(
     some = (most_parts > 0) & (most_parts < float("inf"))
     clear = (size > most_parts * _CLEAR) & (tl.abs(score) > most_parts * most_parts * _CLEAR)
     if some & ~clear:
-        total = _magnitude(x, lines * n2, COMPLEX, CHUNK)
-        if size <= total * _TIE:
-            u_re, u_im = size * 0 + 1, size * 0
+        total = magnitude(x, lines * n2, COMPLEX, CHUNK)
         least = total * total * _TIE
         # k in {-1, 0, 1}^d up to sign: axes from last to first, diagonals in lexicographic order, then without DC: all
         # that can decide where the sum is a tie.
@@ -272,11 +212,29 @@ def _decide(
                     k0, k1, k2 = code // 9 - 1, code // 3 % 3 - 1, code % 3 - 1
                     in_turn = (k0 * k0 + k1 * k1 + k2 * k2 > 1) == (diagonal == 1)
                     if (tl.abs(score) <= least) & in_turn:
-                        f_re, f_im, g_re, g_im = _coefficients(
+                        f_re, f_im, g_re, g_im = coefficients(
                             x, k0, k1, k2, ends0, ends1, ends2, length0, length1, length2, n0, n1, n2, COMPLEX, CHUNK
                         )
                         score = tl.where(without_dc == 1, g_im * f_re - g_re * f_im, f_im * dc_re - f_re * dc_im)
         score = tl.where(tl.abs(score) > least, score, 0.0)
+        if size <= total * _TIE:
+            # k in {-2, ..., 2}^d up to sign, by rising |k| and then in lexicographic order, and last the sweep.
+            decided = size > total
+            for square in range(1, 4 * D + 1):
+                for code in range(63, 65 if D == 1 else (75 if D == 2 else 125)):
+                    k0, k1, k2 = code // 25 - 2, code // 5 % 5 - 2, code % 5 - 2
+                    if ~decided & (k0 * k0 + k1 * k1 + k2 * k2 == square):
+                        f_re, f_im, g_re, g_im = coefficients(
+                            x, k0, k1, k2, ends0, ends1, ends2, length0, length1, length2, n0, n1, n2, COMPLEX, CHUNK
+                        )
+                        u_re, u_im, decided = unit(f_re, f_im, score < 0, total * _WEAK, COMPLEX)
+            if ~decided:
+                f_re, f_im, g_re, g_im = coefficients(
+                    x, SWEPT, SWEPT, SWEPT, ends0, ends1, ends2, length0, length1, length2, n0, n1, n2,
+                    COMPLEX, CHUNK,
+                )  # fmt: skip
+                u_re, u_im, decided = unit(f_re, f_im, score < 0, total * _TIE, COMPLEX)
+                u_re, u_im = tl.where(decided, u_re, 1.0), tl.where(decided, u_im, 0.0)
     flipped = (score < 0) & some
     u_re, u_im = tl.where(some, u_re, 1.0), tl.where(some & ~flipped, -u_im, tl.where(some, u_im, 0.0))
     tl.store(flipped_ + item, flipped.to(tl.int8))
@@ -340,7 +298,7 @@ def _move(
         j0, j1 = _source(line // n1, t0, flipped, n0), _source(line % n1, t1, flipped, n1)
         inside = (j0 >= lo0) & (j0 <= hi0) & (j1 >= lo1) & (j1 <= hi1)
         come = (j0 * n1 + j1)[:, None] * n2 + j2[None, :]
-        re, im = _load(x, come, mask & inside[:, None] & column_inside[None, :], COMPLEX)
+        re, im = load(x, come, mask & inside[:, None] & column_inside[None, :], COMPLEX)
         at = line[:, None] * n2 + column[None, :]
         if COMPLEX:
             im *= sign

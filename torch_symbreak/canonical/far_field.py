@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torch_symbreak._checks import Field, check_choice, check_field
 from torch_symbreak._content import Wrap, box_margin, wrapped_axes
+from torch_symbreak._frequencies import fallbacks, low_frequencies
 from torch_symbreak._items import batch_shape, eager, items_within, resolved, typed_like
 from torch_symbreak.canonical.backends import backend_for
 from torch_symbreak.canonical.rule import Decision, reference_element
@@ -22,7 +23,7 @@ from torch_symbreak.symmetries import (
     Product,
     Translation,
 )
-from torch_symbreak.symmetries.conjugate_flip import flip_scores
+from torch_symbreak.symmetries.conjugate_flip import flip_margin, flip_scores
 
 #: Bytes of items that the reference is given at once: enough for long operations, few enough to bound memory.
 _PIECE, _PIECE_ON_GPU = 2**23, 2**28
@@ -31,11 +32,13 @@ _PIECE, _PIECE_ON_GPU = 2**23, 2**28
 class FarFieldCanonicalizer(Canonicalizer[Product]):
     """Break translation, conjugate flip and global phase (real objects: sign) at once.
 
-    Equal to ``Compose([CenterContent(), FixConjugateFlip(), FixGlobalPhase()])`` in any order, but the content box is
-    found once and all three are applied with one gather. Obtain it from :meth:`FarField.canonicalizer`.
+    Equal to ``Compose([CenterContent(), FixConjugateFlip(), FixGlobalPhase()])`` in any order where the sum of the
+    entries is no tie, but the content box is found once and all three are applied with one gather. Obtain it from
+    :meth:`FarField.canonicalizer`.
 
-    Ties: those of the three transforms. At a tie of one, only that symmetry is left as it is. :meth:`margins` gives the
-    three margins by name, :meth:`margin` the smallest.
+    Ties: those of the three transforms. At a tie of one, only that symmetry is left as it is. Where the sum is a tie,
+    low frequencies about the center of the content box decide the phase or the sign. :meth:`margins` gives the three
+    margins by name, :meth:`margin` the smallest.
 
     Shape: (*batch, *channels, *event) to the same; :meth:`element` an :class:`Element` (flipped, shift, scalar).
 
@@ -147,12 +150,13 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         """Return the margin of each symmetry by name, (*batch,) each, in [0, 1]; 0 at a tie."""
         self.check(x)
         group = self._translation
-        scores = flip_scores(x, group.box(x), group.event_dims, group.channel_dims)
+        low = low_frequencies(x.detach(), group.box(x), group.event_dims, group.channel_dims)
+        _, of_scalar = self._fix_scalar.decision(x.detach(), lambda *_: fallbacks(low, group.event_dims))
         box = box_margin(x, group.event_dims, group.channel_dims, group.threshold, group.wrap)
         return {
             "translation": box,
-            "conjugate_flip": scores[..., 0].abs().to(box.dtype),
-            "global_phase" if self.field == "complex" else "sign": self._fix_scalar.margin(x),
+            "conjugate_flip": flip_margin(flip_scores(low, group.event_dims)).to(box.dtype),
+            "global_phase" if self.field == "complex" else "sign": of_scalar,
         }
 
     def margin(self, x: Tensor) -> Tensor:

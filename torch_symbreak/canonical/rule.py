@@ -1,18 +1,18 @@
 """The exact rule of the far field, once: every backend decides as :func:`reference_element` does.
 
-The content box goes to the middle of the frame, the first flip score that is no tie becomes positive, and the sum of
-the entries becomes real and positive. A compiled backend repeats the placement of the box and the scores in its own
-language. It leaves an item to the reference if rounding could change the outcome.
+The content box goes to the middle of the frame, and the first flip score that is no tie becomes positive. The sum of
+the entries becomes real and positive, or where it is a tie, a low frequency. A compiled backend repeats the placement
+of the box and the scores in its own language. It leaves an item to the reference if rounding could change the outcome.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from torch_symbreak._items import TIE, resolved
+from torch_symbreak._frequencies import fallbacks, low_frequencies
+from torch_symbreak._items import TIE
 from torch_symbreak.symmetries import Element, FixGlobalPhase, FixSign, Rearrangement
 from torch_symbreak.symmetries.conjugate_flip import flip_decision, flip_scores
 from torch_symbreak.symmetries.motion import centered, placement
@@ -47,8 +47,9 @@ def reference_element(x: Tensor, group: Rearrangement, fix_scalar: FixGlobalPhas
         fix_scalar: The rule of the phase or the sign.
     """
     box = group.box(x)
-    flipped = flip_decision(flip_scores(x, box, group.event_dims, group.channel_dims))
+    low = low_frequencies(x, box, group.event_dims, group.channel_dims)
+    flipped = flip_decision(flip_scores(low, group.event_dims))
     event = box.length.new_tensor(list(x.shape[x.dim() - group.event_dims :]))
     shift = placement(*box, centered(box.length, event), flipped)
-    scalar = fix_scalar.element(x)
-    return Element(flipped, shift, resolved(torch.where(flipped, scalar.conj(), scalar)))
+    scalar, _ = fix_scalar.decision(x, lambda *_: fallbacks(low, group.event_dims), flipped)
+    return Element(flipped, shift, scalar)

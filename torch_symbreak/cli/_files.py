@@ -1,5 +1,6 @@
 """Run a command that writes a changed copy of a file: break, scramble and unbreak."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,15 @@ def change_file(
         if processes < 1:
             raise ValueError(f"-j needs at least one process, but got {processes}.")
         planned = plan(command, src, dst, Targets(**targets), **options)
+    messages: list[str] = []
     with failing(1, debug=debug), Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task(command, total=None)
         planned.run(
             processes=processes,
             scheduler=scheduler,
             progress=lambda done, count: bar.update(task, completed=done, total=count),
+            warn=messages.append,
         )
+    for message in messages:
+        print(f"symbreak: {message}", file=sys.stderr)
     print(dst)

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from torch_symbreak._checks import check_callable, describe
 from torch_symbreak._samples import Keys, change_samples, check_keys, take
+from torch_symbreak.canonical.ties import TieWatch
 from torch_symbreak.datasets.base import check_index
 from torch_symbreak.symmetries import Canonicalizer, Product, Symmetry
 
@@ -113,6 +114,9 @@ class SymmetryBrokenDataset(_OnTargets):
             changes a shape or dtype, or the data set's ``__getitems__`` returns too few samples or too many.
         KeyError: If a sample lacks a key.
 
+    Warns:
+        UserWarning: Once, if one of the first 1000 targets is a tie of a ``Canonicalizer``: how many, and what to do.
+
     Example:
         >>> import torch
         >>> from torch_symbreak import FarField
@@ -135,6 +139,7 @@ class SymmetryBrokenDataset(_OnTargets):
         check_callable("SymmetryBrokenDataset", "canonicalizer", canonicalizer)
         super().__init__(dataset, keys, forward)
         self.canonicalizer = canonicalizer
+        self._ties = TieWatch(type(self).__name__, canonicalizer)
 
     def _change(self, x: Tensor, indices: Sequence[int]) -> Tensor:
         fixed = self.canonicalizer(x)
@@ -143,6 +148,7 @@ class SymmetryBrokenDataset(_OnTargets):
                 f"SymmetryBrokenDataset needs a canonicalizer that keeps targets in shape and dtype, but {describe(x)} "
                 f"became {describe(fixed)}. For a forward model, pass model.canonicalizer()."
             )
+        self._ties.look(x)
         return fixed
 
 

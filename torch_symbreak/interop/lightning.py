@@ -21,6 +21,7 @@ except ModuleNotFoundError as error:  # pragma: no cover
 
 from torch_symbreak._checks import check_callable, describe
 from torch_symbreak._samples import Keys, check_keys, on_targets
+from torch_symbreak.canonical.ties import TieWatch
 
 __all__ = ["SymmetryBrokenDataModule"]
 
@@ -31,7 +32,7 @@ class SymmetryBrokenDataModule(LightningDataModule):
     A batch x becomes C(x), [x] becomes [C(x)], and [y, x] becomes [y, C(x)] with y untouched. With ``forward``, x and
     [x] become (f(C(x)), C(x)). Training, validation and test get such batches; prediction gets its batches unchanged.
     Lightning distributes the loaders over processes. Values are not checked, so that nothing waits for the device; a
-    NaN stays in its item.
+    NaN stays in its item. Only the first 1000 targets are looked at for ties.
 
     Args:
         train: A data set, a tensor of targets x, a tuple of tensors (x,) or (y, x), or a loader. Several of them come
@@ -51,6 +52,9 @@ class SymmetryBrokenDataModule(LightningDataModule):
         TypeError: If the data are neither data sets nor loaders, or could be one data set or several, as a list of
             tensors could. If a batch needs ``keys``.
         ValueError: If ``keys`` is empty, or ``forward`` comes with batches that have other parts.
+
+    Warns:
+        UserWarning: Once, if one of the first 1000 targets is a tie of a ``Canonicalizer``: how many, and what to do.
 
     Example: a batch that the network is trained on.
         >>> import torch
@@ -89,6 +93,7 @@ class SymmetryBrokenDataModule(LightningDataModule):
         self.keys = keys
         self.batch_size = batch_size
         self.options = options
+        self._ties = TieWatch("SymmetryBrokenDataModule", canonicalizer)
 
     def _loader(self, data: Any, shuffle: bool = False) -> Any:
         if data is None or (type(data) in (list, tuple) and not data):
@@ -130,7 +135,12 @@ class SymmetryBrokenDataModule(LightningDataModule):
             return type(batch)(self._broken(*pair) for pair in zip(loaders, batch, strict=True))
         if batch is None:  # of a shorter loader, in the mode "max_size"
             return None
-        return on_targets("SymmetryBrokenDataModule", self.canonicalizer, self.keys, batch, self.forward)
+        return on_targets("SymmetryBrokenDataModule", self._changed, self.keys, batch, self.forward)
+
+    def _changed(self, x: Tensor) -> Tensor:
+        fixed = self.canonicalizer(x)
+        self._ties.look(x)
+        return fixed
 
 
 def _are_tensors(data: Any) -> bool:

@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import shutil
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -28,6 +29,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._version import __version__
+from torch_symbreak.canonical.ties import LOOK, count_ties, of_ties
 from torch_symbreak.forward import canonicalizer_of, event_dims_of
 from torch_symbreak.io.arrays import write_file
 from torch_symbreak.io.formats import (
@@ -114,6 +116,13 @@ class Bad(NamedTuple):
     place: tuple[int, ...]
 
 
+class Ties(NamedTuple):
+    """Ties among the targets of a block that were looked at."""
+
+    ties: int
+    looked: int
+
+
 @dataclass(frozen=True)
 class _Work:
     """What a worker needs to do any block."""
@@ -127,8 +136,9 @@ class _Work:
     seed: int
     sinks: tuple[Sink, ...]
     elements: dict[str, Region]
+    look: int  # at so many targets of a block, for ties
 
-    def __call__(self, block: Index) -> Bad | None:
+    def __call__(self, block: Index) -> Bad | Ties:
         """Do one block: read, check, change, write."""
         file = _opened(self.src, self.stamp)
         with _reading:
@@ -154,7 +164,7 @@ class _Work:
         for name, region in self.elements.items():
             part = getattr(g, name.removeprefix(f"{OURS}_"))
             region.write((*rows, *(slice(0, size) for size in region.shape[1:])), part.numpy())
-        return None
+        return Ties(*count_ties(fix, x[:: -(-len(x) // self.look)]) if self.look and len(x) else (0, 0))
 
     def _element(self, fix: Canonicalizer[Any], group: Product, x: Tensor, first: int) -> Element:
         """What is done to each target."""
@@ -252,7 +262,12 @@ class Plan:
         return self.dst.with_name(f".{name}.{OURS}-{hashlib.sha256(call.encode()).hexdigest()[:12]}")
 
     def run(
-        self, *, processes: int = 1, scheduler: str | None = None, progress: Progress = lambda done, of: None
+        self,
+        *,
+        processes: int = 1,
+        scheduler: str | None = None,
+        progress: Progress = lambda done, of: None,
+        warn: Callable[[str], None] = warnings.warn,
     ) -> None:
         """Carry it out, from where a killed run of the same call was.
 
@@ -260,6 +275,8 @@ class Plan:
             processes: How many compute. Default 1, with two threads that read and compute in turn.
             scheduler: Address of a dask scheduler, whose workers see the same files, to compute instead.
             progress: Called with the number of targets done, and of all.
+            warn: Called once with a message if there are ties among some 1000 targets, taken evenly from the file.
+                Default ``warnings.warn``.
 
         Raises:
             ValueError: If a target is not finite: how many entries, where the first is. If the input changed meanwhile.
@@ -285,15 +302,18 @@ class Plan:
             beside = companion(self.src) if self.command == "unbreak" and file.bare else None
             job = _Work(
                 self.command, self.src, self.stamp, beside, self.targets, self.layout, self.seed,
-                tuple(file.sinks(work, keys)), extra,
+                tuple(file.sinks(work, keys)), extra, -(-LOOK // len(todo)) if self.command == "break" and todo else 0,
             )  # fmt: skip
             hashing = _Hash(self.src)
             bad: list[Bad] = []
+            ties = looked = 0
             try:
                 with _executor(processes, scheduler) as (executor, workers):
                     for result in _in_order(executor, job, todo[done:], 2 * workers):
                         done += 1
-                        bad += [result] if result is not None else []
+                        bad += [result] if isinstance(result, Bad) else []
+                        if isinstance(result, Ties):
+                            ties, looked = ties + result.ties, looked + result.looked
                         if not bad:
                             _write_progress(work, done)
                         progress(count if done == len(todo) else _item(self.layout, todo[done]), count)
@@ -305,6 +325,11 @@ class Plan:
             if bad:
                 raise ValueError(_describe(bad, self.src, keys))
             self._finish(file, work, self._note(file, digest), extra)
+            if ties:
+                remedy = (
+                    f"Fit a template: symbreak fit {self.src.name} template.npz, then break --template template.npz."
+                )
+                warn(f"{of_ties(ties, looked)} {remedy if self.targets.template is None else 'Fit another template.'}")
         except OSError as error:
             if done:
                 message = f"{done} of {len(todo)} blocks are done and kept: the same command goes on from there."
@@ -510,7 +535,7 @@ def _write_progress(work: Path, done: int) -> int:
 
 def _in_order(executor: Executor, job: _Work, todo: Sequence[Index], ahead: int) -> Any:
     """The results in the order of the blocks, a few blocks ahead of the one that is waited for."""
-    waiting: deque[Future[Bad | None]] = deque()
+    waiting: deque[Future[Bad | Ties]] = deque()
     for block in todo:
         waiting.append(executor.submit(job, block))
         if len(waiting) > ahead:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_symbreak._checks import check_dims, check_implemented, check_target, describe
-from torch_symbreak._items import join_elements, typed_like
+from torch_symbreak._items import TIE, flat_items, join_elements, typed_like
 from torch_symbreak._random import Counters, item_seed
 
 S = TypeVar("S", bound="Symmetry")
@@ -193,6 +193,10 @@ class Canonicalizer(nn.Module, Generic[S]):
     @abstractmethod
     def margin(self, x: Tensor) -> Tensor:
         """Return how far each item of ``x`` is from a tie, (*batch,) in [0, 1]; 0 at a tie."""
+
+    def tied(self, x: Tensor) -> Tensor:
+        """Return which items of ``x`` are ties to within rounding, (*batch,) bool. Zero items are none."""
+        return (self.margin(x) <= TIE) & flat_items(x, self.symmetry.item_dims).ne(0).any(-1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the canonical points, ``symmetry.act(element(x), x)``: (*batch, *channels, *event), as x."""

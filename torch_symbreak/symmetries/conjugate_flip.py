@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from torch_symbreak._content import Box, Wrap, box_ends, box_margin
-from torch_symbreak._items import TIE, flat_items, power, unit_scale, wide
+from torch_symbreak._content import Box, Wrap, box_margin
+from torch_symbreak._frequencies import LowFrequencies, coefficients, half_cube, low_frequencies
+from torch_symbreak._items import NOISE, TIE, first_above
 from torch_symbreak.symmetries.base import Canonicalizer
 from torch_symbreak.symmetries.motion import Motion, Rearrangement, placement
 
@@ -42,64 +42,36 @@ class ConjugateFlip(Rearrangement):
     flips = True
 
 
-def _directions(d: int) -> list[tuple[int, ...]]:
-    """List the frequencies in {-1, 0, 1}^d up to sign: axes, last to first, then diagonals in lexicographic order."""
-    cube: list[tuple[int, ...]] = [()]  # itertools.product, as torch.compile of 2.6 understands it
-    for _ in range(d):
-        cube = [(*k, step) for k in cube for step in (-1, 0, 1)]
-    half = [k for k in cube if [step for step in k if step != 0][:1] == [1]]
-    axes = [k for k in half if sum([abs(step) for step in k]) == 1]  # lexicographic: the last axis first
-    return axes + [k for k in half if sum([abs(step) for step in k]) > 1]
-
-
-def flip_scores(x: Tensor, box: Box, event_dims: int, channel_dims: int) -> Tensor:
+def flip_scores(low: LowFrequencies, event_dims: int) -> Tensor:
     """Return the scores whose signs tell an item from its twin, over ``(sum |x|)²``, in order of decision.
 
-    Let z be the sum of x over the channels, c the center of the box, and L its lengths. Frequencies k are in units of
-    1 / (2 L) per axis: ``F(k) = sum_n z(n) exp(-2 pi i k . (n - c))``. The first K scores are ``Im(F(k) conj F(0))``
-    for the axes from last to first and then the diagonals. The last K are ``Im(F(2 k) conj F(k))``, without F(0).
-    Translations and global phases keep a score. A conjugate flip changes its sign.
+    The first K scores are ``Im(F(k) conj F(0))`` for the axes from last to first and then the diagonals. The last K are
+    ``Im(F(2 k) conj F(k))``, without F(0). Translations and global phases keep a score. A conjugate flip changes its
+    sign.
 
     Shape: (*batch, 2 K), K = (3^d - 1) / 2.
     """
-    z = unit_scale(x.detach(), event_dims + channel_dims)
-    total = flat_items(power(z).sqrt(), event_dims + channel_dims).sum(-1, dtype=wide(z.real))
-    if channel_dims:
-        z = z.sum(tuple(range(-event_dims - channel_dims, -event_dims)))
-    cube = z.to(torch.promote_types(total.dtype, torch.complex64))
-    orders, ends = torch.arange(-2, 3, device=x.device), box_ends(box)
-    for axis in range(event_dims):
-        # Contract one axis with all five frequencies; the next axis is then the first of those not yet contracted.
-        size = z.shape[z.dim() - event_dims + axis]
-        twice = 2 * torch.arange(size, device=x.device) - ends[..., axis, None] + size
-        twice = twice % (2 * size) - size  # 2 (n - c), modulo 2 N into [-N, N): exact
-        angle = -math.pi * twice / (2 * box.length[..., axis, None]).to(total.dtype)
-        angle = angle[..., None] * orders  # (*batch, N, 5)
-        weight = torch.polar(torch.ones_like(angle), angle)
-        # -N/2 is its own mirror image, so its weight would have to be real: leave the entry out.
-        weight = torch.where(((twice == -size)[..., None]) & (orders != 0), 0, weight)
-        flat = cube.reshape(*total.shape, size, math.prod(cube.shape[total.dim() :]) // size)
-        cube = (flat.transpose(-1, -2) @ weight).flatten(-2)
-    values = cube.reshape(*total.shape, 5**event_dims)
-
-    def at(k: tuple[int, ...], times: int) -> Tensor:
-        position = 0
-        for one in k:
-            position = 5 * position + times * one + 2
-        return values[..., position]
-
-    directions = _directions(event_dims)
-    dc = at(directions[0], 0)
-    scores = [(at(k, 1) * dc.conj()).imag for k in directions]
-    scores += [(at(k, 2) * at(k, 1).conj()).imag for k in directions]
-    return torch.stack(scores, -1) / torch.where(total > 0, total, 1).square()[..., None]
+    half = half_cube(event_dims, 1)
+    along = [sum([abs(step) for step in k]) for k in half]
+    directions = [k for k, axes in zip(half, along, strict=True) if axes == 1]  # lexicographic: the last axis first
+    directions += [k for k, axes in zip(half, along, strict=True) if axes > 1]
+    low = LowFrequencies(low.values.detach(), low.total)
+    once = coefficients(low, directions)
+    twice = coefficients(low, [tuple([2 * step for step in k]) for k in directions])
+    dc = coefficients(low, [(0,) * event_dims])
+    scores = torch.cat([(once * dc.conj()).imag, (twice * once.conj()).imag], -1)
+    return scores / torch.where(low.total > 0, low.total, 1).square()[..., None]
 
 
 def flip_decision(scores: Tensor) -> Tensor:
     """Return whether the first score above rounding level is negative, (*batch,); a tie stays as it is."""
-    decided = scores.abs() > TIE
-    first = decided.to(torch.int8).argmax(-1, keepdim=True)
-    return (scores.gather(-1, first) < -TIE).squeeze(-1)
+    return (scores.gather(-1, first_above(scores.abs(), TIE)) < -TIE).squeeze(-1)
+
+
+def flip_margin(scores: Tensor) -> Tensor:
+    """Return the magnitude of the score that decides, (*batch,)."""
+    size = scores.abs()
+    return size.gather(-1, first_above(size, NOISE)).squeeze(-1)
 
 
 class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
@@ -114,7 +86,8 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
 
     Ties: where |s| is below 1e-6 of (sum |x|)², the other axes decide, then the diagonals, then the DC-free
     ``Im(F_c(2k) conj F_c(k))``; an item that none can decide (a centrosymmetric one) stays as it is. :meth:`margin`
-    is |s| / (sum |x|)² of the first score, or the margin of the box if that is smaller.
+    is |s| / (sum |x|)² of the score that decides, or the margin of the box if that is smaller. A score between 5e-7 and
+    1e-6 gives the margin though it does not decide, since it might after rounding.
 
     Shape: (*batch, *channels, *event), real or complex, to the same; :meth:`margin` (*batch,); :meth:`element`
     a :class:`Motion` with ``flipped`` (*batch,) and ``shift`` (*batch, d).
@@ -144,8 +117,9 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
 
     def _box_and_scores(self, x: Tensor) -> tuple[Box, Tensor]:
         self.check(x)
-        box = self.symmetry.box(x)
-        return box, flip_scores(x, box, self.symmetry.event_dims, self.symmetry.channel_dims)
+        group = self.symmetry
+        box = group.box(x)
+        return box, flip_scores(low_frequencies(x, box, group.event_dims, group.channel_dims), group.event_dims)
 
     def element(self, x: Tensor) -> Motion:
         box, scores = self._box_and_scores(x)
@@ -156,4 +130,4 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
         _, scores = self._box_and_scores(x)
         group = self.symmetry
         box = box_margin(x, group.event_dims, group.channel_dims, group.threshold, group.wrap)
-        return torch.minimum(scores[..., 0].abs().to(box.dtype), box)
+        return torch.minimum(flip_margin(scores).to(box.dtype), box)

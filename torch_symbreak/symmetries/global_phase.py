@@ -57,8 +57,10 @@ class FixGlobalPhase(FixScalar[GlobalPhase]):
     ``C(x) = conj(sgn(a)) x`` with the anchor a: the sum of the item's entries (the DC coefficient of its Fourier
     transform, however padded), or a chosen entry. No Fourier transform is taken. Differentiable away from ties.
 
-    Ties: an anchor of 0, or for "sum" below 1e-6 of the sum of the magnitudes, has no phase: the item stays as it is.
-    :meth:`margin` is |sum| / sum of magnitudes, or |entry| / largest magnitude.
+    Ties: a sum below 1e-6 of the sum of the magnitudes. There the first low Fourier frequency about the center of the
+    frame that exceeds 1e-3 of it decides, or else a sweep through all frequencies: rule 6 in docs/mathematics.md.
+    An item that none decides stays as it is, and so does one whose chosen entry is 0. :meth:`margin` is |anchor| / sum
+    of magnitudes for the number that decides, less near its level, or |entry| / largest magnitude.
 
     Shape: (*batch, *channels, *event), complex, to the same; :meth:`element` and :meth:`margin` (*batch,).
 
@@ -66,7 +68,8 @@ class FixGlobalPhase(FixScalar[GlobalPhase]):
         event_dims: Trailing dimensions of one item. Default 2.
         channel_dims: Dimensions before the event that share its phase. Default 0.
         anchor: "sum" (default), an int (index into the flattened item) or a tuple (one index per dimension). Only
-            with "sum" does it commute with ``CenterContent`` and ``FixConjugateFlip``.
+            with "sum" does it commute with ``CenterContent`` and ``FixConjugateFlip``, where the sum is no tie. Put
+            it after them.
 
     Raises:
         TypeError: If the target is real (use ``FixSign``), integer, or no tensor.

@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from torch_symbreak._items import TIE, batch_shape, divided, flat_items, peak, per_item, power, resolved, wide
+from torch_symbreak._content import Box
+from torch_symbreak._frequencies import WEAK, fallbacks, low_frequencies
+from torch_symbreak._items import (
+    NOISE,
+    TIE,
+    batch_shape,
+    divided,
+    first_above,
+    flat_items,
+    flat_parts,
+    items_within,
+    peak,
+    per_item,
+    power,
+    resolved,
+    tangible,
+    wide,
+)
 from torch_symbreak.symmetries.base import Canonicalizer, S, Symmetry, check_element_batch
+
+#: Bytes of items whose low frequencies are computed at once: enough for long operations, few enough to bound memory.
+_PIECE = 2**23
 
 
 @dataclass(frozen=True)
@@ -97,21 +118,80 @@ class FixScalar(Canonicalizer[S]):
             flat = flat * size + i % size  # type: ignore[operator]
         return items[..., flat].to(wide(x)), magnitude.amax(-1).to(wide(magnitude))
 
-    def element(self, x: Tensor) -> Tensor:
-        self.check(x)
+    def _of_frame(self, x: Tensor, ties: Tensor) -> Tensor | None:
+        """Return low frequencies about the center of the frame, (*batch, K). Only ties need them."""
+        if not tangible(x.detach()):
+            return self._low(x)
+        if not ties.any():
+            return None
+        items = x[ties]
+        few = torch.cat([self._low(part) for part in items.split(items_within(_PIECE, items))])
+        return few.new_zeros(*ties.shape, few.shape[-1]).masked_scatter(ties[..., None], few)
+
+    def _low(self, x: Tensor) -> Tensor:
+        dims = self.symmetry.item_dims
+        sizes = torch.tensor(x.shape[x.dim() - dims :], device=x.device).expand(*batch_shape(x, dims), dims)
+        return fallbacks(low_frequencies(x, Box(torch.zeros_like(sizes), sizes), dims, 0), dims)
+
+    def decision(
+        self, x: Tensor, others: Callable[[Tensor, Tensor], Tensor | None], flipped: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the unit number and the margin of every item, (*batch,) each.
+
+        Args:
+            x: The items, (*batch, *item).
+            others: Given x and which items have a tie as their sum, (*batch,), return the numbers that decide there,
+                complex, (*batch, K), or None if none is needed. The first that is no tie decides. They change with the
+                item as its sum does.
+            flipped: Items that are flipped and conjugated before the number multiplies them, (*batch,). Default: none.
+        """
         anchor, most = self._anchor(x)
         # sgn(0) = 0 would erase the item, and the phase of rounding noise is noise: at a tie leave it unchanged.
         # A chosen entry, unlike a sum, carries no noise of other entries: only 0 is a tie.
-        size = anchor.detach().abs()
-        tie = ~(size > (TIE * most if self.anchor == "sum" else 0))
-        unit = self.unit(torch.where(tie, 1, anchor))
-        return resolved(torch.where(tie, 1, unit).to(x.dtype))
+        level = TIE if self.anchor == "sum" else 0
+        more = None
+        if self.anchor == "sum" and self.symmetry.item_dims and x.numel():
+            more = others(x, ~(anchor.detach().abs() > level * most))
+        anchors = anchor[..., None]
+        if more is not None:
+            anchors = torch.cat([anchors.to(more.dtype), more], -1)
+        if flipped is not None:
+            anchors = torch.where(flipped[..., None], anchors.conj(), anchors)
+        if not x.is_complex() and anchors.is_complex():
+            anchors = flat_parts(anchors, 1)
+        size = anchors.detach().abs()
+        levels = torch.full_like(size, level)
+        if more is not None:
+            parts = 1 if x.is_complex() else 2
+            levels[..., parts:-parts] = WEAK
+        first = first_above(size, levels * most[..., None])
+        anchor, least = anchors.gather(-1, first), levels.gather(-1, first) * most[..., None]
+        tie = ~(anchor.detach().abs() > least)
+        unit = torch.where(tie, 1, self.unit(torch.where(tie, 1, anchor))).squeeze(-1)
+        margin = _margin(size / torch.where(most > 0, most, 1)[..., None], levels, first)
+        return resolved(unit.to(x.dtype)), margin.clamp(max=1).to(x.real.dtype)
+
+    def element(self, x: Tensor) -> Tensor:
+        self.check(x)
+        return self.decision(x, self._of_frame)[0]
 
     def margin(self, x: Tensor) -> Tensor:
         self.check(x)
-        anchor, most = self._anchor(x.detach())
-        ratio = anchor.abs() / torch.where(most > 0, most, 1)
-        return ratio.clamp(max=1).to(x.real.dtype)
+        return self.decision(x.detach(), self._of_frame)[1]
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, anchor={self.anchor!r}"
+
+
+def _margin(sizes: Tensor, levels: Tensor, first: Tensor) -> Tensor:
+    """Return how far each item is from another decision, (*batch,).
+
+    Args:
+        sizes: Magnitudes of the numbers that may decide, the sum first, relative to the largest possible, (*batch, K).
+        levels: A number must exceed its level to decide, (*batch, K).
+        first: Index of the first that does, (*batch, 1).
+    """
+    asked = (levels == WEAK) & (torch.arange(sizes.shape[-1], device=sizes.device) <= first)
+    distance = torch.where(asked, (sizes - levels).abs() / (sizes + levels), torch.inf).amin(-1)
+    decided = torch.minimum(sizes.gather(-1, first).squeeze(-1), distance)
+    return torch.where(sizes[..., 0] > NOISE, sizes[..., 0], decided)

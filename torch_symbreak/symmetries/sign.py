@@ -59,8 +59,10 @@ class FixSign(FixScalar[Sign]):
     Convention: ``FixSign(0)`` makes every entry non-negative (y = x²); ``FixSign(1, anchor=-1)`` makes the last entry
     of every signal positive (y = |Ax|², A real); ``FixSign(2)`` makes the sum of every image positive.
 
-    Ties: an anchor of 0, or for "sum" below 1e-6 of the sum of the magnitudes, has no sign: the item stays as it is.
-    :meth:`margin` is |sum| / sum of magnitudes, or |entry| / largest magnitude.
+    Ties: a sum below 1e-6 of the sum of the magnitudes. There the first low Fourier frequency about the center of the
+    frame that exceeds 1e-3 of it decides, or else a sweep through all frequencies: rule 6 in docs/mathematics.md.
+    An item that none decides stays as it is, and so does one whose chosen entry is 0. :meth:`margin` is |anchor| / sum
+    of magnitudes for the number that decides, less near its level, or |entry| / largest magnitude.
 
     Shape: (*batch, *channels, *event), floating-point, to the same; :meth:`element` and :meth:`margin` (*batch,).
 

@@ -1,0 +1,169 @@
+"""Ties that are left are counted and said once, with the remedy: by data sets, the Lightning module and files."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from torch_symbreak import FarField, FixGlobalPhase, FixSign, SymmetryBrokenDataset
+from torch_symbreak.canonical import AlignToTemplate, ties
+from torch_symbreak.io import Targets, canonical, plan
+from torch_symbreak.symmetries import Sign, Translation
+
+MODEL = FarField(2, field="real")
+FIX = MODEL.canonicalizer()
+
+
+def images(count: int, own_twins: int, zeros: int = 0) -> Tensor:
+    """Return images, the first of which are zero, and the next their own twins."""
+    x = torch.rand(count, 6, 7, generator=torch.Generator().manual_seed(0))
+    x[:zeros] = 0
+    x[zeros : zeros + own_twins] += x[zeros : zeros + own_twins].flip((1, 2))
+    return x
+
+
+def messages_of(call: Any) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    return [str(warning.message) for warning in caught if "ties" in str(warning.message)]
+
+
+def test_zero_items_and_bad_values_are_no_ties() -> None:
+    x = images(9, own_twins=2, zeros=3)
+    x[8, 0, 0] = torch.nan
+    assert FIX.tied(x).tolist() == [False] * 3 + [True] * 2 + [False] * 4
+    assert FixSign(0).tied(torch.tensor([0.0, 1e-30, -2.0])).tolist() == [False] * 3
+    last = torch.tensor([[1.0, 0.0], [1.0, 1e-9], [0.0, 0.0], [1.0, 1e-3]])
+    assert FixSign(1, anchor=-1).tied(last).tolist() == [True, True, False, False]
+
+
+def test_a_template_leaves_neighboring_shifts_out() -> None:
+    x, t = torch.zeros(1, 12), torch.zeros(12)
+    x[:, 2:6], t[3:8] = 1, 1  # two shifts gain the same
+    fix = AlignToTemplate(t, [Translation(1), Sign(1)])
+    assert fix.margins(x)["translation"] == 0
+    assert not fix.tied(x)
+    odd = torch.zeros(1, 12)
+    odd[0, 0], odd[0, 11] = 1, -1  # of no shift, and of both signs alike
+    assert fix.tied(odd)
+
+
+def test_a_data_set_warns_once() -> None:
+    data = SymmetryBrokenDataset(TensorDataset(images(60, own_twins=6, zeros=6)), FIX)
+
+    def two_epochs() -> None:
+        for _ in range(2):
+            assert len(list(DataLoader(data, batch_size=12))) == 5
+
+    assert messages_of(two_epochs) == [
+        "SymmetryBrokenDataset: 6 of 12 targets looked at (50.0%) are ties: equal measurements can get several. "
+        "Fit a template: model.fit_canonicalizer(x)."
+    ]
+
+
+WORKERS = """
+import torch
+from torch.utils.data import DataLoader
+from torch_symbreak import FarField, SymmetryBrokenDataset
+data = SymmetryBrokenDataset(torch.ones(60, 6, 7), FarField(2, field="real").canonicalizer())
+for epoch in range(3):
+    list(DataLoader(data, batch_size=30, num_workers=1))
+"""
+
+
+def test_workers_of_all_epochs_warn_once() -> None:
+    done = subprocess.run([sys.executable, "-c", WORKERS], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr.count("are ties") == 1
+
+
+def test_a_data_set_without_ties_is_looked_at_no_longer_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ties, "LOOK", 10)
+    looked = []
+    tied = type(FIX).tied
+    monkeypatch.setattr(type(FIX), "tied", lambda self, x: looked.append(len(x)) or tied(self, x))
+    data = SymmetryBrokenDataset(images(60, own_twins=0), FIX)
+    assert messages_of(lambda: [data.__getitems__(range(start, start + 6)) for start in range(0, 60, 6)]) == []
+    assert looked == [6, 4]
+    assert len(pickle.loads(pickle.dumps(data))) == 60
+
+
+@pytest.mark.parametrize(
+    ("fix", "x", "remedy"),
+    [
+        (
+            FixSign(1, anchor=-1),
+            torch.eye(3),
+            r"Choose another anchor, e.g. FixSign\(1, anchor=-1\), or fit a template",
+        ),
+        (FixGlobalPhase(1, anchor=0), torch.eye(3).to(torch.complex64), r"e.g. FixGlobalPhase\(1, anchor=-1\)"),
+        (MODEL.canonicalizer(template=images(2, 0)[1]), images(3, 0)[:1] * 0 + images(2, 0)[1].flip(0), None),
+        (FIX, images(3, 3), r"Fit a template: model.fit_canonicalizer\(x\)"),
+        (FIX.forward, images(3, 3), None),  # a plain function has no margin
+    ],
+)
+def test_remedies(fix: Any, x: Tensor, remedy: str | None) -> None:
+    data = SymmetryBrokenDataset(x, fix)
+    if remedy is None:
+        assert messages_of(lambda: data.__getitems__([0])) == []
+    else:
+        with pytest.warns(UserWarning, match=remedy):
+            data.__getitems__([0, 1, 2])
+
+
+def test_the_lightning_module_warns_once() -> None:
+    pytest.importorskip("lightning.pytorch")
+    from torch_symbreak.interop.lightning import SymmetryBrokenDataModule
+
+    data = SymmetryBrokenDataModule(images(20, own_twins=2), canonicalizer=FIX, batch_size=20)
+
+    def two_epochs() -> None:
+        for _ in range(2):
+            for batch in data.train_dataloader():
+                data.on_after_batch_transfer(batch, 0)
+
+    (told,) = messages_of(two_epochs)
+    assert told.startswith("SymmetryBrokenDataModule: 2 of 20 targets looked at (10.0%) are ties")
+
+
+@pytest.mark.parametrize("elements", [False, True])
+def test_files(elements: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = images(500, own_twins=50)
+    np.save(tmp_path / "x.npy", x.numpy())
+    targets = Targets("farfield")
+
+    def run(name: str, command: Any = "break") -> list[str]:
+        call = plan(command, tmp_path / "x.npy", tmp_path / name, targets, elements=elements)
+        return messages_of(lambda: call.run())
+
+    (told,) = run("all.npy")
+    assert told == (
+        "50 of 500 targets looked at (10.0%) are ties: equal measurements can get several. "
+        "Fit a template: symbreak fit x.npy template.npz, then break --template template.npz."
+    )
+    monkeypatch.setattr(canonical, "LOOK", 100)
+    (told,) = run("some.npy")  # evenly from the file
+    assert told.startswith("10 of 100 targets looked at (10.0%) are ties")
+    assert (tmp_path / "some.npy").read_bytes() == (tmp_path / "all.npy").read_bytes()
+    assert run("scrambled.npy", "scramble") == []
+
+
+def test_the_command_says_it_on_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("typer")
+    np.save(tmp_path / "x.npy", images(20, own_twins=2).numpy())
+    call = [sys.executable, "-m", "torch_symbreak.cli", "break", "x.npy", "y.npy"]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0
+    (line,) = [line for line in done.stderr.splitlines() if "ties" in line]
+    assert line.startswith("symbreak: 2 of 20 targets looked at (10.0%) are ties")
