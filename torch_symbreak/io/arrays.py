@@ -45,6 +45,8 @@ def read_array(path: str | Path, key: str | None = None) -> Tensor:
         raise FileNotFoundError(f"There is no file {path}.")
     if not path.is_file():
         raise ValueError(f"{path} is no regular file. Save the array to one.")
+    if not path.stat().st_size:
+        raise ValueError(f"{path} is empty.")
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
