@@ -5,6 +5,8 @@ says so; ``pytest --slow`` runs all.
 """
 
 import os
+import signal
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -28,6 +30,14 @@ torch.set_num_threads(1)
 def _seeded() -> None:
     """No test depends on what ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """The command takes over Ctrl-C."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

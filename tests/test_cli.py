@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
@@ -150,6 +151,7 @@ def test_help_imports_nothing_heavy() -> None:
 )
 def test_a_missing_package_is_named(missing: str, arguments: str, requirement: str, tmp_path: Path) -> None:
     (tmp_path / "in.h5").touch()
+    np.save(tmp_path / "in.npy", np.ones((8, 8)))
     code = f"import sys; sys.modules[{missing!r}] = None; from torch_symbreak.cli import main; main()"
     ended = python(code, *arguments.split(), folder=tmp_path)
     assert ended.returncode == 1

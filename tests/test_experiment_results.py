@@ -1,6 +1,7 @@
 """Rows on disk, and the tables made from them: correct numbers, nothing lost, nothing mixed."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from experiments import symbreak
 
 from torch_symbreak.experiments import PRESETS, Case, Gaussian, Grid, SquareRoot, read_rows, remove_results
 from torch_symbreak.experiments.report import largest, limited
-from torch_symbreak.experiments.results import locked, read_arrays, write_arrays
+from torch_symbreak.experiments.results import only_run, read_arrays, write_arrays
 from torch_symbreak.training import Regression, Training
 
 
@@ -143,7 +144,7 @@ def test_a_table_of_others_is_not_replaced(name, flag, tmp_path, monkeypatch, ca
 
 def test_a_second_run_is_kept_out(tmp_path):
     grid = Grid(data=("uniform",), networks=("knn",), breaking=("exact",), samples=(40,))
-    with locked(tmp_path), pytest.raises(FileExistsError, match="Another run is at work"):
+    with only_run(tmp_path), pytest.raises(FileExistsError, match=rf"at work in .*: process {os.getpid()} on "):
         SquareRoot().run(grid, tmp_path)
     assert len(SquareRoot().run(grid, tmp_path)) == 2
 

@@ -10,44 +10,29 @@ Put a canonicalizer on the training targets, and every orbit has exactly one tar
 >>> torch.allclose(fix(1j * x), fix(x), atol=1e-5)
 True
 
-The names below are those of daily use. All others are in the subpackages: ``datasets``, ``metrics``, ``symmetries``,
+``__all__`` lists the names of daily use. All others are in the subpackages: ``datasets``, ``metrics``, ``symmetries``,
 ``canonical``, ``testing``, ``models``, ``interop``, ``io``.
 """
 
-from torch_symbreak._checks import check_finite
-from torch_symbreak._version import __version__
-from torch_symbreak.alignment import align
-from torch_symbreak.canonical import AlignToTemplate
-from torch_symbreak.datasets import CollateTransform, DeviceLoader, ScrambledDataset, SymmetryBrokenDataset
-from torch_symbreak.forward import ElementwiseSquare, FarField, GaussianIntensity
-from torch_symbreak.losses import MagnitudeLoss, OrbitMinLoss
-from torch_symbreak.metrics import relative_error, sa_mse
-from torch_symbreak.symmetries import CenterContent, FixConjugateFlip, FixGlobalPhase, FixSign
-from torch_symbreak.transforms import FromChannels, OnKeys, OnRealImag, RandomSymmetry, ToChannels
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "AlignToTemplate",
-    "CenterContent",
-    "CollateTransform",
-    "DeviceLoader",
-    "ElementwiseSquare",
-    "FarField",
-    "FixConjugateFlip",
-    "FixGlobalPhase",
-    "FixSign",
-    "FromChannels",
-    "GaussianIntensity",
-    "MagnitudeLoss",
-    "OnKeys",
-    "OnRealImag",
-    "OrbitMinLoss",
-    "RandomSymmetry",
-    "ScrambledDataset",
-    "SymmetryBrokenDataset",
-    "ToChannels",
-    "__version__",
-    "align",
-    "check_finite",
-    "relative_error",
-    "sa_mse",
-]
+from torch_symbreak._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from torch_symbreak._names import *  # noqa: F403
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Load the library with the first name that is used: the command answers Ctrl-C before torch is imported."""
+        if name.startswith("__") and name != "__all__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        names = import_module("torch_symbreak._names")
+        globals().update({each: getattr(names, each) for each in ("__all__", *names.__all__)})
+        if name not in globals():  # nor a subpackage, which the import has put there
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return globals()[name]
+
+    def __dir__() -> list[str]:
+        """List the names of daily use, too, before any was used."""
+        return sorted({*globals(), *__getattr__("__all__")})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,9 @@ def png(figure: Figure, *, dpi: int = 120) -> bytes:
         b'PNG'
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # names of files in any script: boxes will do
+        figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
 
 
@@ -61,7 +64,7 @@ def plot_objects(groups: Mapping[str, tuple[Tensor, Tensor]], *, title: str = ""
     """
     count = len(next(iter(groups.values()))[0])
     figure = Figure(figsize=(5 * len(groups) + 1.6, 1.25 * count + 1.2), layout="constrained")
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(title, fontsize=12, parse_math=False)
     widths = [5] * len(groups) + [1.2]
     *panels, scales = figure.subfigures(1, len(widths), width_ratios=widths, wspace=0.03, squeeze=False)[0]
     grids = []
@@ -167,7 +170,7 @@ def plot_comparison(reference: Tensor, raw: Tensor, aligned: Tensor, *, title: s
         6
     """
     figure = Figure(figsize=(9, 6), layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, parse_math=False)
     grid = figure.subplots(2, 3, sharex=True, sharey="row" if reference.dim() == 1 else True)
     columns = {"reference": reference, "reconstruction": raw, "aligned": aligned}
     peak = float(reference.abs().max()) or 1.0

@@ -40,7 +40,11 @@ def change_file(
             raise ValueError(f"-j needs at least one process, but got {processes}.")
         planned = plan(command, src, dst, Targets(**targets), **options)
     messages: list[str] = []
-    with failing(1, debug=debug), Progress(console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    with (
+        failing(1, debug=debug, interrupted="To go on, type the same command."),
+        Progress(console=console, disable=not console.is_terminal) as bar,
+    ):
         task = bar.add_task(command, total=None)
         planned.run(
             processes=processes,

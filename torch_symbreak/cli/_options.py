@@ -41,6 +41,14 @@ def choice_argument(name: str, choices: Sequence[str], text: str) -> Any:
     return typer.Argument(metavar=name.upper(), callback=_checked(name, choices), help=listed, show_default=False)
 
 
+def named(path: str | Path) -> Path:
+    """Parse a path, which an empty variable of a shell is not: it would be the working directory."""
+    with failing(2):
+        if not str(path).strip():
+            raise ValueError("A name of a file is empty. Give one, or leave the option out.")
+    return Path(path)
+
+
 def examples(*lines: str) -> str:
     """Return an epilog with one example a line. Typer joins lines that have no empty line between."""
     return "\n\n".join(("Examples:", *lines))
@@ -49,10 +57,16 @@ def examples(*lines: str) -> str:
 In = Annotated[
     Path,
     typer.Argument(
-        metavar="IN", help="Input file: HDF5, CXI, .npy, .npz, .mat, .tif, .zarr or .pt.", show_default=False
+        parser=named,
+        metavar="IN",
+        help="Input file: HDF5, CXI, .npy, .npz, .mat, .tif, .zarr or .pt.",
+        show_default=False,
     ),
 ]
-Out = Annotated[Path, typer.Argument(metavar="OUT", help="Output file, in the input's format.", show_default=False)]
+Out = Annotated[
+    Path,
+    typer.Argument(parser=named, metavar="OUT", help="Output file, in the input's format.", show_default=False),
+]
 Forward = Annotated[str, choice("--forward", NAMES, "Measurement model, whose symmetries count.")]
 Key = Annotated[
     str | None,

@@ -1,47 +1,125 @@
-"""Start the command, and turn failures into one line on stderr and an exit status. Runs without Typer."""
+"""Start the command, and turn failures into one line on stderr and an exit status. Runs without Typer and torch."""
 
+import io
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 _PACKAGES = {
     "cli": ("rich", "typer"),
-    "experiments": ("PIL", "filelock", "lightning", "skimage", "sklearn"),
+    "experiments": ("PIL", "lightning", "skimage", "sklearn"),
     "io": ("h5py", "hdf5plugin", "scipy", "tifffile", "zarr"),
     "dask": ("dask", "distributed"),
 }
 
+_INTERRUPTED = 130
+_UNPRINTED = "The results cannot be printed to the standard output: {}."
+
+
+class _Interrupt:
+    """Answer Ctrl-C. A command at work gets a ``KeyboardInterrupt``, to clean up. Else the process ends at once.
+
+    Modules that are being imported would print many lines, or make another error of it.
+    """
+
+    working = False
+    came = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        if not self.working:
+            if not self.came:
+                os.write(2, b"symbreak: interrupted\n")
+            os._exit(_INTERRUPTED)
+        self.came = True
+        raise KeyboardInterrupt
+
+
+_interrupt = _Interrupt()
+
 
 @contextmanager
-def failing(status: int, *, debug: bool = False) -> Iterator[None]:
-    """Turn an error into one line on stderr and an exit status. With ``debug``, print the traceback too."""
+def failing(status: int, *, debug: bool = False, interrupted: str = "") -> Iterator[None]:
+    """Turn an error into one line on stderr and an exit status.
+
+    Args:
+        status: The exit status. After Ctrl-C it is 130.
+        debug: Print the traceback, too.
+        interrupted: Said after Ctrl-C: how to go on.
+    """
+    _interrupt.working = True
     try:
         yield
-    except ModuleNotFoundError:
-        raise  # main() knows what to install
-    except (Exception, KeyboardInterrupt) as error:
-        if debug:
-            traceback.print_exc()
-        message = error.args[0] if isinstance(error, KeyError) else str(error)  # str() would quote a KeyError's
-        kind = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
-        print(f"symbreak: {message or kind}", file=sys.stderr)
-        raise SystemExit(status) from None
+    except BaseException as error:
+        # Lightning, for one, makes a SystemExit of it.
+        if _interrupt.came or isinstance(error, KeyboardInterrupt):
+            _fail(f"interrupted. {interrupted}" if interrupted else "interrupted", _INTERRUPTED, debug=debug)
+        # main() knows what to install.
+        if isinstance(error, ModuleNotFoundError) or not isinstance(error, Exception):
+            raise
+        _fail(_message(error), status, debug=debug)
+    finally:
+        _interrupt.working = False
+
+
+def _message(error: Exception) -> str:
+    message = error.args[0] if isinstance(error, KeyError) and error.args else error  # str() would quote a KeyError's
+    return str(message) or type(error).__name__
+
+
+def _fail(message: str, status: int, *, debug: bool) -> NoReturn:
+    if debug:
+        traceback.print_exc()
+    with suppress(OSError):  # a full disk may hold stderr as well
+        print("symbreak:", " ".join(message.split()), file=sys.stderr, flush=True)
+    raise SystemExit(status) from None
 
 
 def main() -> None:
-    """Run ``symbreak``. If a package is missing, print how to install it and exit with status 1."""
+    """Run ``symbreak``. Whatever fails outside of the commands' own blocks ends in one line, too, and in status 1."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # nohup and a shell's & ignore it, and so do we
+        signal.signal(signal.SIGINT, _interrupt)
+    _interrupt.came = False
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
+    debug = "--debug" in sys.argv
     try:
         from torch_symbreak.cli._app import app  # needs Typer
 
         app(prog_name="symbreak")
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        needed = _requirement(package, sys.argv[1:])
-        if needed is None:
-            raise
-        print(f"symbreak needs the package {package}. Install it with: pip install {needed}", file=sys.stderr)
-        raise SystemExit(1) from None
+    except Exception as error:
+        package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+        if needed := _requirement(package, sys.argv[1:]):
+            print(f"symbreak needs the package {package}. Install it with: pip install {needed}", file=sys.stderr)
+            raise SystemExit(1) from None
+        if isinstance(error, OSError):  # the commands only print outside of their blocks
+            _discard_output()
+            _fail(_UNPRINTED.format(error.strerror or error), 1, debug=debug)
+        _fail(_message(error), 1, debug=debug)
+    finally:
+        _flush(debug=debug)
+
+
+def _flush(*, debug: bool) -> None:
+    """Write out what was printed, as long as a failure can still be told."""
+    if sys.stdout is None:  # closed by the caller
+        return
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _discard_output()
+        if isinstance(error, BrokenPipeError):  # head, say, has seen enough
+            raise SystemExit(1) from None
+        _fail(_UNPRINTED.format(error.strerror), 1, debug=debug)
+
+
+def _discard_output() -> None:
+    """Send what is left to print nowhere, because Python tries again at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _requirement(package: str, arguments: Sequence[str]) -> str | None:

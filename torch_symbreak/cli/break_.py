@@ -1,5 +1,6 @@
 """``symbreak break IN OUT``."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,8 +25,9 @@ def break_(
     oversampling: o.Oversampling = 2.0,
     threshold: o.Threshold = 1e-4,
     template: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
+            parser=o.named,
             metavar="FILE",
             help="Move targets nearest to this template, made by fit. Default: the exact rule.",
             show_default=False,
@@ -49,7 +51,7 @@ def break_(
         "batch_axis": batch_axis,
         "oversampling": oversampling,
         "threshold": threshold,
-        "template": template,
+        "template": template and str(template),
     }
     change_file(
         "break",

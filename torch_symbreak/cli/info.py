@@ -24,4 +24,5 @@ def info(
         print(f"{name}: {array.dtype}, {array.shape}")
     print(f"targets: {contents.choice}")
     for name, value in (contents.note or {}).items():
-        print(f"made with {name}: {value}")
+        if value is not None:
+            print(f"made with {name}: {value}")

@@ -72,7 +72,10 @@ def reproduce(
         int | None, typer.Option(help="Epochs without gain after which the learning rate is halved.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Folder for the results (default: symbreak-out/EXPERIMENT).")
+        Path | None,
+        typer.Option(
+            parser=o.named, metavar="FOLDER", help="Folder for the results (default: symbreak-out/EXPERIMENT)."
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the results in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the results in the folder first.")] = False,
@@ -128,7 +131,7 @@ def reproduce(
     def report(message: str) -> None:
         print(message, flush=True)
 
-    with failing(1, debug=debug):
+    with failing(1, debug=debug, interrupted="To go on, add --resume."):
         rows = recipe.run(grids, out, training=training, hardware=hardware, resume=resume, report=report)
         if not main_process():
             return

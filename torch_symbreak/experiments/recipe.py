@@ -162,7 +162,7 @@ class Experiment(ABC):
         # Hash the parameters into the folder name, so that two runs never share checkpoints.
         digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:8]
         cases = list(dict.fromkeys(itertools.chain.from_iterable(grid.cases() for grid in grids)))
-        with results.locked(out):
+        with results.only_run(out):
             rows = self.resumable(out, training, resume=resume)
             done = {results.case_of(row) for row in rows}
             key, split = None, None

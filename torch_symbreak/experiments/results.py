@@ -18,12 +18,11 @@ import lightning
 import numpy as np
 import sklearn
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from torch_symbreak import __version__
 from torch_symbreak.experiments.grid import Case
-from torch_symbreak.io import write_file
+from torch_symbreak.io import locked, write_file
 from torch_symbreak.training import Hardware, main_process
 
 Row = dict[str, Any]
@@ -161,7 +160,7 @@ def resumable_rows(out: Path, name: str, parameters: Row, *, resume: bool) -> li
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
+def only_run(out: Path) -> Iterator[None]:
     """Keep other runs out of a directory, because each would replace the rows of the others.
 
     Raises:
@@ -171,16 +170,8 @@ def locked(out: Path) -> Iterator[None]:
         yield
         return
     out.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / ".lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise FileExistsError(f"Another run is at work in {out}. Wait for it, or choose another out.") from None
-    try:
+    with locked(out / ".lock", f"is at work in {out}"):
         yield
-    finally:
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:

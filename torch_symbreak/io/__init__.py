@@ -1,6 +1,6 @@
 """Files: arrays in, with errors that say what is wrong and what is there; results out, whole or not at all."""
 
-from torch_symbreak.io.arrays import read_array, write_file
+from torch_symbreak.io.arrays import locked, read_array, write_file
 from torch_symbreak.io.canonical import Found, Plan, Targets, inspect, plan
 from torch_symbreak.io.formats import open_file
 from torch_symbreak.io.layouts import find
@@ -13,6 +13,7 @@ __all__ = [
     "find",
     "fit_template",
     "inspect",
+    "locked",
     "open_file",
     "plan",
     "read_array",

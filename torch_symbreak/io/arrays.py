@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from torch_symbreak._checks import check_finite, check_tensor
@@ -36,8 +41,12 @@ def read_array(path: str | Path, key: str | None = None) -> Tensor:
     path = Path(path)
     if path.suffix not in (".npy", ".npz"):
         raise ValueError(f"{path} is no .npy or .npz file. Save it with numpy.save(path, array).")
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"There is no file {path}.")
+    if not path.is_file():
+        raise ValueError(f"{path} is no regular file. Save the array to one.")
+    if not path.stat().st_size:
+        raise ValueError(f"{path} is empty.")
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -68,6 +77,48 @@ def write_file(path: Path, content: bytes) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+@contextlib.contextmanager
+def locked(path: Path, work: str) -> Iterator[None]:
+    """Hold a lock, and leave no file behind. The system frees the lock of a killed process.
+
+    Args:
+        path: The lock's file. Who holds it stands beside it.
+        work: Completes "Another run ..." for the process that comes second.
+
+    Raises:
+        FileExistsError: If another process or thread holds the lock. It says who, and since when.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder, "lock"), "writes here"):
+        ...     with locked(Path(folder, "lock"), "writes here"):  # doctest: +ELLIPSIS
+        ...         pass
+        Traceback (most recent call last):
+        FileExistsError: Another run writes here: process ... on ..., since .... Wait for it, or choose another output.
+    """
+    owner = path.with_name(f"{path.name}-owner")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0.2)  # the holder may be about to write its name, or to remove the file
+    except Timeout:
+        try:
+            name = f": {owner.read_text()}"
+        except (OSError, ValueError):
+            name = ""
+        raise FileExistsError(f"Another run {work}{name}. Wait for it, or choose another output.") from None
+    try:
+        with contextlib.suppress(OSError):  # a full disk ends the work itself, with a better message
+            owner.write_text(
+                f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M:%S}"
+            )
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        with contextlib.suppress(PermissionError):  # Windows, where the release removes it
+            path.unlink(missing_ok=True)
+        lock.release()
 
 
 def _key(path: Path, there: list[str], key: str | None) -> str:

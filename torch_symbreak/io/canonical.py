@@ -8,17 +8,21 @@ power cut.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import math
 import multiprocessing
 import os
+import shlex
 import shutil
+import signal
+import stat
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +35,7 @@ from torch import Tensor
 from torch_symbreak._version import __version__
 from torch_symbreak.canonical.ties import LOOK, count_ties, of_ties
 from torch_symbreak.forward import canonicalizer_of, event_dims_of
-from torch_symbreak.io.arrays import write_file
+from torch_symbreak.io.arrays import locked, write_file
 from torch_symbreak.io.formats import (
     OURS,
     Array,
@@ -50,6 +54,8 @@ from torch_symbreak.symmetries import Canonicalizer, Element, Product
 
 Command = Literal["break", "scramble", "unbreak"]
 Progress = Callable[[int, int], None]
+#: What tells a file from another: see :func:`_stamp`.
+Stamp = tuple[Any, ...]
 
 _PROGRESS = "progress.json"
 
@@ -129,7 +135,7 @@ class _Work:
 
     command: Command
     src: Path
-    stamp: tuple[int, int]
+    stamp: Stamp
     beside: Path | None  # the file that has the elements, if not src itself
     targets: Targets
     layout: Layout
@@ -194,7 +200,7 @@ _reading = threading.Lock()  # not every library that reads a file lets two thre
 
 
 @functools.lru_cache(maxsize=2)
-def _opened(path: Path, stamp: tuple[int, int]) -> Format:
+def _opened(path: Path, stamp: Stamp) -> Format:
     """A file, opened once per process."""
     return open_file(path)
 
@@ -250,16 +256,51 @@ class Plan:
     targets: Targets
     elements: bool
     seed: int
+    overwrite: bool
     layout: Layout
-    stamp: tuple[int, int]
+    bare: bool
+    stamp: Stamp
 
     @property
     def work(self) -> Path:
-        """The hidden folder: another call or another input has another one."""
+        """The hidden folder: another call has another one."""
         what = (self.targets, self.elements, self.seed)
-        call = repr((__version__, self.command, self.src, self.stamp, self.dst.name, *what))
+        return self._hidden(__version__, self.command, self.src, self.dst.name, *what)
+
+    @property
+    def lock(self) -> Path:
+        """The file that whoever writes this output holds a lock on."""
+        hidden = self._hidden(self.dst.name)
+        return hidden.with_name(f"{hidden.name}.lock")
+
+    def _hidden(self, *parts: object) -> Path:
         name = os.fsdecode(os.fsencode(self.dst.name)[:200])  # of at most 255 bytes, with the rest
-        return self.dst.with_name(f".{name}.{OURS}-{hashlib.sha256(call.encode()).hexdigest()[:12]}")
+        digest = hashlib.sha256(repr(parts).encode(errors="surrogateescape")).hexdigest()[:12]
+        return self.dst.with_name(f".{name}.{OURS}-{digest}")
+
+    def resumable(self) -> int | None:
+        """How many blocks an interrupted run of the same call left; None if there is nothing to go on from.
+
+        Raises:
+            ValueError: If that run read another input, as far as can be told without reading it whole.
+        """
+        try:
+            before = json.loads((self.work / _PROGRESS).read_text())
+        except FileNotFoundError:
+            return None
+        if before["stamp"] != list(self.stamp):
+            raise ValueError(
+                f"{self.src} was replaced or changed after a run that was interrupted, whose blocks are in "
+                f"{self.work}. To start afresh: rm -r {shlex.quote(str(self.work))}"
+            )
+        return int(before["done"])
+
+    def check_output(self) -> None:
+        """Raise ``FileExistsError`` if there is an output that is not to be replaced."""
+        # A run that was killed at its very end has put the companion there already.
+        for path in (self.dst, companion(self.dst)) if self.bare and not self.work.exists() else (self.dst,):
+            if _is_there(path) and not self.overwrite:
+                raise FileExistsError(f"{path} exists. To replace it: --overwrite.")
 
     def run(
         self,
@@ -279,9 +320,17 @@ class Plan:
                 Default ``warnings.warn``.
 
         Raises:
+            FileExistsError: If another run is writing the output: which process, on which machine, since when.
             ValueError: If a target is not finite: how many entries, where the first is. If the input changed meanwhile.
             OSError: If the output cannot be written. What is done is kept, and the same call goes on.
         """
+        with locked(self.lock, f"is writing {self.dst}"):
+            # Another run may have ended between the plan and the lock.
+            self.check_output()
+            self._unchanged()
+            self._run(self.resumable(), processes, scheduler, progress)
+
+    def _run(self, before: int | None, processes: int, scheduler: str | None, progress: Progress) -> None:
         work, file = self.work, open_file(self.src)
         keys = self.layout.keys
         stages = {name: work / f"{name}.npy" for name in element_arrays(self.layout, self.targets) if self.elements}
@@ -289,14 +338,13 @@ class Plan:
         count = math.prod(self.layout.batch)
         done = 0
         try:
-            before = _read_progress(work)
             if before is None:
                 shutil.rmtree(work, ignore_errors=True)
                 work.mkdir(parents=True)
                 file.prepare(work, keys)
                 for name, path in stages.items():
                     new_npy(path, element_arrays(self.layout, self.targets)[name])
-                _write_progress(work, 0)
+                self._write_progress(0)
             done = before or 0
             extra = {name: npy_region(path) for name, path in stages.items()}
             beside = companion(self.src) if self.command == "unbreak" and file.bare else None
@@ -315,7 +363,7 @@ class Plan:
                         if isinstance(result, Ties):
                             ties, looked = ties + result.ties, looked + result.looked
                         if not bad:
-                            _write_progress(work, done)
+                            self._write_progress(done)
                         progress(count if done == len(todo) else _item(self.layout, todo[done]), count)
                 digest = hashing.result()
             finally:
@@ -331,10 +379,11 @@ class Plan:
                 )
                 warn(f"{of_ties(ties, looked)} {remedy if self.targets.template is None else 'Fit another template.'}")
         except OSError as error:
+            message = f"{error}. {self.dst} is not written."
+            done = self.resumable() or 0  # the end of a run that cannot be done again begins by forgetting its blocks
             if done:
-                message = f"{done} of {len(todo)} blocks are done and kept: the same command goes on from there."
-                raise OSError(f"{error}. {self.dst} is not written. {message}") from error
-            raise OSError(f"{error}. {self.dst} is not written.") from error
+                message += f" {done} of {len(todo)} blocks are done and kept: the same command goes on from there."
+            raise OSError(message) from error
         except (ValueError, TypeError, LookupError, EOFError):  # which the same call would meet again
             done = 0
             self._unchanged()
@@ -342,6 +391,9 @@ class Plan:
         finally:
             if not done:
                 shutil.rmtree(work, ignore_errors=True)
+
+    def _write_progress(self, done: int) -> None:
+        write_file(self.work / _PROGRESS, json.dumps({"done": done, "stamp": self.stamp}).encode())
 
     def _unchanged(self) -> None:
         """Raise ``ValueError`` if the input is another one than at the beginning, whatever came of it."""
@@ -449,11 +501,9 @@ def plan(
     layout, _ = targets.find(file)
     if targets.template is not None:
         targets.fix(layout.dtype).check(torch.empty(0, *layout.event, dtype=layout.dtype))
-    planned = Plan(command, src, dst, targets, elements, seed, layout, stamp)
-    # A run that was killed at its very end has put the companion there already.
-    for path in (dst, companion(dst)) if file.bare and not planned.work.exists() else (dst,):
-        if _is_there(path) and not overwrite:
-            raise FileExistsError(f"{path} exists. To replace it: --overwrite.")
+    planned = Plan(command, src, dst, targets, elements, seed, overwrite, layout, file.bare, stamp)
+    planned.check_output()
+    planned.resumable()
     return planned
 
 
@@ -480,10 +530,30 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    """What changes with a file: its size and time of change; of a folder, of all that is in it."""
-    stats = [each.stat() for each in (path, *(path.rglob("*") if path.is_dir() else ()))]
-    return sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
+#: Bytes at each end of a file that tell it from another of the same size and times.
+_ENDS = 1 << 20
+
+
+def _stamp(path: Path) -> Stamp:
+    """Tell a file from any other: size, times of change, inode, and a hash of its ends; a folder, by all that is in it.
+
+    A copy that keeps size and time (``cp -p``) has another inode or time of change of the inode. The ends are for
+    file systems that keep neither.
+    """
+    companions = [each for each in (companion(path),) if each.is_file()]
+    digest, files = hashlib.sha256(), sorted(path.rglob("*")) if path.is_dir() else [*companions]
+    size = time = 0
+    for each in (path, *files):
+        found = each.stat()
+        size, time = size + found.st_size, max(time, found.st_mtime_ns)
+        kept = (str(each.relative_to(path.parent)), found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns)
+        digest.update(repr(kept).encode(errors="surrogateescape"))
+        if stat.S_ISREG(found.st_mode) and not path.is_dir():
+            with each.open("rb") as file:
+                digest.update(file.read(_ENDS))
+                file.seek(max(0, found.st_size - _ENDS))
+                digest.update(file.read(_ENDS))
+    return size, time, digest.hexdigest()
 
 
 class Found(NamedTuple):
@@ -520,28 +590,29 @@ def inspect(path: str | Path, targets: Targets | None = None) -> Found:
 # ------------------------------------------------------------------------------------------------ the machinery
 
 
-def _read_progress(work: Path) -> int | None:
-    """How many blocks are done; None if there is nothing to go on from."""
-    try:
-        return int(json.loads((work / _PROGRESS).read_text())["done"])
-    except FileNotFoundError:
-        return None
-
-
-def _write_progress(work: Path, done: int) -> int:
-    write_file(work / _PROGRESS, json.dumps({"done": done}).encode())
-    return done
-
-
 def _in_order(executor: Executor, job: _Work, todo: Sequence[Index], ahead: int) -> Any:
     """The results in the order of the blocks, a few blocks ahead of the one that is waited for."""
     waiting: deque[Future[Bad | Ties]] = deque()
     for block in todo:
-        waiting.append(executor.submit(job, block))
+        with _uninterrupted():
+            waiting.append(executor.submit(job, block))
         if len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back while processes may start: they inherit that for good, and end with this one instead."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _executor:

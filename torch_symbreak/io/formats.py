@@ -11,8 +11,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import os
+import pickle
+import re
 import shutil
 import struct
+import sys
+import traceback
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -293,7 +298,15 @@ class Torch(Staged):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        try:
+            content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        except pickle.UnpicklingError:
+            raise ValueError(
+                "it is damaged, or holds Python objects other than tensors, which are not loaded"
+            ) from None
+        except (RuntimeError, EOFError, LookupError, OSError) as error:
+            hint = str(error).partition(".")[0]
+            raise ValueError(f"it is damaged ({hint})" if " " in hint else "it is damaged") from None
         if not isinstance(content, (Tensor, dict)):
             raise ValueError(f"it holds a {type(content).__name__}, neither a tensor nor a dict of them")
         self._content: Any = content
@@ -445,6 +458,25 @@ def _strict() -> Iterator[None]:
         raise ValueError(errors[0])
 
 
+@contextlib.contextmanager
+def _told_shortly() -> Iterator[None]:
+    """Raise what the system said, once, where HDF5 says it in many lines, and again for all that it cannot close."""
+    untold: list[Any] = []
+    before = sys.unraisablehook, sys.excepthook  # h5py prints to both
+    sys.unraisablehook, sys.excepthook = untold.append, lambda *error: None
+    try:
+        yield
+        for each in untold:
+            raise each.exc_value
+    except (OSError, RuntimeError) as error:
+        traceback.clear_frames(error.__traceback__)  # closes what is still open, while nothing is printed
+        if said := re.search(r"errno = (\d+)", str(error)):
+            raise OSError(int(said[1]), os.strerror(int(said[1]))) from None
+        raise
+    finally:
+        sys.unraisablehook, sys.excepthook = before
+
+
 class Hdf5(Format):
     """HDF5, and what is HDF5 underneath: CXI, NeXus, and MATLAB 7.3, whose axes are listed as MATLAB has them.
 
@@ -484,6 +516,7 @@ class Hdf5(Format):
         values = self._file[key][index[::-1] if self._turned else index]
         return values.T if self._turned else values
 
+    @_told_shortly()
     def prepare(self, work: Path, keys: Sequence[str]) -> None:
         block = self._file.userblock_size
         targets = {self._address(self._file[key]) for key in keys}  # each may have several names
@@ -545,6 +578,7 @@ class Hdf5(Format):
                 for key in keys
             ]
 
+    @_told_shortly()
     def finish(self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region]) -> None:
         with self._h5.File(work / "part", "r+") as out:
             for key, region in extra.items():
@@ -650,6 +684,8 @@ def open_file(path: Path) -> Format:
         raise ValueError(f"{path} has none of the suffixes that are read: {known}.")
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}.")
+    if not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+        raise ValueError(f"{path} is no regular file. Save its content to one.")
     if path.is_dir() != (kind is Zarr):
         raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'no folder'}, and no {path.suffix} store.")
     if kind is Mat and _is_hdf5(path):
@@ -662,12 +698,14 @@ def open_file(path: Path) -> Format:
                 f'{path} needs the package {error.name}. Install it with: pip install "torch_symbreak[io]"',
                 name=error.name,
             ) from None
+    if path.is_file() and not path.stat().st_size:
+        raise ValueError(f"{path} is empty.")
     try:
         return kind(path)
     except ModuleNotFoundError:
         raise
     except Exception as error:  # every library has its own kinds
-        raise ValueError(f"{path} cannot be read as {path.suffix}: {error}") from error
+        raise ValueError(f"{path} cannot be read as {path.suffix}: {str(error) or type(error).__name__}") from error
 
 
 def _is_hdf5(path: Path) -> bool:

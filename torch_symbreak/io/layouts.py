@@ -6,8 +6,10 @@ magnitude and phase), or as two real channels before the event: (*batch, 2, *eve
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -19,17 +21,16 @@ from torch_symbreak.io.formats import ELEMENTS, OURS, Array, Format, Index
 
 Kind = Literal["plain", "channels", "parts", "polar"]
 
-#: How pairs of arrays are called, whatever the case of the letters.
+_MAGNITUDES = ("magnitude", "mag", "amplitude", "amp", "abs", "modulus")
+#: How the two of a pair are called, whatever the case of the letters.
 _PAIRS: dict[tuple[str, str], Kind] = {
     ("real", "imag"): "parts",
+    ("real", "imaginary"): "parts",
     ("re", "im"): "parts",
     ("r", "i"): "parts",
-    ("magnitude", "phase"): "polar",
-    ("amplitude", "phase"): "polar",
-    ("mag", "phase"): "polar",
-    ("amp", "phase"): "polar",
-    ("abs", "angle"): "polar",
+    **dict.fromkeys(itertools.product(_MAGNITUDES, ("phase", "angle", "arg")), "polar"),
 }
+_HALVES = {word for pair in _PAIRS for word in pair}
 _COMPLEX_FIELDS = [pair for pair, kind in _PAIRS.items() if kind == "parts"]
 
 _WORDS: dict[Kind, str] = {
@@ -130,6 +131,10 @@ def _is_real(dtype: np.dtype[Any]) -> bool:
     return dtype.kind == "f" and dtype.itemsize <= 8
 
 
+def _real(arrays: dict[str, Array]) -> dict[str, Array]:
+    return {key: array for key, array in arrays.items() if _is_real(array.dtype)}
+
+
 def _part(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype of the real part."""
     return dtype[0] if dtype.names is not None else np.empty(0, dtype).real.dtype
@@ -214,6 +219,8 @@ def find(
             raise ValueError(f"{', '.join(keys)} of {file.path} have shapes {first.shape} and {array.shape}, not one.")
     shape, grid = _forward(first.shape, batch_axis), _forward(first.grid, batch_axis)
     if kind == "plain" and not _is_complex(first.dtype):
+        if layout is None:
+            _check_whole(file, keys[0])
         kind = _real_kind(file, keys[0], shape, layout, event_dims, real)
     elif layout == "channels":
         raise TypeError(f"layout='channels' needs a real array, but {keys[0]} of {file.path} has dtype {first.dtype}.")
@@ -256,23 +263,38 @@ def _real_kind(file: Format, key: str, shape: tuple[int, ...], layout: str | Non
     return "channels" if layout == "channels" else "plain"
 
 
+def _halves(key: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each word of a name, or of the groups above it, that may be half of a pair; and the other words."""
+    words = [word.lower() for word in re.findall(r"/|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|\d+", key)]
+    for place, word in enumerate(words):
+        # Of single letters only r and i themselves: x_i may be the i-th.
+        if word in _HALVES and (len(word) > 1 or key.rpartition("/")[2].lower() == word):
+            yield word, (*words[:place], "", *words[place + 1 :])
+
+
 def _pairs(arrays: dict[str, Array]) -> list[tuple[tuple[str, str], Kind]]:
-    """All pairs of real arrays in one group whose names say that they belong together."""
-    found: list[tuple[tuple[str, str], Kind]] = []
-    for first in arrays:
-        above, _, name = first.rpartition("/")
-        for second in arrays:
-            if second.rpartition("/")[0] != above:
-                continue
-            a, b = name.lower(), second.rpartition("/")[2].lower()
-            for (one, other), kind in _PAIRS.items():
-                # object_real and object_imag, too; but of single letters only r and i themselves
-                stem = a.removesuffix(one) if len(one) > 1 else ""
-                if (a, b) == (stem + one, stem + other) and (not stem or stem[-1] in "_-. "):
-                    fits = arrays[first].shape == arrays[second].shape
-                    if fits and _is_real(arrays[first].dtype) and _is_real(arrays[second].dtype):
-                        found.append(((first, second), kind))
-    return found
+    """All pairs of arrays of one shape whose names differ in one word only, and these words make a pair."""
+    alike: dict[Any, list[tuple[str, str]]] = {}
+    for key, array in arrays.items():
+        for word, others in _halves(key):
+            alike.setdefault((others, array.shape), []).append((word, key))
+    return [
+        ((first, second), _PAIRS[a, b])
+        for found in alike.values()
+        for (a, first), (b, second) in itertools.permutations(found, 2)
+        if (a, b) in _PAIRS
+    ]
+
+
+def _check_whole(file: Format, key: str) -> None:
+    """Raise ``ValueError`` if an array is one half of a target by its name, whatever the dtype of the other half."""
+    for pair, kind in _pairs({name: array for name, array in file.arrays.items() if array.dtype.kind in "fiu"}):
+        if key in pair:
+            raise ValueError(
+                f"{' and '.join(pair)} of {file.path} look like {_WORDS[kind].partition(', ')[2]} of one target, and "
+                f"{key} alone would be changed. Say which: --key {','.join(pair)} for the pair, or --layout plain for "
+                f"{key} alone."
+            )
 
 
 def _only(
@@ -280,7 +302,7 @@ def _only(
 ) -> tuple[tuple[str, ...], Kind | None, str]:
     """The one choice that a file leaves."""
     large = {key: array for key, array in arrays.items() if len(array.shape) >= event_dims}
-    pairs = [] if real else _pairs(large)
+    pairs = [] if real else _pairs(_real(large))
     complex_keys: list[tuple[tuple[str, ...], Kind]] = [
         ((key,), "plain") for key, array in large.items() if _is_complex(array.dtype) and not real
     ]
@@ -302,12 +324,12 @@ def _named(file: Format, arrays: dict[str, Array], key: str) -> tuple[tuple[str,
     """What a key names: an array, two arrays, or a group with one pair."""
     names = tuple(file.resolve(part.strip()) for part in key.split(","))
     missing = not set(names) <= set(arrays)
-    pairs = _pairs(arrays)
+    pairs = _pairs(_real(arrays))
     if not missing and len(names) == 1:
         return names, "plain"
     if not missing and len(names) == 2:
         return names, dict(pairs).get((names[0], names[1]))
-    inside = [(pair, kind) for pair, kind in pairs if pair[0].rpartition("/")[0] == names[0]]
+    inside = [(pair, kind) for pair, kind in pairs if all(key.rpartition("/")[0] == names[0] for key in pair)]
     if len(names) == 1 and len(inside) == 1:
         return inside[0]
     raise KeyError(f"{file.path} has no array {key!r}. It holds {_inventory(arrays)}.")
