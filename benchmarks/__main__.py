@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from rich.progress import MofNCompleteColumn, Progress
 
-from benchmarks import align, canonicalize, files, loading, metrics, report, training
+from benchmarks import align, canonicalize, files, loading, metrics, report, template, training
 from benchmarks.measure import machine, measure, row, versions
 
 SUITES = {
@@ -23,6 +23,7 @@ SUITES = {
     "files": files,
     "loading": loading,
     "metrics": metrics,
+    "template": template,
     "training": training,
 }
 _PACKAGES = ("torchvision", "numpy", "numba", "scikit-image", "deepinv", "h5py")

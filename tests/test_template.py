@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torch_symbreak import FarField, FixSign, RandomSymmetry
+from torch_symbreak.alignment import places
 from torch_symbreak.canonical import AlignToTemplate
 from torch_symbreak.symmetries import (
     ConjugateFlip,
@@ -77,6 +78,19 @@ def test_a_finite_group_of_the_users_own():
     assert list(fix.margins(x)) == ["sign", "quarter_turns"]
     gains = torch.stack([(x.rot90(k, (1, 2)) * fix.template).sum((1, 2)).abs() for k in range(4)])
     assert torch.allclose((fix(x) * fix.template).sum((1, 2)), gains.amax(0), atol=1e-4)
+
+
+@pytest.mark.parametrize("symmetries", [FarField(2).symmetries, [QuarterTurns(), Translation()]])
+def test_pieces_change_nothing(monkeypatch, symmetries):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.nn.functional.pad(torch.randn(21, 5, 4, dtype=torch.complex64, generator=generator), (2, 3, 1, 3))
+    fix = AlignToTemplate(torch.randn(9, 9, dtype=torch.complex64, generator=generator), symmetries)
+    whole, element = fix(x), fix.element(x)
+    monkeypatch.setattr(places, "_ENTRIES", 4 * 81)
+    assert torch.equal(fix(x), whole)
+    again = fix.element(x)
+    assert torch.equal(again.shift, element.shift)
+    assert all(torch.equal(*pair) for pair in zip(again.others, element.others, strict=True))
 
 
 def test_sign_phase_and_sign_per_entry():

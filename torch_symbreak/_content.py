@@ -6,6 +6,7 @@ shortest arc that covers the content, which may wrap. Its center, ``lo + (length
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -57,7 +58,7 @@ def squares_of(x: Tensor, item_dims: int) -> Tensor:
     return power(unit_scale(x, item_dims))
 
 
-def _profiles(squares: Tensor, event_dims: int, channel_dims: int) -> list[Tensor]:
+def profiles_of(squares: Tensor, event_dims: int, channel_dims: int) -> list[Tensor]:
     """Return per axis the largest square of every line, relative to the item's largest: (*batch, N_a) each."""
     if channel_dims:
         channels = range(squares.dim() - event_dims - channel_dims, squares.dim() - event_dims)
@@ -104,10 +105,15 @@ def content_box(x: Tensor, event_dims: int, channel_dims: int, threshold: float,
 
 def box_of_squares(squares: Tensor, event_dims: int, channel_dims: int, threshold: float, wrap: Wrap) -> Box:
     """Return the content box of every item, given the items' :func:`squares_of`."""
-    periodic = wrapped_axes(wrap, squares.shape[squares.dim() - event_dims :])
+    return box_of_profiles(profiles_of(squares, event_dims, channel_dims), threshold, wrap)
+
+
+def box_of_profiles(profiles: Sequence[Tensor], threshold: float, wrap: Wrap) -> Box:
+    """Return the content box of every item, given the items' :func:`profiles_of`."""
+    periodic = wrapped_axes(wrap, tuple(profile.shape[-1] for profile in profiles))
     pairs = [
         (_arc if turns else _interval)(profile > threshold**2)
-        for profile, turns in zip(_profiles(squares, event_dims, channel_dims), periodic, strict=True)
+        for profile, turns in zip(profiles, periodic, strict=True)
     ]
     return Box(*(torch.stack(part, -1) for part in zip(*pairs, strict=True)))
 
@@ -125,7 +131,7 @@ def box_margin(
     periodic = wrapped_axes(wrap, x.shape[x.dim() - event_dims :])
     margins = [x.real.new_ones(batch_shape(x, event_dims + channel_dims))]
     for profile, turns in zip(
-        _profiles(squares_of(x, event_dims + channel_dims), event_dims, channel_dims), periodic, strict=True
+        profiles_of(squares_of(x, event_dims + channel_dims), event_dims, channel_dims), periodic, strict=True
     ):
         if turns and padded_only:
             continue

@@ -135,6 +135,14 @@ def join_elements(parts: Sequence[Any], batch: torch.Size) -> Any:
     return type(parts[0])(*columns) if hasattr(parts[0], "_fields") else tuple(columns)
 
 
+def some_elements(element: Any, items: slice) -> Any:
+    """Return the element of some consecutive items of a batch (B,): undoes join_elements."""
+    if isinstance(element, Tensor):
+        return element[items]
+    columns = [some_elements(column, items) for column in element]
+    return type(element)(*columns) if hasattr(element, "_fields") else tuple(columns)
+
+
 def where_elements(mask: Tensor, new: Any, old: Any) -> Any:
     """Choose per item, by a mask (*batch,), the new or the old element: tensors, or (named) tuples of them."""
     if isinstance(new, Tensor):

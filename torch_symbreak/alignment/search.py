@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from torch_symbreak._content import Box, box_ends, wrapped_axes
+from torch_symbreak._content import box_ends, box_of_profiles, profiles_of, wrapped_axes
 from torch_symbreak._fourier import correlate, spectrum, transform_at
 from torch_symbreak._items import (
     batch_shape,
+    divided,
     flat_items,
     flat_parts,
+    join_elements,
+    peak,
+    per_item,
     power,
     resolved,
     tangible,
@@ -23,11 +27,18 @@ from torch_symbreak._items import (
     where_elements,
     wide,
 )
+from torch_symbreak.alignment.places import (
+    Found,
+    Gain,
+    Places,
+    best_places,
+    mirrored_spectra,
+    over_channels,
+    pieces,
+    two_largest,
+)
 from torch_symbreak.symmetries import Motion, Product
-from torch_symbreak.symmetries.motion import move, placement
-
-#: The largest ``Re(u c)`` over the group's scalars u, or a positive power of it, of correlations c.
-Gain = Callable[[Tensor], Tensor]
+from torch_symbreak.symmetries.motion import move
 
 
 def torus_of(group: Product, event: Sequence[int]) -> list[int]:
@@ -35,18 +46,6 @@ def torus_of(group: Product, event: Sequence[int]) -> list[int]:
     assert group.rearrangement is not None
     periodic = wrapped_axes(group.rearrangement.wrap, tuple(event))
     return [n if turns else 2 * n for n, turns in zip(event, periodic, strict=True)]
-
-
-def _over_channels(correlation: Tensor, group: Product) -> Tensor:
-    if group.channel_dims:
-        return correlation.sum(tuple(range(-group.item_dims, -group.event_dims)))
-    return correlation
-
-
-def _torus(group: Product, x: Tensor, box: Box | None) -> list[int]:
-    """Return the torus of the search: the frame itself if shifts keep a box inside, for these wrap no content."""
-    event = x.shape[x.dim() - group.event_dims :]
-    return torus_of(group, event) if box is None else list(event)
 
 
 class _Spectra(NamedTuple):
@@ -57,46 +56,9 @@ class _Spectra(NamedTuple):
     torus: list[int]
 
 
-def _spectra(x: Tensor, reference: Tensor, group: Product, box: Box | None) -> _Spectra:
-    torus = _torus(group, x, box)
+def _spectra(x: Tensor, reference: Tensor, group: Product) -> _Spectra:
+    torus = torus_of(group, x.shape[x.dim() - group.event_dims :])
     return _Spectra(spectrum(x, torus), spectrum(reference, torus), torus)
-
-
-class Found(NamedTuple):
-    """The best of the motions of one orientation."""
-
-    shift: Tensor  # (*batch, d)
-    top: Tensor  # (*batch,), its correlation <g . x, r>
-    second: Tensor  # (*batch,), gain of the second best shift
-
-
-def _two_largest(gains: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the flat index, (*batch, 1), of the first maximum of gains (*batch, R, C), and the second largest gain."""
-    rows = gains.amax(-1)  # in two steps, for argmax is slower than amax
-    i = rows.argmax(-1, keepdim=True)
-    row = gains.take_along_dim(i[..., None], -2).squeeze(-2)
-    j = row.argmax(-1, keepdim=True)
-    others = [line.scatter(-1, place, -torch.inf).amax(-1) for line, place in ((rows, i), (row, j))]
-    return i * gains.shape[-1] + j, torch.maximum(*others)
-
-
-def _target(shift: Tensor, lo: Tensor, length: Tensor, size: Tensor | int, turned: bool) -> Tensor:
-    """Return where a shift modulo the frame takes the box, the inverse of ``placement``."""
-    return (shift - (lo + length - 1) if turned else shift + lo) % size
-
-
-def _forbid(gains: Tensor, box: Box, group: Product, turned: bool) -> None:
-    """Set the gains, (*batch, *event), of shifts that push the box out of the frame to minus infinity."""
-    assert group.rearrangement is not None
-    event = gains.shape[gains.dim() - group.event_dims :]
-    periodic = wrapped_axes(group.rearrangement.wrap, tuple(event))
-    for axis, (size, turns) in enumerate(zip(event, periodic, strict=True)):
-        if not turns:
-            lo, length = box.lo[..., axis, None], box.length[..., axis, None]
-            target = _target(torch.arange(size, device=lo.device), lo, length, size, turned)
-            # Adding is many times faster than filling under a mask.
-            penalty = torch.where(target > size - length, -torch.inf, 0.0).to(gains.dtype)
-            gains += penalty.reshape((*penalty.shape[:-1], *[size if a == axis else 1 for a in range(len(event))]))
 
 
 def _best_shift(
@@ -106,23 +68,20 @@ def _best_shift(
     turned: bool,
     gain: Gain,
     halves: bool,
-    box: Box | None,
 ) -> Found:
-    """Try all shifts in one orientation, or those that keep the box inside the frame."""
+    """Try all shifts in one orientation."""
     event = x.shape[x.dim() - group.event_dims :]
-    correlation = _over_channels(
+    correlation = over_channels(
         correlate(spectra.x, spectra.reference, group.event_dims, flipped=turned, halves=halves), group
     )
     correlation = correlation if x.is_complex() else correlation.real
     gains = gain(correlation).clone() if gain is torch.real else gain(correlation)
-    if box is not None:
-        _forbid(gains, box, group, turned)
     for axis, (size, n) in enumerate(zip(spectra.torus, event, strict=True)):
         if size > n:  # the one of 2 N shifts that leaves nothing in the frame
             last = (2 if halves else 1) * (size - 1 if turned else n)
             gains.select(axis - group.event_dims, last).fill_(-torch.inf)
     flat = flat_items(correlation, group.event_dims)
-    best, second = _two_largest(flat_items(gains, group.event_dims).unflatten(-1, (-1, gains.shape[-1])))
+    best, second = two_largest(flat_items(gains, group.event_dims).unflatten(-1, (-1, gains.shape[-1])))
     shift, place = [], best.squeeze(-1)
     for size, n in zip(reversed(spectra.torus), reversed(event), strict=True):
         steps = 2 * size if halves else size
@@ -131,9 +90,6 @@ def _best_shift(
         shift.append(t if turned or size == n else torch.where(t >= n, t - size, t))
         place = place // steps
     shifts, top = torch.stack(shift[::-1], -1), flat.gather(-1, best).squeeze(-1)
-    if box is not None:
-        flipped = torch.full(box.lo.shape[:-1], turned, device=x.device)
-        shifts = placement(*box, _target(shifts, *box, shifts.new_tensor(list(event)), turned), flipped)
     return Found(shifts, resolved(top.conj() if turned else top), second)
 
 
@@ -153,7 +109,7 @@ def _refined(
     found: Found, spectra: _Spectra, group: Product, turned: bool, gain: Gain, subpixel: int, real: bool
 ) -> Found:
     """Refine shifts to 1 / ``subpixel`` of an entry, by a matrix Fourier transform around the peak."""
-    product = _over_channels((spectra.x if turned else spectra.x.conj()) * spectra.reference, group)
+    product = over_channels((spectra.x if turned else spectra.x.conj()) * spectra.reference, group)
     reach = math.ceil(0.75 * subpixel)
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device=product.device)
     shifts = ((found.shift[..., None] * subpixel).round() + offsets) / subpixel  # (*batch, d, U)
@@ -173,21 +129,23 @@ def _refined(
 
 
 def _by_orientation(
-    x: Tensor, reference: Tensor, spectra: _Spectra | None, group: Product, gain: Gain, halves: bool, box: Box | None
+    x: Tensor, reference: Tensor, spectra: _Spectra | None, group: Product, gain: Gain, halves: bool
 ) -> list[Found]:
     """Return the best motion without a flip and, if the group flips, the best one with a flip."""
     return [
         _in_place(x, reference, group, turned)
         if spectra is None
-        else _best_shift(x, spectra, group, turned, gain, halves, box)
+        else _best_shift(x, spectra, group, turned, gain, halves)
         for turned in ((False, True) if group.flips else (False,))
     ]
 
 
-def best_motions(x: Tensor, reference: Tensor, group: Product, gain: Gain, box: Box | None) -> list[Found]:
-    """Return the motion of each orientation that gains most, with the gain of the second best."""
-    spectra = _spectra(x, reference, group, box) if group.shifts else None
-    return _by_orientation(x, reference, spectra, group, gain, False, box)
+def best_motions(x: Tensor, reference: Tensor, group: Product, gain: Gain) -> list[Found]:
+    """Return the motion of each orientation that gains most, of those that keep the content inside the frame."""
+    places = _places(x, reference, group)
+    if places is None:
+        return _by_orientation(x, reference, None, group, gain, False)
+    return best_places(x, places, group, gain)
 
 
 def self_correlations(x: Tensor, group: Product, *, of: Tensor) -> list[Tensor]:
@@ -197,7 +155,7 @@ def self_correlations(x: Tensor, group: Product, *, of: Tensor) -> list[Tensor]:
         return [_in_place(of, x, group, turned).top.reshape(-1, *[1] * d) for turned in turns]
     event = x.shape[x.dim() - d :]
     fx, fr = spectrum(of, event), spectrum(x, event)
-    return [_over_channels(correlate(fx, fr, d, flipped=turned), group) for turned in turns]
+    return [over_channels(correlate(fx, fr, d, flipped=turned), group) for turned in turns]
 
 
 def nearest_motion(
@@ -207,23 +165,26 @@ def nearest_motion(
     *,
     subpixel: int = 1,
     rounding: Tensor | float = 0.0,
-    box: Box | None = None,
+    places: Places | None = None,
 ) -> tuple[Motion, Tensor, Tensor]:
     """Return the motion that takes x nearest to the reference, its gain, and whether it is certain, all per item.
 
-    A motion is certain if no other one can gain as much when every correlation is off by up to ``rounding``. If ``box``
-    is given, only shifts that keep it inside the frame compete.
+    A motion is certain if no other one can gain as much when every correlation is off by up to ``rounding``. If
+    ``places`` is given, only they compete.
     """
     gain: Gain = torch.real if group.scalar is None else group.scalar.gain
     fractions = group.shifts and subpixel > 1  # the peak of a fractional shift can hide between entries
-    spectra = _spectra(x, reference, group, box) if group.shifts else None
-    found = _by_orientation(x, reference, spectra, group, gain, fractions, box)
-    if spectra is not None and fractions:
-        # Before the orientations are compared: the better one's peak may lie farther from a half entry.
-        found = [
-            _refined(best, spectra, group, turned, gain, subpixel, real=not x.is_complex())
-            for turned, best in zip((False, True), found, strict=False)
-        ]
+    if places is not None:
+        found = best_places(x, places, group, gain)
+    else:
+        spectra = _spectra(x, reference, group) if group.shifts else None
+        found = _by_orientation(x, reference, spectra, group, gain, fractions)
+        if spectra is not None and fractions:
+            # Before the orientations are compared: the better one's peak may lie farther from a half entry.
+            found = [
+                _refined(best, spectra, group, turned, gain, subpixel, real=not x.is_complex())
+                for turned, best in zip((False, True), found, strict=False)
+            ]
     unflipped, *flips = found
     shift, top, second = unflipped
     flipped = torch.zeros(top.shape, dtype=torch.bool, device=x.device)
@@ -255,7 +216,11 @@ def rounding_of(x: Tensor, reference: Tensor, group: Product, torus: Sequence[in
     channels = x.shape[x.dim() - group.item_dims : x.dim() - group.event_dims]
     entries = math.prod(torus) * math.prod(channels)
     norms = [torch.linalg.vector_norm(flat_parts(z, group.item_dims), dim=-1) for z in (x, reference)]
-    return 8 * torch.finfo(x.dtype).eps * (1 + math.log2(entries)) * norms[0] * norms[1]
+    return _rounding(norms[0], norms[1], entries, x.dtype)
+
+
+def _rounding(norm: Tensor, other: Tensor, entries: int, dtype: torch.dtype) -> Tensor:
+    return 8 * torch.finfo(dtype).eps * (1 + math.log2(entries)) * norm * other
 
 
 class Choice(NamedTuple):
@@ -272,7 +237,8 @@ def _chosen(x: Tensor, reference: Tensor, group: Product, subpixel: int, inside:
         moved = x
         for part, h in zip(group.others, others, strict=True):
             moved = part.act(h, moved)
-        motion, gain, _ = nearest_motion(moved, reference, group, subpixel=subpixel, box=box_of(moved, group, inside))
+        places = _places(moved, reference, group) if inside else None
+        motion, gain, _ = nearest_motion(moved, reference, group, subpixel=subpixel, places=places)
         choice = Choice(motion, others)
         if chosen is None:
             chosen, most = choice, gain
@@ -284,40 +250,96 @@ def _chosen(x: Tensor, reference: Tensor, group: Product, subpixel: int, inside:
     return chosen
 
 
-def nearest_choice(x: Tensor, reference: Tensor, group: Product, *, subpixel: int = 1, inside: bool = False) -> Choice:
+def _in_single(x: Tensor, group: Product) -> torch.dtype | None:
+    """Return the dtype of the first search, if one in single precision pays: fractions and others need double anyway.
+
+    Rarely is anything left for double precision, but one must look.
+    """
+    single = torch.complex64 if x.is_complex() else torch.float32
+    return single if tangible(x) and group.shifts and not group.others else None
+
+
+def _places(x: Tensor, reference: Tensor, group: Product) -> Places | None:
+    """Return the places inside the frame for the content of x; None if the group has no shifts."""
+    if not group.shifts:
+        return None
+    assert group.rearrangement is not None
+    unit = torch.ones_like(flat_items(x.real, group.item_dims)[..., 0])
+    return Places(group.rearrangement.box(x), unit, mirrored_spectra(reference, group, not x.is_complex()))
+
+
+def nearest_inside(x: Tensor, reference: Tensor, group: Product) -> Choice:
+    """Choose as :func:`nearest_choice`, among the shifts that keep the content inside the frame and act modulo it.
+
+    Everything that costs a pass over the items is done piece by piece, and what costs nothing for all of them at once.
+
+    Args:
+        x: The items, (B, *item), of any scale.
+        reference: The reference that all share, (1, *item).
+        group: The symmetries.
+    """
+    dims, single = group.item_dims, _in_single(x, group)
+
+    def exact(x: Tensor) -> Choice:
+        there = reference.to(wide(x))
+        parts = [_chosen(unit_scale(part.to(wide(x)), dims), there, group, 1, True) for part in x.split(pieces(x))]
+        choice: Choice = join_elements(parts, x.shape[:1])
+        return choice
+
+    if single is None:
+        return exact(x)
+    like = group.rearrangement
+    assert like is not None
+
+    def look(x: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        unit = peak(x, item_dims=dims)
+        squares = power(divided(x, per_item(unit, dims)))
+        profiles = profiles_of(squares, group.event_dims, group.channel_dims)
+        return unit, flat_items(squares, dims).sum(-1).sqrt(), tuple(profiles)
+
+    unit, norm, profiles = join_elements([look(part) for part in x.split(pieces(x))], x.shape[:1])
+    there = unit_scale(reference.to(torch.promote_types(reference.dtype, single)), dims).to(single)
+    spectra = mirrored_spectra(there, group, not x.is_complex())
+    places = Places(box_of_profiles(profiles, like.threshold, like.wrap), unit, spectra)
+    entries = math.prod(x.shape[1:])
+    rounding = _rounding(norm, torch.linalg.vector_norm(there), entries, single)
+    motion, _, certain = nearest_motion(x, reference, group, rounding=rounding, places=places)
+    doubtful = (~certain).nonzero().squeeze(-1)
+    if len(doubtful):
+        motion = _amended(motion, doubtful, exact(x[doubtful]).motion)
+    return Choice(motion)
+
+
+def _amended(motion: Motion, index: Tensor, by: Motion) -> Motion:
+    return Motion(*(old.index_copy(0, index, new) for old, new in zip(motion, by, strict=True)))
+
+
+def nearest_choice(x: Tensor, reference: Tensor, group: Product, *, subpixel: int = 1) -> Choice:
     """Choose the motion and the other elements that take each item nearest to its reference, as in double precision.
 
-    Single precision decides where its rounding errors cannot change the choice. Double precision decides the others.
+    All shifts compete, and zeros surround the items. Single precision decides where its rounding errors cannot change
+    the choice. Double precision decides the others.
 
     Args:
         x: The items, (B, *item).
         reference: Their references, (B, *item), or (1, *item) for one that all share.
         group: The symmetries.
         subpixel: Find shifts to 1 / ``subpixel`` of an entry. Default 1.
-        inside: If True, only shifts that keep the content in the frame compete, and they act modulo the frame. If
-            False (default), all shifts compete, and zeros surround the items.
     """
     double = wide(x)
-    # Rarely is anything left for double precision, but one must look. Fractions and others need double anyway.
-    if not (tangible(x) and tangible(reference)) or not group.shifts or subpixel > 1 or group.others:
-        return _chosen(x.to(double), reference.to(double), group, subpixel, inside)
+    single = _in_single(x, group)
+    if single is None or not tangible(reference) or subpixel > 1:
+        return _chosen(x.to(double), reference.to(double), group, subpixel, False)
     # Each in its own unit: the product of two small ones would leave the range of single precision.
-    single = torch.complex64 if x.is_complex() else torch.float32
     pair = (z.to(torch.promote_types(z.dtype, single)) for z in (x, reference))
     here, there = (unit_scale(z, group.item_dims).to(single) for z in pair)
-    box = None
-    if inside and group.rearrangement is not None:
-        box = group.rearrangement.box(x) if x.dtype != single else group.rearrangement.box_of_squares(power(here))
-    rounding = rounding_of(here, there, group, _torus(group, x, box))
-    motion, _, certain = nearest_motion(here, there, group, rounding=rounding, box=box)
+    event = x.shape[x.dim() - group.event_dims :]
+    rounding = rounding_of(here, there, group, torus_of(group, event))
+    motion, _, certain = nearest_motion(here, there, group, rounding=rounding)
     doubtful = (~certain).nonzero().squeeze(-1)
     if len(doubtful):
         target = reference if len(reference) == 1 else reference[doubtful]
-        exact = _chosen(x[doubtful].to(double), target.to(double), group, subpixel, inside).motion
-        motion = Motion(*(old.index_copy(0, doubtful, new) for old, new in zip(motion, exact, strict=True)))
+        exact = _chosen(x[doubtful].to(double), target.to(double), group, subpixel, False).motion
+        motion = _amended(motion, doubtful, exact)
     return Choice(motion)
-
-
-def box_of(x: Tensor, group: Product, inside: bool) -> Box | None:
-    """Return the content box of every item if shifts must keep it ``inside`` the frame."""
-    return group.rearrangement.box(x) if inside and group.shifts and group.rearrangement is not None else None

@@ -33,19 +33,18 @@ from torch_symbreak._items import (
     peak,
     per_item,
     resolved,
+    some_elements,
     typed_like,
     unit_scale,
     wide,
 )
 from torch_symbreak._samples import Keys
-from torch_symbreak.alignment.search import Choice, best_motions, box_of, nearest_choice
+from torch_symbreak.alignment.places import pieces
+from torch_symbreak.alignment.search import Choice, best_motions, nearest_inside
 from torch_symbreak.canonical._fitting import Fit, best_of_drawn, gather, iterate, mean_of_rule, normalized
 from torch_symbreak.canonical._template_checks import check_parts, check_template
 from torch_symbreak.symmetries import Canonicalizer, Element, Product, Symmetry
-from torch_symbreak.symmetries.motion import move
-
-#: Entries of items at once: what a CPU's cache holds with the spectra, or a device's memory.
-_ENTRIES, _ENTRIES_ON_GPU = 2**18, 2**26
+from torch_symbreak.symmetries.motion import order_of_motion, take
 
 
 class AlignToTemplate(Canonicalizer[Product]):
@@ -233,7 +232,8 @@ class AlignToTemplate(Canonicalizer[Product]):
         self.check(x)
         if x.numel() == 0:
             return self.symmetry.identity(x)
-        element: Element = self._in_chunks(x, self._element)
+        parts = self._in_pieces(x, lambda choice, _, scalar: Element(*choice.motion, scalar, choice.others))
+        element: Element = join_elements(parts, batch_shape(x, self._dims))
         return element
 
     def forward(self, x: Tensor) -> Tensor:
@@ -241,11 +241,11 @@ class AlignToTemplate(Canonicalizer[Product]):
         if x.numel() == 0:
             return x.clone()
         if not eager(x):
-            return typed_like(self._in_chunks(x, self._moved), x)
+            moved: Tensor = join_elements(self._in_pieces(x, self._scaled_by), batch_shape(x, self._dims))
+            return typed_like(moved, x)
         out = torch.empty_like(x, memory_format=torch.contiguous_format)
-        for part, to in zip(self._chunks(x), self._chunks(out), strict=True):
-            _, moved, scalar = self._rearranged(part)
-            torch.mul(moved, per_item(scalar, self._dims), out=to)
+        places = iter(self._pieces(out))
+        self._in_pieces(x, lambda _, moved, scalar: torch.mul(moved, per_item(scalar, self._dims), out=next(places)))
         return out
 
     def margins(self, x: Tensor) -> dict[str, Tensor]:
@@ -254,7 +254,7 @@ class AlignToTemplate(Canonicalizer[Product]):
         batch = batch_shape(x, self.symmetry.item_dims)
         if x.numel() == 0:
             return {name: x.real.new_zeros(batch) for name in self._margin_names()}
-        values = self._in_chunks(x.detach(), self._margins)
+        values = join_elements([self._margins(part) for part in self._pieces(x.detach())], batch)
         return dict(zip(self._margin_names(), values, strict=True))
 
     def margin(self, x: Tensor) -> Tensor:
@@ -269,14 +269,21 @@ class AlignToTemplate(Canonicalizer[Product]):
     def extra_repr(self) -> str:
         return f"template=<{describe(self.template)}>, {list(self.symmetry.symmetries)!r}"
 
-    def _in_chunks(self, x: Tensor, function: Callable[[Tensor], Any]) -> Any:
-        """Apply a function to (B, *item), chunk by chunk, and join its results."""
-        return join_elements([function(part) for part in self._chunks(x)], batch_shape(x, self._dims))
-
-    def _chunks(self, x: Tensor) -> Sequence[Tensor]:
+    def _pieces(self, x: Tensor) -> Sequence[Tensor]:
         """Divide x, (*batch, *item), into batches (B, *item) that a cache holds."""
-        limit = _ENTRIES if x.device.type == "cpu" else _ENTRIES_ON_GPU
-        return x.reshape(-1, *self.template.shape).split(max(1, limit // self.template.numel()))
+        flat = x.reshape(-1, *self.template.shape)
+        return flat.split(pieces(flat))
+
+    def _in_pieces(self, x: Tensor, function: Callable[[Choice, Tensor, Tensor], Any]) -> list[Any]:
+        """Apply a function to the choice, the items moved by all but the scalar, and the scalar, piece by piece."""
+        flat = x.reshape(-1, *self.template.shape)
+        with torch.no_grad():
+            choice = nearest_inside(flat.detach(), self._reference(x), self.symmetry)
+        size = pieces(flat)
+        parts = [slice(start, start + size) for start in range(0, len(flat), size)]
+        like = self.symmetry.rearrangement
+        order = () if like is None else order_of_motion(choice.motion, x.shape[x.dim() - like.event_dims :])
+        return [function(*self._rearranged(flat[part], *some_elements((choice, order), part))) for part in parts]
 
     def _reference(self, x: Tensor) -> Tensor:
         """Return the template as a batch of one, in the dtype of x and to its own scale, so that products have room."""
@@ -291,19 +298,13 @@ class AlignToTemplate(Canonicalizer[Product]):
         """Return x with each item to its own scale, in at least single precision."""
         return unit_scale(x.detach().to(torch.promote_types(x.dtype, torch.float32)), self._dims)
 
-    def _choice(self, x: Tensor) -> Choice:
-        with torch.no_grad():
-            # Gains are of fourth order, for which double precision has room only if x is in single.
-            here = self._scaled(x) if x.dtype == wide(x) else x.detach()
-            return nearest_choice(here, self._reference(x), self.symmetry, inside=True)
-
-    def _rearranged(self, x: Tensor) -> tuple[Choice, Tensor, Tensor]:
+    def _rearranged(self, x: Tensor, choice: Choice, order: Any) -> tuple[Choice, Tensor, Tensor]:
         """Return the choice for x, (B, *item), x moved by all but the scalar, and the best scalar then, (B,)."""
-        group, choice = self.symmetry, self._choice(x)
+        group = self.symmetry
         for part, h in zip(group.others, choice.others, strict=True):
             x = part.act(h, x)
         if group.rearrangement is not None:
-            x = move(choice.motion, x, group.event_dims, group.channel_dims)
+            x = take(x, order)
         if group.scalar is None:
             return choice, x, torch.ones(len(x), dtype=x.dtype, device=x.device)
         terms = x * self._reference(x).conj()
@@ -312,12 +313,7 @@ class AlignToTemplate(Canonicalizer[Product]):
         top = flat_items(lines, max(self._dims - 1, 0)).sum(-1, dtype=wide(terms))
         return choice, x, resolved(group.scalar.best(top).to(x.dtype))
 
-    def _element(self, x: Tensor) -> Element:
-        choice, _, scalar = self._rearranged(x)
-        return Element(*choice.motion, scalar, choice.others)
-
-    def _moved(self, x: Tensor) -> Tensor:
-        _, moved, scalar = self._rearranged(x)
+    def _scaled_by(self, choice: Choice, moved: Tensor, scalar: Tensor) -> Tensor:
         return moved if self.symmetry.scalar is None else self.symmetry.scalar.act(scalar, moved)
 
     # ---------------------------------------------------------------------------------------------------- margins
@@ -372,7 +368,7 @@ class AlignToTemplate(Canonicalizer[Product]):
         group = self.symmetry
         for part, h in zip(group.others, others, strict=True):
             x = part.act(h, x)
-        orientations = best_motions(x, reference, group, self._value, box_of(x, group, inside=True))
+        orientations = best_motions(x, reference, group, self._value)
         tops = torch.stack([self._value(motion.top) for motion in orientations])
         seconds = torch.stack([motion.second for motion in orientations])
         top, best = tops.max(0)

@@ -328,9 +328,16 @@ class Plan:
             # Another run may have ended between the plan and the lock.
             self.check_output()
             self._unchanged()
-            self._run(self.resumable(), processes, scheduler, progress)
+            self._run(self.resumable(), processes, scheduler, progress, warn)
 
-    def _run(self, before: int | None, processes: int, scheduler: str | None, progress: Progress) -> None:
+    def _run(
+        self,
+        before: int | None,
+        processes: int,
+        scheduler: str | None,
+        progress: Progress,
+        warn: Callable[[str], None],
+    ) -> None:
         work, file = self.work, open_file(self.src)
         keys = self.layout.keys
         stages = {name: work / f"{name}.npy" for name in element_arrays(self.layout, self.targets) if self.elements}

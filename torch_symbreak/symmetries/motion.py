@@ -6,7 +6,6 @@ compose to ``(s2 s1, t2 + s2 t1)``, and the inverse of (s, t) is ``(s, -s t)``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -54,6 +53,48 @@ def source_indices(motion: Motion, event: Sequence[int]) -> list[Tensor]:
     return indices
 
 
+class Order(NamedTuple):
+    """The order in which a motion takes entries. It is worked out once for many items, which then move in pieces."""
+
+    line: Tensor  # (B, lines): the number of the line along the last axis
+    entry: Tensor  # (B, N): the entry of that line
+    sign: Tensor  # (B, 1 or 2 N): of real and imaginary parts in turn; 1 if nothing is flipped
+
+
+def order_of(sources: Sequence[Tensor], event: Sequence[int], flipped: Tensor | None = None) -> Order:
+    """Return the order of entries whose sources along each axis are (B, N_a), conjugated where flipped, (B,)."""
+    line = torch.zeros_like(sources[-1][:, :1])
+    for size, source in zip(event[:-1], sources[:-1], strict=True):
+        line = (line[:, :, None] * size + source[:, None, :]).flatten(1)
+    sign = torch.ones_like(line[:, :1], dtype=torch.int8)
+    if flipped is not None:
+        # Parts alternate along the last axis, so that one product of contiguous numbers conjugates the flipped items.
+        sign = torch.stack([sign, 1 - 2 * flipped[:, None].to(torch.int8)], -1).expand(-1, event[-1], 2).flatten(1)
+    return Order(line, sources[-1], sign)
+
+
+def take(x: Tensor, order: Order) -> Tensor:
+    """Return the entries of x, (B, *channels, *event), in another order."""
+    items, lines, size = len(x), order.line.shape[-1], order.entry.shape[-1]
+    channels = x.numel() // max(1, items * lines * size)
+    taken = x.reshape(-1, size)
+    # Whole lines first, then the entries of each: on a CPU twice as fast as one gather by an index of every entry.
+    if lines > 1:
+        first = lines * torch.arange(items * channels, device=x.device)
+        taken = taken.index_select(0, (order.line[:, None] + first.reshape(items, channels, 1)).flatten())
+    entry = order.entry[:, None].expand(items, channels * lines, size)
+    taken = taken.reshape(entry.shape).gather(-1, entry)
+    if x.is_complex() and order.sign.shape[-1] > 1:
+        torch.view_as_real(taken).flatten(-2).mul_(order.sign[:, None].to(x.real.dtype))
+    return resolved(taken.reshape(x.shape))
+
+
+def order_of_motion(motion: Motion, event: Sequence[int]) -> Order:
+    """Return the order in which a motion of whole steps, of items (B,), takes the entries of a frame."""
+    sources = [source % size for size, source in zip(event, source_indices(motion, event), strict=True)]
+    return order_of(sources, event, motion.flipped)
+
+
 def move(motion: Motion, x: Tensor, event_dims: int, channel_dims: int) -> Tensor:
     """Apply a motion, indices modulo the frame; by Fourier transform if the shift has fractions."""
     event = x.shape[x.dim() - event_dims :]
@@ -66,27 +107,9 @@ def move(motion: Motion, x: Tensor, event_dims: int, channel_dims: int) -> Tenso
     if motion.shift.is_floating_point():
         spread = (*batch, *[1] * channel_dims)
         return fourier_move(x, motion.flipped.reshape(spread), motion.shift.reshape((*spread, event_dims)), event)
-    *lead, last = (source % size for size, source in zip(event, source_indices(motion, event), strict=True))
-    items, lines = math.prod(batch), math.prod(event[:-1])
-    channels = math.prod(x.shape[len(batch) : x.dim() - event_dims])
-    moved = x.reshape(items * channels * lines, event[-1])
-    # Whole lines first, then the entries of each: on a CPU twice as fast as one gather by an index of every entry.
-    if lead:
-        line = motion.shift.new_zeros(*batch, 1)
-        for size, source in zip(event, lead, strict=False):
-            line = (line[..., :, None] * size + source[..., None, :]).flatten(-2)
-        first = lines * torch.arange(items * channels, device=x.device)
-        line = line.reshape(items, 1, lines) + first.reshape(items, channels, 1)
-        moved = moved.index_select(0, line.flatten())
-    entry = last.reshape(items, 1, event[-1]).expand(items, channels * lines, event[-1])
-    moved = moved.reshape(entry.shape).gather(-1, entry).reshape(x.shape)
-    if moved.is_complex():
-        # Parts alternate along the last axis, so that one product of contiguous numbers conjugates the flipped items.
-        sign = torch.where(motion.flipped, -1, 1).to(moved.real.dtype)
-        signs = torch.stack([torch.ones_like(sign), sign], -1).repeat((*[1] * len(batch), event[-1]))
-        ones = [1] * (x.dim() - len(batch) - 1)
-        torch.view_as_real(moved).flatten(-2).mul_(signs.reshape((*batch, *ones, 2 * event[-1])))
-    return resolved(moved)
+    flat = Motion(motion.flipped.reshape(-1), motion.shift.reshape(-1, event_dims))
+    items = x.reshape(len(flat.shift), *x.shape[len(batch) :])
+    return take(items, order_of_motion(flat, event)).reshape(x.shape)
 
 
 def compose_motions(g2: Motion, g1: Motion) -> Motion:
