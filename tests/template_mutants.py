@@ -11,10 +11,11 @@ from draws import objects
 from torch import Tensor
 
 from torch_symbreak import FarField
+from torch_symbreak._items import where_elements
 from torch_symbreak.alignment import search
-from torch_symbreak.alignment.search import Choice
+from torch_symbreak.alignment.search import Choice, nearest_choice
 from torch_symbreak.canonical import AlignToTemplate, template
-from torch_symbreak.symmetries import Motion, Product
+from torch_symbreak.symmetries import Canonicalizer, Motion, Product
 from torch_symbreak.symmetries.motion import move, placement, source_indices
 
 Patch = pytest.MonkeyPatch
@@ -42,9 +43,14 @@ def on_a_background() -> Tensor:
 
 def shifts_that_cut(patch: Patch) -> None:
     """All shifts compete, and cut what leaves the frame, as ``align`` has them."""
-    exact = template.nearest_choice
-    patch.setattr(template, "nearest_choice", lambda x, t, group, inside: exact(x, t, group))
-    patch.setattr(template, "move", lambda motion, x, *dims: inside_the_frame(motion, x) * move(motion, x, *dims))
+
+    def rearranged(self: AlignToTemplate, x: Tensor, choice: Choice, order: Any) -> tuple[Choice, Tensor, Tensor]:
+        choice, moved, scalar = exact(self, x, choice, order)
+        return choice, inside_the_frame(choice.motion, x) * moved, scalar
+
+    exact = AlignToTemplate._rearranged
+    patch.setattr(template, "nearest_inside", nearest_choice)
+    patch.setattr(AlignToTemplate, "_rearranged", rearranged)
 
 
 def inside_the_frame(motion: Motion, x: Tensor) -> Tensor:
@@ -59,7 +65,7 @@ def inside_the_frame(motion: Motion, x: Tensor) -> Tensor:
 def gains_of_the_cut(patch: Patch) -> None:
     """Admissible shifts of content of 5 x 6 compete, but a background that wraps with them gains nothing."""
 
-    def choice(x: Tensor, t: Tensor, group: Product, inside: bool) -> Choice:
+    def choice(x: Tensor, t: Tensor, group: Product) -> Choice:
         assert group.rearrangement is not None
         box, motions, gains = group.rearrangement.box(x), [], []
         for row, column, turned in itertools.product(range(4), range(4), (False, True)):
@@ -70,29 +76,38 @@ def gains_of_the_cut(patch: Patch) -> None:
         best, each = torch.stack(gains).argmax(0), torch.arange(len(x))
         return Choice(Motion(*(torch.stack(part)[best, each] for part in zip(*motions, strict=True))))
 
-    patch.setattr(template, "nearest_choice", choice)
+    patch.setattr(template, "nearest_inside", choice)
 
 
 def twin_without_conjugation(patch: Patch) -> None:
-    exact = search.correlate
+    exact = search.mirrored_spectra
 
-    def correlate(fx: Tensor, fr: Tensor, d: int, *, flipped: bool, halves: bool = False) -> Tensor:
-        if flipped:  # the spectrum of x*, so that two conjugations leave none
-            fx = fx.flip((-2, -1)).roll((1, 1), (-2, -1)).conj()
-        return exact(fx, fr, d, flipped=flipped, halves=halves)
+    def spectra(reference: Tensor, group: Product, real: bool) -> Tensor:
+        """The second image is that of the conjugate, so that two conjugations leave none."""
+        return torch.stack([exact(image, group, real)[k] for k, image in enumerate((reference, reference.conj()))])
 
-    patch.setattr(search, "correlate", correlate)
+    patch.setattr(search, "mirrored_spectra", spectra)
 
 
-def by_size(patch: Patch) -> None:
+class BySize(Canonicalizer[Product]):
     """Two templates, each for the items of its size: one point per orbit, on a set that is not convex."""
-    exact = AlignToTemplate._reference
 
-    def reference(self: AlignToTemplate, x: Tensor) -> Tensor:
-        t, large = exact(self, x), x.abs().square().sum((-2, -1)) > 7 * x.abs().square().amax((-2, -1))
-        return torch.where(large[:, None, None], t, t.roll(1, -1))
+    convex = True
 
-    patch.setattr(AlignToTemplate, "_reference", reference)
+    def __init__(self, fix: AlignToTemplate) -> None:
+        super().__init__(fix.symmetry)
+        self.both = (fix, AlignToTemplate(fix.template.roll(1, -1), fix.symmetry))
+
+    def element(self, x: Tensor) -> Any:
+        large = x.abs().square().sum((-2, -1)) > 7 * x.abs().square().amax((-2, -1))
+        return where_elements(large, *(fix.element(x) for fix in self.both))
+
+    def margin(self, x: Tensor) -> Tensor:
+        return torch.stack([fix.margin(x) for fix in self.both]).amin(0)
+
+
+def by_size(patch: Patch) -> BySize:
+    return BySize(far_field())
 
 
 def mean_without_realigning(patch: Patch) -> None:
