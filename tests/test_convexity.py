@@ -84,6 +84,15 @@ def test_pairs_whose_edge_lines_cancel_are_dropped() -> None:
     assert assert_convex(fix, x1, x2, 0.6) == Convexity(0.0, 1, cut=0.0, ties=0.0)
 
 
+@pytest.mark.parametrize("weight", [2.0, -0.1, torch.tensor([0.5, 0.5])])
+def test_bad_pairs_and_weights(weight: float | torch.Tensor) -> None:
+    fix, x1, x2 = pair()
+    with pytest.raises(ValueError, match="weights in"):
+        assert_convex(fix, x1, x2, weight)
+    with pytest.raises(ValueError, match="of one shape"):
+        assert_convex(fix, x1, torch.cat([x2, x2]))
+
+
 def test_dropping_too_many_pairs_is_no_pass() -> None:
     fix, x1, x2 = pair()
     with pytest.raises(

@@ -53,6 +53,8 @@ def test_the_spread_tells_doubtful_items():
     [
         (lambda: average_answers([], Sign(1)), ValueError, "at least one answer"),
         (lambda: average_answers([torch.ones(2, 3), torch.ones(2, 4)], Sign(1)), ValueError, "one shape"),
+        (lambda: average_answers(torch.ones(2, 3), Sign(1)), TypeError, r"list\(answers\)"),
+        (lambda: predict_turned(abs, torch.ones(1, 8, 8), FarField(2), Sign(2)), TypeError, r"square_turns\(model\)"),
         (lambda: square_turns(FarField(1)), ValueError, "images on a square detector"),
         (lambda: square_turns(FarField(shape=(8, 9))), ValueError, "images on a square detector"),
     ],

@@ -57,7 +57,7 @@ def test_trainings_that_were_cut_short_are_named(networks, tmp_path, monkeypatch
     if remark:
         assert remark == (
             "Trainings cut short by the limit of 1 epoch, not by a plateau: dnn, none (n = 40); dnn, exact (n = 40). "
-            "More epochs (max_epochs) may change which targets are better."
+            "More epochs (--epochs) may change which targets are better."
         )
 
 

@@ -68,11 +68,14 @@ def test_the_file_says_how_the_template_was_made(tmp_path, objects):
         (("break", "x.npy", "y.npy", "--template", "x.npy"), "a template of one item"),
         (("break", "x.npy", "y.npy", "--template", "u.npz"), r"shape \(5, 5\)"),
         (("break", "x.npy", "y.npy", "--template", "v.npz"), "'template'"),
+        (("break", "x.npy", "y.npy", "--template", "w.npz"), "other options.*--oversampling 1.5 --threshold 0.3"),
     ],
 )
 def test_bad_calls(arguments, message, tmp_path, objects, monkeypatch, capsys):
     np.savez(tmp_path / "u.npz", template=np.random.default_rng(0).normal(size=(5, 5)) + 1j)
     np.savez(tmp_path / "v.npz", other=np.ones(3))
+    note = np.array('{"forward": "farfield", "oversampling": 1.5, "threshold": 0.3}')
+    np.savez(tmp_path / "w.npz", template=np.random.default_rng(0).normal(size=(5, 5)) + 1j, note=note)
     monkeypatch.chdir(tmp_path)
     before = sorted(path.name for path in tmp_path.iterdir())
     assert symbreak(monkeypatch, *arguments) == 2

@@ -87,7 +87,7 @@ def check_complex(owner: str, x: Tensor, event_dims: int) -> None:
         raise TypeError(
             f"{owner} needs a complex target (torch.complex64 or torch.complex128), but got {describe(x)}. "
             f"{_from_channels(event_dims)} "
-            "A real target has a sign instead of a phase: use Sign or FixSign."
+            "A real target has a sign instead of a phase: use Sign or FixSign, or FarField(..., field='real')."
         )
 
 

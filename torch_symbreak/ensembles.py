@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_target
+from torch_symbreak._checks import check_target, describe
 from torch_symbreak._items import flat_parts, wide
 from torch_symbreak.alignment import align
 from torch_symbreak.forward import FarField
@@ -41,10 +41,11 @@ def average_answers(answers: Sequence[Tensor], symmetries: Symmetry | Sequence[S
         symmetries: By which they may differ, e.g. ``FarField().symmetries``.
 
     Returns:
-        The mean, and how far the answers lie apart: a measure of doubt per item.
+        The mean, and how far the answers lie apart: a measure of doubt per item. An item with a NaN answer gets NaN.
 
     Raises:
         ValueError: If no answer comes, or their shapes differ.
+        TypeError: If ``answers`` is one tensor.
 
     Example: answers that are twins of one another agree.
         >>> from torch_symbreak.symmetries import Sign
@@ -54,6 +55,11 @@ def average_answers(answers: Sequence[Tensor], symmetries: Symmetry | Sequence[S
         >>> average_answers([x, -x], Sign(1)).spread
         tensor([0.], dtype=torch.float64)
     """
+    if isinstance(answers, Tensor):
+        raise TypeError(
+            f"average_answers needs a list of answers to the same measurements, but got {describe(answers)}. Pass "
+            "[answer1, answer2, ...], or list(answers) if the first axis counts answers and not items."
+        )
     group, answers = Product(symmetries), list(answers)
     if not answers:
         raise ValueError("average_answers needs at least one answer, but got none.")
@@ -151,6 +157,10 @@ def predict_turned(
         turns: A finite set of turns, e.g. ``square_turns(model)``.
         symmetries: By which answers may differ, e.g. ``model.symmetries``.
 
+    Raises:
+        TypeError: If ``turns`` is no list of turns.
+        ValueError: As for :func:`average_answers`.
+
     Example: a perfect network with twins as answers.
         >>> model, x = FarField(2), torch.randn(2, 6, 6, dtype=torch.complex64)
         >>> answers = iter([x, 1j * x])
@@ -158,4 +168,9 @@ def predict_turned(
         >>> torch.allclose(found.mean, x)
         True
     """
+    if not isinstance(turns, Sequence):
+        raise TypeError(
+            f"predict_turned needs a list of turns, but got {describe(turns)}. For the far field, pass "
+            "square_turns(model)."
+        )
     return average_answers([turn.undo(predict(turn.measurement(y))) for turn in turns], symmetries)

@@ -132,7 +132,8 @@ def gather(objects: Any, item_dims: int, keys: Keys, most: int | None, generator
         raise TypeError(f"{_OWNER} needs a tensor, a data set or a loader of objects, but got {describe(objects)}.")
     if len(x) < 2:
         raise ValueError(
-            f"{_OWNER} needs at least 2 objects, but got {len(x)}. A template of one object is that object."
+            f"{_OWNER} needs at least 2 objects, but got {len(x)}. Pass them as (n, *channels, *event). A single "
+            "object x is its own template: AlignToTemplate(x, symmetries)."
         )
     return check_finite(x, name="objects")
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_finite, check_tensor, describe
+from torch_symbreak._checks import check_tensor, describe
 from torch_symbreak._items import flat_parts, unit_scale, wide
 from torch_symbreak.alignment.search import self_correlations
 from torch_symbreak.symmetries import GlobalPhase, Product, Sign, Symmetry
@@ -52,7 +52,10 @@ def check_template(template: Any, group: Product) -> None:
             f"and event_dims={group.event_dims}, but got {describe(template)}."
         )
     group.check(template)
-    check_finite(template.detach().flatten(), name="the template")
+    if bad := int((~torch.isfinite(template.detach())).sum()):
+        raise ValueError(
+            f"AlignToTemplate needs a finite template, but {bad} of {template.numel()} entries are NaN or infinite."
+        )
     if not bool(template.any()):
         raise ValueError(
             "AlignToTemplate needs a template that is not zero: all points of an orbit are equally far from zero. "
@@ -62,8 +65,8 @@ def check_template(template: Any, group: Product) -> None:
     if fixing is not None:
         raise ValueError(
             f"AlignToTemplate needs a template that only the identity leaves as it is, but {fixing} has another "
-            "element that does, so that every item is a tie. Take an object of the data as template, or fit one: "
-            "AlignToTemplate.fit(objects, symmetries, start=...)."
+            "element that does, so that every item is a tie. Take an object that is not symmetric as template, or as "
+            "start= of AlignToTemplate.fit. If all objects are symmetric, take the exact rule."
         )
 
 

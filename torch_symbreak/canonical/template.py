@@ -74,6 +74,15 @@ class AlignToTemplate(Canonicalizer[Product]):
         ValueError: If the template has another shape than the items, or an element other than the identity leaves it as
             it is.
 
+    NaN entries give NaN targets.
+
+    Attributes:
+        template: The template.
+        history: Mean ``||C(x) - t||²`` of every round of a fit. Empty for a template that was not fitted.
+        explained: Share of the objects' mean squared norm that the template explains, ``||t||² / mean ||x||²``, in
+            [0, 1]. Below .1 the objects are hardly alike. NaN for a template that was not fitted.
+        seen: Number of objects that it was fitted to. 0 for a template that was not fitted.
+
     Example: every point of an orbit goes to one.
         >>> import torch
         >>> from torch_symbreak import FarField, RandomSymmetry
@@ -95,8 +104,6 @@ class AlignToTemplate(Canonicalizer[Product]):
         check_template(template, self.symmetry)
         self.convex = self.symmetry.shifts or self.symmetry.rearrangement is None
         self.register_buffer("template", resolved(template.detach()).clone())
-        #: The mean ``||C(x) - t||²`` of every round of a fit, ``||t||² / mean ||x||²`` in [0, 1], and the number of
-        #: objects. Empty, NaN and 0 for a template that was not fitted.
         self.history: list[float] = []
         self.explained = math.nan
         self.seen = 0
@@ -172,6 +179,11 @@ class AlignToTemplate(Canonicalizer[Product]):
         if normalize:
             unit = torch.ones_like(unit)
         if isinstance(start, Tensor):
+            if start.shape != x.shape[1:]:
+                raise ValueError(
+                    f"AlignToTemplate.fit needs a start of the objects' shape {tuple(x.shape[1:])}, but got "
+                    f"{tuple(start.shape)}."
+                )
             start = divided(start.to(x.device, torch.promote_types(start.dtype, x.dtype)), unit)
         fits: list[Fit] = []
 

@@ -84,7 +84,7 @@ def limited(rows: Sequence[Row]) -> str:
     Example:
         >>> row = {"network": "unet", "breaking": "none", "n": 500, "epochs": 20}
         >>> print(limited([row | {"parameters": {"training": {"max_epochs": 20}}}]))
-        Trainings cut short by the limit of 20 epochs, not by a plateau: unet, none (n = 500). More epochs (max_epochs)
+        Trainings cut short by the limit of 20 epochs, not by a plateau: unet, none (n = 500). More epochs (--epochs)
         may change which targets are better.
     """
     limits = [row["parameters"]["training"]["max_epochs"] for row in rows]
@@ -98,7 +98,7 @@ def limited(rows: Sequence[Row]) -> str:
     names = "; ".join(f"{name} (n = {', '.join(map(str, sorted(n)))})" for name, n in sizes.items())
     epochs = f"{limits[0]} epoch{'s' if limits[0] != 1 else ''}"
     return (
-        f"Trainings cut short by the limit of {epochs}, not by a plateau: {names}. More epochs (max_epochs) may change "
+        f"Trainings cut short by the limit of {epochs}, not by a plateau: {names}. More epochs (--epochs) may change "
         "which targets are better."
     )
 

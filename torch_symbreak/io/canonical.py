@@ -49,7 +49,7 @@ from torch_symbreak.io.formats import (
     write_npz,
 )
 from torch_symbreak.io.layouts import BLOCK, Layout, blocks, find
-from torch_symbreak.io.template import canonicalizer_from, digest, read_template
+from torch_symbreak.io.template import canonicalizer_from, check_note, digest, read_template
 from torch_symbreak.symmetries import Canonicalizer, Element, Product
 
 Command = Literal["break", "scramble", "unbreak"]
@@ -92,6 +92,7 @@ class Targets:
         self._rule(torch.float32)
         if self.template is not None and self.template_sha256 is None:
             read_template(self.template)
+            check_note(self.template, forward=self.forward, oversampling=self.oversampling, threshold=self.threshold)
             object.__setattr__(self, "template", str(Path(self.template).absolute()))
             object.__setattr__(self, "template_sha256", digest(self.template))
 

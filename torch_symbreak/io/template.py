@@ -123,6 +123,21 @@ def read_template(path: str | Path) -> Tensor:
     return read_array(path, _ARRAY if path.suffix == ".npz" else None)
 
 
+def check_note(path: str | Path, **options: Any) -> None:
+    """Raise ``ValueError`` if the note in a template's file says that it was fitted with other options."""
+    if Path(path).suffix != ".npz":
+        return
+    with np.load(path, allow_pickle=False) as loaded:
+        note = json.loads(str(loaded["note"])) if "note" in loaded else {}
+    others = {name: note[name] for name, value in options.items() if note.get(name, value) != value}
+    if others:
+        flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in others.items())
+        raise ValueError(
+            f"The template {path} was fitted with other options than these. Add {flags}, or fit another one with: "
+            "symbreak fit IN template.npz"
+        )
+
+
 def digest(path: str | Path) -> str:
     """Return the SHA-256 of a file."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

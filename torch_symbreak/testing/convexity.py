@@ -43,12 +43,13 @@ def assert_convex(
     ``C(m) = m`` for ``m = w C(x1) + (1 - w) C(x2)``. Two kinds of pairs are dropped:
 
     - The content box of m does not contain both boxes, along a padded axis. Edge lines of the two canceled or faded
-      below the threshold. More shifts are admissible for m than for the two, and one of them may be nearer.
+      below the threshold. More shifts are admissible for m than for the two, and one of them may take m nearer to the
+      template.
     - C(x1), C(x2) or m is a tie.
 
     Args:
-        canonicalizer: The canonicalizer. If boxes matter to more than the admissible shifts, as they do to the far
-            field's exact rule, test items of one box alone.
+        canonicalizer: The canonicalizer. If its rule depends on the content box itself, as the far field's exact rule
+            does, test items of one box alone.
         x1: The first items, (*batch, *item).
         x2: The second items, (*batch, *item).
         weight: Weight w of C(x1), in [0, 1]: a number, or one per pair, (*batch,). Default 0.5, the midpoint.
@@ -57,6 +58,7 @@ def assert_convex(
         tolerance: Largest relative error allowed. Default: 2e-5 in single, 1e-10 in double precision.
 
     Raises:
+        ValueError: If x1 and x2 differ in shape, or a weight is outside [0, 1] or of another shape than the batch.
         AssertionError: If a mean is not canonical ("convex: ..."), or if too many pairs are dropped ("dropped: ...").
 
     Example:
@@ -69,7 +71,15 @@ def assert_convex(
         >>> law.error < 1e-6, law.pairs, law.cut, law.ties
         (True, 199, 0.0, 0.005)
     """
-    group, points = canonicalizer.symmetry, [canonicalizer(x1), canonicalizer(x2)]
+    group = canonicalizer.symmetry
+    if x1.shape != x2.shape:
+        raise ValueError(
+            f"assert_convex needs x1 and x2 of one shape, but got {tuple(x1.shape)} and {tuple(x2.shape)}."
+        )
+    batch, weights = x1.shape[: x1.dim() - group.item_dims], torch.as_tensor(weight)
+    if (weights.dim() and weights.shape != batch) or not bool(((weights >= 0) & (weights <= 1)).all()):
+        raise ValueError(f"assert_convex needs weights in [0, 1], one or {tuple(batch)} of them, but got {weight}.")
+    points = [canonicalizer(x1), canonicalizer(x2)]
     if isinstance(weight, Tensor):
         weight = per_item(weight.to(points[0].real.dtype), group.item_dims)
     mean = weight * points[0] + (1 - weight) * points[1]
