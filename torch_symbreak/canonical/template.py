@@ -80,7 +80,7 @@ class AlignToTemplate(Canonicalizer[Product]):
         template: The template.
         history: Mean ``||C(x) - t||²`` of every round of a fit. Empty for a template that was not fitted.
         explained: Share of the objects' mean squared norm that the template explains, ``||t||² / mean ||x||²``, in
-            [0, 1]. Below .1 the objects are hardly alike. NaN for a template that was not fitted.
+            [0, 1]. Templates of noise explain less than .1. NaN for a template that was not fitted.
         seen: Number of objects that it was fitted to. 0 for a template that was not fitted.
 
     Example: every point of an orbit goes to one.
