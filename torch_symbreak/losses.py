@@ -52,7 +52,7 @@ class OrbitMinLoss(nn.Module):
         self.base = base
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        check_same_shape("OrbitMinLoss", x, target)
+        check_same_shape("OrbitMinLoss", x, target, names=("x", "target"))
         single = torch.promote_types(x.dtype, torch.float32)
         if self.base == "mse":
             # In double precision until here: squares of single precision overflow, and so would their gradient.
