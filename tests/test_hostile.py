@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +16,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch_symbreak import FarField, FixGlobalPhase, FixSign, RandomSymmetry, SymmetryBrokenDataset, align, sa_mse
 from torch_symbreak.canonical import AlignToTemplate, using
 from torch_symbreak.datasets import CollateTransform, DeviceLoader
+from torch_symbreak.io import Targets, plan, read_array
+from torch_symbreak.io.arrays import locked
+from torch_symbreak.io.template import fit_template
 from torch_symbreak.losses import OrbitMinLoss
 from torch_symbreak.metrics import (
     average_modes,
@@ -137,6 +142,7 @@ def test_other_arguments_in_the_wrong_order() -> None:
             function(X, MODEL, MODEL(X))  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 def test_losses_name_their_own_arguments() -> None:
     loss = OrbitMinLoss(Sign(1))
     x = torch.ones(2, 3)
@@ -148,3 +154,55 @@ def test_losses_name_their_own_arguments() -> None:
         loss(x, x[0])
     with pytest.raises(TypeError, match=r"dense target.*target.to_dense\(\)"):
         loss(x, x.to_sparse())
+    with pytest.raises(ValueError, match=r"a callable, but got <class.*Pass an instance: MSELoss\(\)"):
+        OrbitMinLoss(Sign(1), torch.nn.MSELoss)
+    with pytest.raises(TypeError, match=r"complex32.*first: x.to\(torch.complex64\)"):
+        loss(torch.zeros(2, 3, dtype=torch.complex32), x)
+
+
+def test_two_keys_of_one_part() -> None:
+    with pytest.raises(ValueError, match=r"keys=\(1, -1\), two of which name one part of 2"):
+        SymmetryBrokenDataset(TensorDataset(MODEL(X), X), FIX, keys=(1, -1))[0]
+
+
+def test_a_real_canonicalizer_in_kornia() -> None:
+    bridge = pytest.importorskip("torch_symbreak.interop.kornia", exc_type=ImportError)
+    with pytest.raises(
+        ValueError, match=r"complex images, but got FarFieldCanonicalizer.*for real ones. Run that itself"
+    ):
+        bridge.BreakSymmetry(FarField(2, field="real").canonicalizer(channel_dims=1))
+
+
+# ------------------------------------------------------------------------------------------------------- files
+
+
+def test_a_folder_that_takes_no_files_is_no_other_run() -> None:
+    folder = Path("/proc")
+    if not folder.is_dir():
+        pytest.skip("needs /proc")
+    with pytest.raises(OSError, match="/proc/lock") as caught, locked(folder / "lock", "is writing"):
+        pass
+    assert "Another run" not in str(caught.value)
+
+
+def test_templates_of_files(tmp_path: Path) -> None:
+    complex_, real = tmp_path / "complex.npy", tmp_path / "real.npy"
+    np.save(complex_, X.numpy())
+    np.save(real, X.abs().numpy())
+    for most in (1, 0, -4):
+        with pytest.raises(ValueError, match=f"at least 2 targets, but got max_objects={most}"):
+            fit_template(real, tmp_path / "t.npz", Targets(), max_objects=most)
+    for fitted, other, message in (
+        (real, complex_, "real, but the targets are complex"),
+        (complex_, real, "complex, b"),
+    ):
+        template = tmp_path / f"{fitted.stem}.npz"
+        fit_template(fitted, template, Targets(), progress=False)
+        with pytest.raises(TypeError, match=f"{fitted.stem}.npz is {message}.*Fit one to them"):
+            plan("break", other, tmp_path / "out.npy", Targets(template=str(template)))
+
+
+def test_a_key_of_an_array_without_a_name(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones(3))
+    with pytest.raises(KeyError, match=r"without a name. Leave the key 'x' out"):
+        read_array(tmp_path / "x.npy", "x")

@@ -52,9 +52,10 @@ def check_tensor(owner: str, x: Any, *, what: str = "target", name: str = "x") -
             f"{owner} needs a dense {what}, but got layout {x.layout}. Convert it first: {name}.to_dense()."
         )
     if not (x.is_floating_point() or x.dtype in (torch.complex64, torch.complex128)):
+        real = "" if x.is_complex() else f"{name}.float() or "
         raise TypeError(
             f"{owner} needs a floating-point or complex {what}, but got {describe(x)}. "
-            f"Convert it first: {name}.float() or {name}.to(torch.complex64)."
+            f"Convert it first: {real}{name}.to(torch.complex64)."
         )
 
 
