@@ -69,11 +69,11 @@ def gains_of_the_cut(patch: Patch) -> None:
         assert group.rearrangement is not None
         box, motions, gains = group.rearrangement.box(x), [], []
         for row, column, turned in itertools.product(range(4), range(4), (False, True)):
-            flipped = torch.full([len(x)], turned)
-            motions.append(Motion(flipped, placement(*box, torch.tensor([row, column]), flipped)))
+            flipped = torch.full([len(x)], turned, device=x.device)
+            motions.append(Motion(flipped, placement(*box, torch.tensor([row, column], device=x.device), flipped)))
             moved = inside_the_frame(motions[-1], x) * move(motions[-1], x, 2, 0)
             gains.append((moved * t.conj()).sum((-2, -1)).abs())
-        best, each = torch.stack(gains).argmax(0), torch.arange(len(x))
+        best, each = torch.stack(gains).argmax(0), torch.arange(len(x), device=x.device)
         return Choice(Motion(*(torch.stack(part)[best, each] for part in zip(*motions, strict=True))))
 
     patch.setattr(template, "nearest_inside", choice)

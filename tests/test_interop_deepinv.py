@@ -83,6 +83,20 @@ def test_error_reduction_never_gets_worse() -> None:
     assert torch.allclose(physics.A_dagger(physics.A(solved), x_init=solved), solved, atol=1e-4)
 
 
+def test_error_reduction_leaves_dead_pixels_free() -> None:
+    """One NaN pixel made every object NaN."""
+    x = flat(objects())
+    physics = bridge.FarFieldPhysics(MODEL, (8, 8))
+    y = physics.A(x)
+    y[:, :, 3:5, 7] = torch.nan
+    assert torch.allclose(physics.A_dagger(y, x_init=x), x, atol=1e-4)
+    errors = []
+    for steps in (0, 1, 5, 50):
+        found = bridge.FarFieldPhysics(MODEL, (8, 8), max_iter=steps).A_dagger(y)
+        errors.append(float((physics.A(found).sqrt() - y.sqrt()).square().nansum().sqrt()))
+    assert all(b <= a * (1 + 1e-5) for a, b in itertools.pairwise(errors)), errors
+
+
 def test_physics_in_deepinv() -> None:
     noise = deepinv.physics.GaussianNoise(0.0, rng=torch.Generator().manual_seed(0))
     physics = bridge.FarFieldPhysics(MODEL, (8, 8), noise_model=noise)

@@ -46,7 +46,7 @@ def flip_about_the_frame(patch: Patch) -> None:
 
     def element(self: FixConjugateFlip, x: Tensor) -> Motion:
         g = exact(self, x)
-        return Motion(g.flipped, torch.where(g.flipped[..., None], torch.tensor(x.shape[-2:]) - 1, 0))
+        return Motion(g.flipped, torch.where(g.flipped[..., None], g.shift.new_tensor(x.shape[-2:]) - 1, 0))
 
     patch.setattr(FixConjugateFlip, "element", element)
 
@@ -152,13 +152,15 @@ def margin_above_one(patch: Patch) -> None:
 
 
 def no_margin(patch: Patch) -> None:
-    patch.setattr(FixGlobalPhase, "margin", lambda self, x: torch.zeros(x.shape[:-2]))
+    patch.setattr(FixGlobalPhase, "margin", lambda self, x: x.real.new_zeros(x.shape[:-2]))
 
 
 def elements_not_closed(patch: Patch) -> None:
     exact = QuarterTurns.elements
     patch.setattr(QuarterTurns, "elements", lambda self, x: list(exact(self, x))[:3])
-    patch.setattr(QuarterTurns, "sample", lambda self, x, generator=None: torch.randint(0, 3, x.shape[:-2]))
+    patch.setattr(
+        QuarterTurns, "sample", lambda self, x, generator=None: torch.randint(0, 3, x.shape[:-2]).to(x.device)
+    )
 
 
 def elements_drawn_but_not_listed(patch: Patch) -> None:

@@ -129,6 +129,19 @@ def test_a_damaged_checkpoint_is_named(name, tmp_path):
         fit(learner(plan), line(), line(20), folder=tmp_path, hardware=CPU)
 
 
+@pytest.mark.parametrize("feature", ["magnitude", "log-magnitude"])
+def test_negative_intensities_count_as_zero(feature):
+    """As a subtracted background leaves them. One of them made every answer NaN."""
+    y, x = torch.rand(8, 3), torch.rand(8, 1)
+    y[2, 1] = y[5, 0] = 0
+    negative = torch.where(y == 0, -1e-3, y)
+    models = [Regression(MLP(3, 1, width=8), z, x, feature=feature) for z in (y, negative)]
+    models[1].load_state_dict({**models[0].state_dict(), "mean": models[1].mean, "std": models[1].std})
+    answers = [model(z) for model, z in zip(models, (y, negative), strict=True)]
+    assert answers[0].isfinite().all()
+    assert torch.equal(*answers)
+
+
 def test_diverging_training_says_so(tmp_path):
     plan = Training(max_epochs=3, learning_rate=1e20)
     with pytest.raises(RuntimeError, match="diverged"):

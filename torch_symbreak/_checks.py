@@ -28,12 +28,11 @@ def describe(x: Any) -> str:
     return f"a {type(x).__module__}.{type(x).__qualname__}".replace("a builtins.", "a ")
 
 
-def check_tensor(owner: str, x: Any, *, what: str = "target") -> None:
-    """Raise ``TypeError`` unless ``x`` is a floating-point or complex tensor."""
-    name = what if what in ("y", "reference") else "x"
+def check_tensor(owner: str, x: Any, *, what: str = "target", name: str = "x") -> None:
+    """Raise ``TypeError`` unless ``x`` is a floating-point or complex tensor: ``what`` it is and its ``name``."""
     if not isinstance(x, Tensor):
         library = type(x).__module__.partition(".")[0]
-        if what == "target" and isinstance(x, (tuple, list, dict)):
+        if what == "target" and name == "x" and isinstance(x, (tuple, list, dict)):
             hint = f"To run it on parts of a sample, wrap it: OnKeys({owner}(...), keys=...)."
         elif isinstance(x, dict):
             hint = "Pass one of its values."
@@ -53,9 +52,10 @@ def check_tensor(owner: str, x: Any, *, what: str = "target") -> None:
             f"{owner} needs a dense {what}, but got layout {x.layout}. Convert it first: {name}.to_dense()."
         )
     if not (x.is_floating_point() or x.dtype in (torch.complex64, torch.complex128)):
+        real = "" if x.is_complex() else f"{name}.float() or "
         raise TypeError(
             f"{owner} needs a floating-point or complex {what}, but got {describe(x)}. "
-            f"Convert it first: {name}.float() or {name}.to(torch.complex64)."
+            f"Convert it first: {real}{name}.to(torch.complex64)."
         )
 
 
@@ -178,8 +178,8 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
 
 def check_same_shape(owner: str, x: Any, reference: Any, names: tuple[str, str] = ("x", "reference")) -> None:
     """Raise unless ``reference`` is a tensor with the shape, field and device of ``x``; ``names`` are what they are."""
-    check_tensor(owner, x, what=names[0])
-    check_tensor(owner, reference, what=names[1])
+    for value, name in zip((x, reference), names, strict=True):
+        check_tensor(owner, value, what=name, name=name)
     both = " and ".join(names)
     if x.shape != reference.shape:
         raise ValueError(
@@ -195,14 +195,25 @@ def check_same_shape(owner: str, x: Any, reference: Any, names: tuple[str, str] 
         )
 
 
-def as_tensors(owner: str, *values: Any, names: tuple[str, ...]) -> list[Tensor]:
-    """Return the values as tensors, or raise ``TypeError``. NumPy arrays are converted, to the device of the others."""
+def as_tensors(owner: str, *values: Any, names: tuple[str, ...], last: str) -> list[Tensor]:
+    """Return the values as tensors, or raise ``TypeError``. NumPy arrays are converted, to the device of the others.
+
+    Args:
+        owner: The function that takes the values.
+        *values: Its first arguments.
+        names: Their names.
+        last: The name of the argument that follows them: symmetries or a model, which are taken for no value.
+    """
     device = next((x.device for x in values if isinstance(x, Tensor)), None)
     tensors = []
     for x, what in zip(values, names, strict=True):
+        parts = x if isinstance(x, (tuple, list)) and x else (x,)
+        if all(hasattr(part, "act") or hasattr(part, "symmetries") for part in parts):
+            order = ", ".join((*names, last))
+            raise TypeError(f"{owner} got {last} as {what}: {x!r}. The order is {owner}({order}).")
         if isinstance(x, np.ndarray):
             x = _from_numpy(owner, x, what).to(device=device)
-        check_tensor(owner, x, what=what)
+        check_tensor(owner, x, what=what, name=what)
         tensors.append(x)
     return tensors
 
@@ -225,7 +236,7 @@ def _from_numpy(owner: str, x: np.ndarray[Any, Any], what: str) -> Tensor:
 
 def as_pair(owner: str, x: Any, reference: Any) -> tuple[Tensor, Tensor]:
     """Return x and the reference as tensors of one shape, field and device, or raise."""
-    x, reference = as_tensors(owner, x, reference, names=("x", "reference"))
+    x, reference = as_tensors(owner, x, reference, names=("x", "reference"), last="symmetries")
     check_same_shape(owner, x, reference)
     return x, reference
 

@@ -77,6 +77,29 @@ def finite_items(x: Tensor, item_dims: int) -> Tensor:
     return flat_items(x.detach(), item_dims).isfinite().all(-1)
 
 
+def nan_unless_finite(values: Tensor, *tensors: Tensor, item_dims: int) -> Tensor:
+    """Replace the value of every item that is not finite in one of the tensors by NaN, (*batch,)."""
+    finite = torch.stack([finite_items(z, item_dims) for z in tensors]).all(0)
+    return torch.where(finite, values, torch.nan)
+
+
+def too_small(x: Tensor, item_dims: int) -> Tensor:
+    """Return which items are so small that a phase rounds them by more than a tie, (*batch,) bool; real ones are not.
+
+    Subnormal numbers have one absolute spacing. Single precision has it below 1e-38, and more than a tie below 1e-39.
+    """
+    x, numbers = x.detach().to(wide(x)), torch.finfo(x.dtype)
+    largest = peak(x, item_dims=item_dims)
+    size = flat_items(divided(x, per_item(largest, item_dims)), item_dims).abs()
+    spacing = (numbers.smallest_normal * numbers.eps if x.is_complex() else 0) / largest
+    return size.sum(-1) * TIE < spacing * (size > 0).sum(-1)
+
+
+def margins_of(x: Tensor, margins: Tensor, item_dims: int) -> Tensor:
+    """Return margins, (..., *batch), with 0 for items that are :func:`too_small`, and NaN for those not finite."""
+    return nan_unless_finite(torch.where(too_small(x, item_dims), 0, margins), x, item_dims=item_dims)
+
+
 def peak(*tensors: Tensor, item_dims: int) -> Tensor:
     """Return every item's largest ``|re|`` or ``|im|`` in all tensors, (*batch,); 1, a safe divisor, if all are 0."""
     flat = [flat_parts(x, item_dims) for x in tensors]

@@ -66,6 +66,8 @@ def check_present(owner: str, sample: Any, keys: tuple[Any, ...]) -> None:
             f"{owner} needs a tuple, a list or a mapping, but got {describe(sample)}, without keys {keys}. "
             "For one tensor, leave keys=None, or use the transform without OnKeys."
         )
+    if not isinstance(sample, Mapping) and not missing and len({key % len(sample) for key in keys}) < len({*keys}):
+        raise ValueError(f"{owner} got keys={keys}, two of which name one part of {len(sample)}. Leave one out.")
     if missing:
         raise KeyError(f"{owner} got no {missing} in a sample with the keys {present}.")
 

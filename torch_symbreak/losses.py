@@ -46,13 +46,14 @@ class OrbitMinLoss(nn.Module):
 
     def __init__(self, symmetries: Symmetry | Sequence[Symmetry], base: Base = "mse") -> None:
         super().__init__()
-        if base not in ("mse", "l1") and not callable(base):
-            raise ValueError(f'OrbitMinLoss needs base="mse", base="l1" or a callable, but got {base!r}.')
+        if base not in ("mse", "l1") and (isinstance(base, type) or not callable(base)):
+            hint = f" Pass an instance: {base.__name__}()." if isinstance(base, type) else ""
+            raise ValueError(f'OrbitMinLoss needs base="mse", base="l1" or a callable, but got {base!r}.{hint}')
         self.symmetry = Product(symmetries)
         self.base = base
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        check_same_shape("OrbitMinLoss", x, target)
+        check_same_shape("OrbitMinLoss", x, target, names=("x", "target"))
         single = torch.promote_types(x.dtype, torch.float32)
         if self.base == "mse":
             # In double precision until here: squares of single precision overflow, and so would their gradient.

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.data.distributed import DistributedSampler
 
+from torch_symbreak._items import root
 from torch_symbreak.transforms import FromChannels, ToChannels
 
 #: Standard deviations below this, in units of the features, are those of a pixel that never changes.
@@ -36,8 +37,8 @@ Change = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 FEATURES: dict[str, Callable[[Tensor], Tensor]] = {
     "intensity": lambda y: y,
-    "magnitude": torch.sqrt,
-    "log-magnitude": lambda y: torch.log1p(y.sqrt()),
+    "magnitude": root,
+    "log-magnitude": lambda y: torch.log1p(root(y)),
 }
 
 
@@ -149,7 +150,7 @@ class Regression(LightningModule):
         y: The training set's measurements, for their statistics.
         x: The training set's objects, for the shape and dtype of the answer.
         feature: Input of the network, made from y: "intensity", "magnitude" or "log-magnitude", log(1 + sqrt(y)).
-            Default "log-magnitude".
+            Negative intensities count as zero. Default "log-magnitude".
         loss: Of prediction and x. Default: the mean over all entries of ``|prediction - x|²``.
         augment: Makes other pairs (y, x) of those of a training batch. Default: none.
         training: Default ``Training()``.

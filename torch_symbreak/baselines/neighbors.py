@@ -82,7 +82,7 @@ def nearest_neighbors(y: Tensor, x: Tensor, k: int = 5) -> Callable[[Tensor], Te
 
 
 def _check_measurements(y: Tensor) -> None:
-    check_tensor("nearest_neighbors", y, what="y")
+    check_tensor("nearest_neighbors", y, what="y", name="y")
     if y.is_complex() or y.dim() == 0:
         raise TypeError(f"nearest_neighbors needs real measurements y of shape (n, ...), but got {describe(y)}.")
     check_finite(y, name="y")

@@ -34,8 +34,8 @@ _TRITON_LARGEST, _TRITON_THRESHOLD = 2**20, 0.999
 def using(name: Name) -> Iterator[None]:
     """Run far-field canonicalizers on one backend inside a ``with`` block, for tests and benchmarks.
 
-    It holds for the calling thread. Items that the backend does not take (channels, periodic axes, another device, half
-    precision) go to the reference.
+    It holds for the calling thread, and in a generator also between its steps, for whoever runs it. Items that the
+    backend does not take (channels, periodic axes, another device, half precision) go to the reference.
 
     Args:
         name: "reference" (tensor operations alone, any device), "cpu" (NumPy), "numba" (one compiled loop on a CPU) or

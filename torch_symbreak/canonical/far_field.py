@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_symbreak._checks import Field, check_choice, check_field
 from torch_symbreak._content import Wrap, box_margin, wrapped_axes
 from torch_symbreak._frequencies import fallbacks, low_frequencies
-from torch_symbreak._items import batch_shape, eager, items_within, resolved, typed_like
+from torch_symbreak._items import batch_shape, eager, items_within, margins_of, resolved, typed_like
 from torch_symbreak.canonical.backends import backend_for
 from torch_symbreak.canonical.rule import Decision, reference_element
 from torch_symbreak.symmetries import (
@@ -147,17 +147,16 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         return decision
 
     def margins(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the margin of each symmetry by name, (*batch,) each, in [0, 1]; 0 at a tie."""
+        """Return each symmetry's margin by name, (*batch,) in [0, 1]; 0 at a tie, NaN for items not finite."""
         self.check(x)
         group = self._translation
         low = low_frequencies(x.detach(), group.box(x), group.event_dims, group.channel_dims)
         _, of_scalar = self._fix_scalar.decision(x.detach(), lambda *_: fallbacks(low, group.event_dims))
         box = box_margin(x, group.event_dims, group.channel_dims, group.threshold, group.wrap)
-        return {
-            "translation": box,
-            "conjugate_flip": flip_margin(flip_scores(low, group.event_dims)).to(box.dtype),
-            "global_phase" if self.field == "complex" else "sign": of_scalar,
-        }
+        of_flip = flip_margin(flip_scores(low, group.event_dims)).to(box.dtype)
+        margins = margins_of(x, torch.stack([box, of_flip, of_scalar]), group.item_dims)
+        names = ("translation", "conjugate_flip", "global_phase" if self.field == "complex" else "sign")
+        return dict(zip(names, margins, strict=True))
 
     def margin(self, x: Tensor) -> Tensor:
         return torch.stack(list(self.margins(x).values())).amin(0)

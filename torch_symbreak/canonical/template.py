@@ -30,6 +30,7 @@ from torch_symbreak._items import (
     flat_items,
     flat_parts,
     join_elements,
+    margins_of,
     peak,
     per_item,
     resolved,
@@ -261,13 +262,13 @@ class AlignToTemplate(Canonicalizer[Product]):
         return out
 
     def margins(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the margin of each symmetry by name, (*batch,) each, in [0, 1]; 0 at a tie."""
+        """Return each symmetry's margin by name, (*batch,) in [0, 1]; 0 at a tie, NaN for items not finite."""
         self.check(x)
         batch = batch_shape(x, self.symmetry.item_dims)
         if x.numel() == 0:
             return {name: x.real.new_zeros(batch) for name in self._margin_names()}
         values = join_elements([self._margins(part) for part in self._pieces(x.detach())], batch)
-        return dict(zip(self._margin_names(), values, strict=True))
+        return dict(zip(self._margin_names(), margins_of(x, torch.stack(values), self._dims), strict=True))
 
     def margin(self, x: Tensor) -> Tensor:
         return torch.stack(list(self.margins(x).values())).amin(0)

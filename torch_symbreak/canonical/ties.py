@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_symbreak._items import too_small
 from torch_symbreak.canonical.template import AlignToTemplate
 from torch_symbreak.symmetries import Canonicalizer
 from torch_symbreak.symmetries.scalar import FixScalar
@@ -30,7 +31,9 @@ def of_ties(count: int, looked: int) -> str:
     return f"{count} of {looked} targets looked at ({count / looked:.1%}) are ties: equal measurements can get several."
 
 
-def _remedy(canonicalizer: object) -> str:
+def _remedy(canonicalizer: object, x: Tensor) -> str:
+    if isinstance(canonicalizer, Canonicalizer) and too_small(x, canonicalizer.symmetry.item_dims).any():
+        return "Some are so small that a phase rounds them: divide all by one number, such as the largest magnitude."
     if isinstance(canonicalizer, AlignToTemplate):
         return "Fit the template to other objects."
     if isinstance(canonicalizer, FixScalar):
@@ -61,5 +64,5 @@ class TieWatch:
         ties, looked, _ = self._seen.tolist()
         if ties:
             self._seen[2] = 1
-            remedy = _remedy(self._canonicalizer)
+            remedy = _remedy(self._canonicalizer, x)
             warnings.warn(f"{self._owner}: {of_ties(ties, looked)} {remedy}", stacklevel=2)

@@ -11,6 +11,7 @@ from torch.utils.data import default_collate
 
 from torch_symbreak._checks import check_callable, describe
 from torch_symbreak._samples import Keys, check_keys, check_target_batch, on_targets, replace_keys
+from torch_symbreak.canonical.ties import TieWatch
 
 
 class CollateTransform:
@@ -28,6 +29,9 @@ class CollateTransform:
     Raises:
         TypeError: If the batch is a dict or a tuple of more than two parts, and ``keys`` is missing.
         ValueError: If a target is not finite, or ``keys`` is empty.
+
+    Warns:
+        UserWarning: Once, if one of the first 1000 targets is a tie of a ``Canonicalizer``: how many, and what to do.
 
     Example: the batch has the targets of the data set that breaks item by item.
         >>> import torch
@@ -53,12 +57,14 @@ class CollateTransform:
         self.transform = transform
         self.keys = keys
         self.collate = collate
+        self._ties = TieWatch("CollateTransform", transform)
 
     def __call__(self, samples: list[Any]) -> Any:
         return on_targets("CollateTransform", self._checked, self.keys, self.collate(samples))
 
     def _checked(self, x: Tensor) -> Any:
-        return self.transform(check_target_batch("CollateTransform", x))
+        self._ties.look(check_target_batch("CollateTransform", x))
+        return self.transform(x)
 
     def __repr__(self) -> str:
         return f"CollateTransform({self.transform!r}, keys={self.keys!r})"
@@ -67,15 +73,18 @@ class CollateTransform:
 class DeviceLoader:
     """Move every batch of a loader to a device and run a transform on all its targets there.
 
-    Nothing waits for the device. Give the ``DataLoader`` ``pin_memory=True``, and the copies overlap with the device's
-    work. Values are not checked, so a NaN stays in its item. The targets of a batch x, [x] or [y, x] are replaced; the
-    container and its other parts stay.
+    Once 1000 targets were looked at for ties, nothing waits for the device. Give the ``DataLoader``
+    ``pin_memory=True``, and the copies overlap with the device's work. Values are not checked, so a NaN stays in its
+    item. The targets of a batch x, [x] or [y, x] are replaced; the container and its other parts stay.
 
     Args:
         loader: Yields batches: tensors, or tuples, lists and mappings of tensors, e.g. a ``DataLoader``.
         transform: Takes and returns targets (B, ...) on the device, e.g. ``FarField().canonicalizer()``.
         device: The device to move to. Default "cuda".
         keys: As for :class:`CollateTransform`.
+
+    Warns:
+        UserWarning: As :class:`CollateTransform`.
 
     Example:
         >>> import torch
@@ -103,10 +112,16 @@ class DeviceLoader:
         self.transform = transform
         self.device = torch.device(device)
         self.keys = keys
+        self._ties = TieWatch("DeviceLoader", transform)
 
     def __iter__(self) -> Iterator[Any]:
         for batch in self.loader:
-            yield on_targets("DeviceLoader", self.transform, self.keys, self._moved(batch))
+            yield on_targets("DeviceLoader", self._changed, self.keys, self._moved(batch))
+
+    def _changed(self, x: Tensor) -> Any:
+        changed = self.transform(x)
+        self._ties.look(x)
+        return changed
 
     def _moved(self, batch: Any) -> Any:
         if isinstance(batch, Tensor):

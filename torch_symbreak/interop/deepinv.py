@@ -51,6 +51,7 @@ class FarFieldPhysics(Physics):
     ``A`` is the model, differentiable; ``A_vjp`` is deepinv's, by automatic differentiation, and ``update`` reaches the
     noise model. As in deepinv's ``PhaseRetrieval``, ``A_adjoint(y) = F^H y`` is the adjoint of the linear part, here
     cropped to the frame. ``A_dagger(y)`` is ``max_iter`` steps of error reduction from there: a start, not a solution.
+    It counts negative intensities as zero, and leaves pixels free where y is NaN.
 
     Shape: x (B, 2 C, *frame), re and im in turn, or complex (B, C, *frame), or real (B, C, *frame) if the model is of
     real objects; y (B, C, *detector). Adjoint and dagger give real channels.
@@ -102,13 +103,15 @@ class FarFieldPhysics(Physics):
         return self.A_vjp(point, y) / (2 * self.constant)
 
     def A_dagger(self, y: Tensor, x_init: Tensor | None = None) -> Tensor:
-        y = y.clamp(min=0)  # noise may be negative
+        seen = ~y.isnan()
+        y = torch.where(seen, y.clamp(min=0), 0)  # noise may be negative
         x = self.A_adjoint(y) if x_init is None else x_init
         tiny = torch.finfo(y.dtype).tiny
         for _ in range(self.max_iter):  # x <- F^H (sqrt(y) F x / |F x|) / gain, on the frame
             modeled = self.A(x)
             floor = (torch.finfo(y.dtype).eps ** 2 * modeled.amax()).clamp(min=tiny)
-            x = self.A_vjp(x, (y / modeled.clamp(min=floor)).sqrt()) / (2 * self.gain)
+            factor = torch.where(seen, (y / modeled.clamp(min=floor)).sqrt(), 1)
+            x = self.A_vjp(x, factor) / (2 * self.gain)
         return x
 
 

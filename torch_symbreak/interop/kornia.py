@@ -14,7 +14,7 @@ from torch import Tensor
 
 from torch_symbreak._content import Wrap, wrapped_axes
 from torch_symbreak.interop._channels import to_channels, to_complex
-from torch_symbreak.symmetries import Canonicalizer, Element, Product
+from torch_symbreak.symmetries import Canonicalizer, Element, Product, Sign
 from torch_symbreak.symmetries.motion import move
 
 __all__ = ["BreakSymmetry"]
@@ -40,7 +40,7 @@ class BreakSymmetry(GeometricAugmentationBase2D):
 
     Raises:
         TypeError: If ``canonicalizer`` is none.
-        ValueError: If it acts on other items, the number of channels is odd, or ``same_on_batch`` is set.
+        ValueError: If it acts on other items or real ones, the number of channels is odd, or ``same_on_batch`` is set.
 
     Example: the twin of an image, and a keypoint on it.
         >>> import torch
@@ -70,6 +70,11 @@ class BreakSymmetry(GeometricAugmentationBase2D):
             raise ValueError(
                 "BreakSymmetry needs a canonicalizer of images whose channels share one element, event_dims=2 and "
                 f"channel_dims=1, but got {canonicalizer!r}. Pass channel_dims=1 to it."
+            )
+        if isinstance(Product(group).scalar, Sign):
+            raise ValueError(
+                f"BreakSymmetry acts on complex images, but got {canonicalizer!r}, which is for real ones. Run that "
+                "itself: it is a module that takes (B, C, H, W)."
             )
         self.canonicalizer = canonicalizer
         self.group = Product(group)

@@ -27,7 +27,7 @@ def read_array(path: str | Path, key: str | None = None) -> Tensor:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        KeyError: If the key is missing, or needed; the message says which there are.
+        KeyError: If the key is missing, needed, or given for an .npy file; the message says which there are.
         ValueError: If the file is damaged or of another kind, holds Python objects, or the array is not finite.
         TypeError: If the array is not floating-point or complex.
 
@@ -50,6 +50,8 @@ def read_array(path: str | Path, key: str | None = None) -> Tensor:
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
+            if key is not None:
+                raise KeyError(f"{path} is one array without a name. Leave the key {key!r} out.")
             array = loaded
         else:
             with loaded:
@@ -89,6 +91,7 @@ def locked(path: Path, work: str) -> Iterator[None]:
 
     Raises:
         FileExistsError: If another process or thread holds the lock. It says who, and since when.
+        OSError: If the lock's file cannot be made.
 
     Example:
         >>> import tempfile
@@ -103,6 +106,8 @@ def locked(path: Path, work: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0.2)  # the holder may be about to write its name, or to remove the file
     except Timeout:
+        if not path.exists():  # filelock waits for a folder that takes no files as it waits for a holder
+            path.touch()
         try:
             name = f": {owner.read_text()}"
         except (OSError, ValueError):

@@ -19,7 +19,7 @@ from torch_symbreak.canonical import AlignToTemplate
 from torch_symbreak.io.arrays import read_array, write_file
 from torch_symbreak.io.formats import open_file
 from torch_symbreak.io.layouts import BLOCK, blocks
-from torch_symbreak.symmetries import Product
+from torch_symbreak.symmetries import Product, Sign
 
 if TYPE_CHECKING:
     from torch_symbreak.io.canonical import Targets
@@ -76,6 +76,8 @@ def fit_template(
     if dst.exists() and (dst.samefile(src) or not overwrite):
         hint = "It is the input: name another file." if dst.samefile(src) else "To replace it: --overwrite."
         raise FileExistsError(f"{dst} exists. {hint}")
+    if max_objects is not None and max_objects < 2:
+        raise ValueError(f"A template is fitted to at least 2 targets, but got max_objects={max_objects}.")
     generator = torch.Generator().manual_seed(seed)
     file = open_file(src)
     layout, _ = targets.find(file)
@@ -154,7 +156,13 @@ def canonicalizer_from(path: str, sha256: str, group: Product) -> AlignToTemplat
 
     Raises:
         ValueError: If the file is another one by now.
+        TypeError: If it is real and the targets are complex, or the other way round.
     """
     if digest(path) != sha256:
         raise ValueError(f"The template {path} changed while it was in use. Run the command again.")
-    return AlignToTemplate(read_template(path), group)
+    template = read_template(path)
+    real = isinstance(group.scalar, Sign)
+    if group.scalar is not None and template.is_complex() == real:
+        is_, are = ("complex", "real") if real else ("real", "complex")
+        raise TypeError(f"The template {path} is {is_}, but the targets are {are}. Fit one to them: symbreak fit.")
+    return AlignToTemplate(template, group)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from torch_symbreak._checks import Array, as_pair
-from torch_symbreak._items import wide
+from torch_symbreak._items import nan_unless_finite, wide
 from torch_symbreak.alignment import Alignment, align
-from torch_symbreak.metrics.errors import mse_as_is, nan_unless_finite, psnr_as_is, relative_as_is
+from torch_symbreak.metrics.errors import mse_as_is, psnr_as_is, relative_as_is
 from torch_symbreak.metrics.similarity import ssim_as_is
 from torch_symbreak.symmetries import Product, Symmetry
 

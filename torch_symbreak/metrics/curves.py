@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import Array, as_pair, as_tensors, check_same_shape, check_target, describe
-from torch_symbreak._items import power, wide
+from torch_symbreak._items import nan_unless_finite, power, wide
 from torch_symbreak.alignment import align
 from torch_symbreak.forward import FarField
-from torch_symbreak.metrics.errors import Reduction, Symmetries, nan_unless_finite, reduce
+from torch_symbreak.metrics.errors import Reduction, Symmetries, reduce
 from torch_symbreak.symmetries import Product
 
 
@@ -108,7 +108,7 @@ def prtf(x: Array, y: Array, forward: FarField, *, reduction: Reduction = "mean"
 
     References: Chapman et al., J. Opt. Soc. Am. A 23, 1179 (2006).
     """
-    x, measured = as_tensors("prtf", x, y, names=("x", "y"))
+    x, measured = as_tensors("prtf", x, y, names=("x", "y"), last="forward")
     if not (callable(forward) and hasattr(forward, "centered")):  # compiled models are no instances
         raise TypeError(f"prtf needs a FarField model, but got {describe(forward)}.")
     check_target("prtf", x, forward.event_dims, least=1)

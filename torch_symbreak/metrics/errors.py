@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import Array, as_pair, as_tensors, check_same_shape, describe
-from torch_symbreak._items import finite_items, flat_items, power, root, wide
+from torch_symbreak._items import flat_items, nan_unless_finite, power, root, wide
 from torch_symbreak.alignment import align
 from torch_symbreak.forward import ForwardModel
 from torch_symbreak.symmetries import Product, Symmetry
@@ -63,12 +63,6 @@ def _compared(owner: str, x: Array, reference: Array, symmetries: Symmetries) ->
 def group_of(symmetries: Symmetries) -> Product | None:
     """Return the group of the symmetries, or None if there are none."""
     return None if isinstance(symmetries, (tuple, list)) and not symmetries else Product(symmetries)
-
-
-def nan_unless_finite(values: Tensor, *tensors: Tensor, item_dims: int) -> Tensor:
-    """Replace the value of every item that is not finite in one of the tensors by NaN, (*batch,)."""
-    finite = torch.stack([finite_items(z, item_dims) for z in tensors]).all(0)
-    return torch.where(finite, values, torch.nan)
 
 
 def mse_as_is(x: Tensor, reference: Tensor, item_dims: int) -> Tensor:
@@ -160,6 +154,8 @@ def _distance(error: Tensor, reference: Tensor, item_dims: int) -> Tensor:
 def sa_nrmse(x: Array, reference: Array, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Tensor:
     """Return the root of the SA-MSE over the range of the reference's magnitude, ``max |r| - min |r|``.
 
+    A reference of one magnitude everywhere, as a single number is, has no range: infinite unless the error is 0.
+
     Args: as for :func:`sa_mse`.
 
     Example:
@@ -233,7 +229,7 @@ def measurement_residual(x: Array, y: Array, forward: ForwardModel, *, reduction
         >>> round(float(measurement_residual(0.9 * x, model(x), model)), 4)
         0.1
     """
-    x, y = as_tensors("measurement_residual", x, y, names=("x", "y"))
+    x, y = as_tensors("measurement_residual", x, y, names=("x", "y"), last="forward")
     if not (callable(forward) and hasattr(forward, "symmetries")):  # compiled models are no instances
         raise TypeError(f"measurement_residual needs a ForwardModel, such as FarField(), but got {describe(forward)}.")
     modeled = forward(x)

@@ -47,8 +47,8 @@ def average_modes(reconstructions: Array, symmetries: Symmetries, *, errors: Ten
         >>> round(float(found.weight), 5), torch.allclose(found.average, found.aligned[0])
         (1.0, True)
     """
+    (reconstructions,) = as_tensors("average_modes", reconstructions, names=("reconstructions",), last="symmetries")
     group = Product(symmetries)
-    (reconstructions,) = as_tensors("average_modes", reconstructions, names=("reconstructions",))
     check_target("average_modes", reconstructions, group.event_dims, group.channel_dims, least=group.least_dims)
     if reconstructions.dim() != group.item_dims + 1 or len(reconstructions) == 0:
         raise ValueError(

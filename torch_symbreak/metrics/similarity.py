@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import Array, as_pair
-from torch_symbreak._items import per_item, wide
+from torch_symbreak._items import nan_unless_finite, per_item, wide
 from torch_symbreak.alignment import align
-from torch_symbreak.metrics.errors import Reduction, Symmetries, group_of, magnitudes, nan_unless_finite, reduce
+from torch_symbreak.metrics.errors import Reduction, Symmetries, group_of, magnitudes, reduce
 from torch_symbreak.symmetries import PhaseRamp
 
 On = Literal["magnitude", "real_imag"]

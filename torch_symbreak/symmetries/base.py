@@ -192,7 +192,7 @@ class Canonicalizer(nn.Module, Generic[S]):
 
     @abstractmethod
     def margin(self, x: Tensor) -> Tensor:
-        """Return how far each item of ``x`` is from a tie, (*batch,) in [0, 1]; 0 at a tie."""
+        """Return how far each item of ``x`` is from a tie, (*batch,) in [0, 1]; 0 at a tie, NaN if it is not finite."""
 
     def tied(self, x: Tensor) -> Tensor:
         """Return which items of ``x`` are ties to within rounding, (*batch,) bool. Zero items are none."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torch_symbreak._content import Box, Wrap, box_margin
 from torch_symbreak._frequencies import LowFrequencies, coefficients, half_cube, low_frequencies
-from torch_symbreak._items import NOISE, TIE, first_above
+from torch_symbreak._items import NOISE, TIE, first_above, margins_of
 from torch_symbreak.symmetries.base import Canonicalizer
 from torch_symbreak.symmetries.motion import Motion, Rearrangement, placement
 
@@ -130,4 +130,4 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
         _, scores = self._box_and_scores(x)
         group = self.symmetry
         box = box_margin(x, group.event_dims, group.channel_dims, group.threshold, group.wrap)
-        return torch.minimum(flip_margin(scores).to(box.dtype), box)
+        return margins_of(x, torch.minimum(flip_margin(scores).to(box.dtype), box), group.item_dims)

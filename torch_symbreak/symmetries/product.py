@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from torch_symbreak._checks import describe
 from torch_symbreak._content import Wrap, box_ends, content_box, wrapped_axes
 from torch_symbreak._items import batch_shape, resolved
 from torch_symbreak.symmetries.base import Symmetry
@@ -128,10 +129,11 @@ class Product(Symmetry):
     def __init__(self, symmetries: Symmetry | Sequence[Symmetry]) -> None:
         if not isinstance(symmetries, (Symmetry, list, tuple)):
             hint = " Pass its .symmetries." if hasattr(symmetries, "symmetries") else ""
-            raise TypeError(f"Product needs a symmetry or a sequence of them, but got {symmetries!r}.{hint}")
-        given = [symmetries] if isinstance(symmetries, Symmetry) else list(symmetries)
+            given = describe(symmetries) if isinstance(symmetries, Tensor) else repr(symmetries)
+            raise TypeError(f"Product needs a symmetry or a sequence of them, but got {given}.{hint}")
+        entries = [symmetries] if isinstance(symmetries, Symmetry) else list(symmetries)
         parts: list[Symmetry] = []
-        for entry in given:
+        for entry in entries:
             if not isinstance(entry, Symmetry):
                 raise TypeError(f"Product needs symmetries (Sign(1), Translation(2), ...), but got {entry!r}.")
             parts += entry.symmetries if isinstance(entry, Product) else [entry]

@@ -21,6 +21,7 @@ from torch_symbreak._items import (
     flat_items,
     flat_parts,
     items_within,
+    margins_of,
     peak,
     per_item,
     power,
@@ -177,7 +178,7 @@ class FixScalar(Canonicalizer[S]):
 
     def margin(self, x: Tensor) -> Tensor:
         self.check(x)
-        return self.decision(x.detach(), self._of_frame)[1]
+        return margins_of(x, self.decision(x.detach(), self._of_frame)[1], self.symmetry.item_dims)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, anchor={self.anchor!r}"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._content import Wrap, box_margin
-from torch_symbreak._items import batch_shape
+from torch_symbreak._items import batch_shape, margins_of
 from torch_symbreak.symmetries.base import Canonicalizer
 from torch_symbreak.symmetries.motion import Motion, Rearrangement, centered, placement
 
@@ -87,4 +87,5 @@ class CenterContent(Canonicalizer[Translation]):
     def margin(self, x: Tensor) -> Tensor:
         self.check(x)
         group = self.symmetry
-        return box_margin(x, group.event_dims, group.channel_dims, group.threshold, group.wrap)
+        box = box_margin(x, group.event_dims, group.channel_dims, group.threshold, group.wrap)
+        return margins_of(x, box, group.item_dims)
