@@ -39,6 +39,7 @@ def change_file(
         if processes < 1:
             raise ValueError(f"-j needs at least one process, but got {processes}.")
         planned = plan(command, src, dst, Targets(**targets), **options)
+    print(f"symbreak: {planned.choice}", file=sys.stderr)
     messages: list[str] = []
     console = Console(stderr=True)
     with (

@@ -1,5 +1,6 @@
 """``symbreak fit IN OUT``."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -19,8 +20,9 @@ def fit(
     forward: o.Forward = "farfield",
     key: o.Key = None,
     layout: o.LayoutKind = None,
-    event_dims: o.EventDims = 2,
-    batch_axis: o.BatchAxis = 0,
+    event_dims: o.EventDims = None,
+    batch_axis: o.BatchAxis = None,
+    axes: o.Axes = None,
     oversampling: o.Oversampling = 2.0,
     threshold: o.Threshold = 1e-4,
     max_objects: Annotated[int, typer.Option(help="Fit to at most so many targets, drawn at random.")] = 5000,
@@ -32,10 +34,14 @@ def fit(
     debug: o.Debug = False,
 ) -> None:
     """Fit a template to the targets in a file, for break --template. OUT is an .npz file."""
-    from torch_symbreak.io import Targets, fit_template
+    from torch_symbreak.io import Targets, fit_template, inspect
 
     with failing(2, debug=debug):
-        targets = Targets(forward, event_dims, oversampling, threshold, key, layout, batch_axis)
+        targets = Targets(forward, event_dims, oversampling, threshold, key, layout, batch_axis, axes)
+        found = inspect(src, targets)
+        if found.error is not None:
+            raise found.error
+        print(f"symbreak: {found.choice}", file=sys.stderr)
         fix = fit_template(
             src,
             dst,
