@@ -1,12 +1,11 @@
 """``symbreak fit IN OUT``."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from torch_symbreak.cli import _options as o
-from torch_symbreak.cli._run import failing
+from torch_symbreak.cli._run import failing, say
 
 EXAMPLES = o.examples(
     "symbreak fit objects.h5 template.npz",
@@ -41,7 +40,7 @@ def fit(
         found = inspect(src, targets)
         if found.error is not None:
             raise found.error
-        print(f"symbreak: {found.choice}", file=sys.stderr)
+        say(found.choice)
         fix = fit_template(
             src,
             dst,

@@ -265,7 +265,7 @@ def _placements(shape: tuple[int, ...], dims: int | None, matlab: bool) -> list[
         if d < max(k + 1, 3) or not k:
             return False
         frame, behind, other = shape[-k - 1 : -1], shape[-1], len(set(shape[-k:])) > 1
-        thin = 4 * behind <= min(frame) if even(frame) else behind <= 4 and min(frame) >= 8
+        thin = min(frame) >= 8 and (behind <= 4 or (even(frame) and 4 * behind <= min(frame)))
         return thin or (k > 1 and other and (len(set(frame)) == 1 or (matlab and even(frame))))
 
     table = (
@@ -553,7 +553,7 @@ def _pattern(name: str) -> str:
 def shortened(names: Iterable[str]) -> list[str]:
     """The names, of many that are called alike the first and the last."""
     alike: dict[str, list[str]] = {}
-    for name in sorted(names, key=_natural):
+    for name in names:
         alike.setdefault(_pattern(name), []).append(name)
     return [
         label for found in alike.values() for label in (found if len(found) < 4 else [f"{found[0]} ... {found[-1]}"])
@@ -563,8 +563,8 @@ def shortened(names: Iterable[str]) -> list[str]:
 def inventory(arrays: dict[str, Array]) -> list[str]:
     """Lines that say what arrays there are, one for many that are alike."""
     alike: dict[Any, list[str]] = {}
-    for name, array in arrays.items():
-        alike.setdefault((_pattern(name), f"{array.dtype}, {array.shape}"), []).append(name)
+    for name in sorted(arrays, key=_natural):
+        alike.setdefault((_pattern(name), f"{arrays[name].dtype}, {arrays[name].shape}"), []).append(name)
     return [
         f"{label}: {f'{len(names)} arrays of ' if ' ... ' in label else ''}{what}"
         for (_, what), names in alike.items()
