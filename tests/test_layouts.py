@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torch_symbreak.io import Targets, find, inspect, open_file, plan
+from torch_symbreak.io.formats import Array
 from torch_symbreak.io.layouts import blocks
 
 h5py = pytest.importorskip("h5py")
@@ -253,6 +255,38 @@ def by_hand(a: np.ndarray, words: tuple[str, ...]) -> np.ndarray:
                 place.append(i)
         x[(number, *place)] += (1, 1j)[part] * a[index]
     return x
+
+
+@given(
+    st.lists(st.sampled_from([1, 2, 3, 4, 6, 8, 9, 16, 40, 64, 1000]), min_size=1, max_size=5).map(tuple),
+    st.sampled_from(["f4", "c8"]),
+    st.sampled_from([None, 1, 2, 3]),
+    st.sampled_from([None, 0, -1]),
+    st.sampled_from([".npy", ".mat"]),
+)
+def test_every_offer_settles(
+    shape: tuple[int, ...], dtype: str, dims: int | None, batch_axis: int | None, suffix: str
+) -> None:
+    file: Any = SimpleNamespace(
+        arrays={"x": Array(shape, np.dtype(dtype), (1,) * len(shape))}, path=Path(f"x{suffix}"), resolve=str
+    )
+    try:
+        layout, _ = find(file, event_dims=dims, batch_axis=batch_axis)
+        assert len(layout.event) == (dims or 2)
+        return
+    except (ValueError, KeyError) as error:
+        message = str(error)
+    if "cannot be" in message:  # too few axes
+        assert len(shape) < (dims or 2)
+        return
+    offers = offered(message)
+    assert offers
+    assert len(set(offers)) == len(offers)
+    for axes in offers:
+        layout, _ = find(file, axes=axes)
+        assert np.prod(layout.batch) * np.prod(layout.event) * (1 + ("r" in axes)) == np.prod(shape)
+        assert dims in (None, len(layout.event))
+        assert batch_axis is None or "n" in layout.axes[batch_axis]
 
 
 @st.composite

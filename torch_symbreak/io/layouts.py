@@ -47,6 +47,9 @@ _MEASURED = re.compile(
 )
 _TARGETS = re.compile(r"density|images?|obj(ects?)?|samples?|specimen|targets?|truth")
 
+#: Names in one message.
+_MOST = 12
+
 _WORDS: dict[Kind, str] = {
     "plain": "one array",
     "channels": "two channels, real and imaginary parts",
@@ -98,7 +101,7 @@ class Layout:
     def batch_grid(self) -> tuple[int, ...]:
         """Per axis of the batch, how many entries are read and written as one piece."""
         pieces = [
-            grid if len(word) == 1 else size
+            size if word == "rn" else grid // 2 if word == "nr" and grid % 2 == 0 else grid
             for word, grid, size in zip(self.axes, self.grid, self.shape, strict=True)
             for _ in word
         ]
@@ -134,8 +137,9 @@ class Layout:
         index = [slice(0, size) for size in self.shape]
         axes = [axis for axis, word in enumerate(self.axes) for _ in word]
         for part, place in zip(block, self._order, strict=False):
-            if len(self.axes[axes[place]]) == 1:  # others are never cut
-                index[axes[place]] = part
+            twice = 1 + (self.axes[axes[place]] == "nr")
+            if self.axes[axes[place]] != "rn":  # which is never cut
+                index[axes[place]] = slice(twice * part.start, twice * part.stop)
         return groups, tuple(index)
 
     def read(self, file: Format, block: Index) -> Tensor:
@@ -380,7 +384,8 @@ def find(
         event_dims = count_event(words)
     arrays = {name: array for name, array in file.arrays.items() if name not in ELEMENTS | {OURS}}
     if key is None:
-        keys, kind, reason = _only(file, arrays, 2 if event_dims is None else event_dims, real)
+        least = len(words) if words is not None else 2 if event_dims is None else event_dims
+        keys, kind, reason = _only(file, arrays, least, real)
         groups = [keys]
     else:
         groups, kind = _named(file, arrays, key)
@@ -514,7 +519,7 @@ def _offers(arrays: dict[str, Array], choices: Sequence[tuple[tuple[str, ...], K
         matched = [_matching(arrays, part) for part in pattern.split(",")]
         if len(members) > 1 and sorted(zip(*matched, strict=False)) == sorted(members):
             offers.append(f"--key {shlex.quote(pattern)} for all {len(members)} together")
-    return ", or ".join(offers)
+    return ", or ".join([*offers[:_MOST], *["another"] * (len(offers) > _MOST)])
 
 
 def _named(file: Format, arrays: dict[str, Array], key: str) -> tuple[list[tuple[str, ...]], Kind | None]:
@@ -530,9 +535,8 @@ def _named(file: Format, arrays: dict[str, Array], key: str) -> tuple[list[tuple
     if len(columns) > 2 or not columns[0] or len({len(column) for column in columns}) > 1:
         raise KeyError(f"{file.path} has no array {key!r}. It holds {_inventory(arrays)}.")
     groups = list(zip(*columns, strict=True))
-    return groups, "plain" if len(columns) == 1 else dict(_pairs({name: arrays[name] for name in groups[0]})).get(
-        groups[0]
-    )
+    kinds = dict(_pairs({name: arrays[name] for name in groups[0]}))
+    return groups, "plain" if len(columns) == 1 else kinds.get(groups[0])
 
 
 def _matching(arrays: dict[str, Array], pattern: str) -> list[str]:
@@ -573,7 +577,8 @@ def inventory(arrays: dict[str, Array]) -> list[str]:
 
 
 def _inventory(arrays: dict[str, Array]) -> str:
-    return "; ".join(inventory(arrays)) or "no arrays"
+    lines = inventory(arrays)
+    return "; ".join([*lines[:_MOST], *["..."] * (len(lines) > _MOST)]) or "no arrays"
 
 
 #: Bytes of targets that are read, changed and written at once.
