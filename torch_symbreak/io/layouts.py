@@ -130,26 +130,39 @@ class Layout:
         return f"{count} targets of {event}, {str(self.dtype)[6:]}, from {_WORDS[self.kind]}{where}: {keys}"
 
     def _cut(self, block: Index) -> tuple[list[tuple[str, ...]], Index]:
-        """The keys that a block of the batch touches, and where it lies in each of their arrays."""
-        groups = self._groups
-        if len(groups) > 1:
-            groups, block = (groups[block[0]], block[1:]) if block else (groups, block)
+        """The keys that a block of the batch touches, and what it is of each of their arrays."""
+        if len(self._groups) == 1:
+            return self._groups, self.index(block)
+        return self._groups[block[0]] if block else self._groups, self.index(block[1:])
+
+    def index(self, block: Index) -> Index:
+        """The block of leading axes as an index of an array in the file."""
         index = [slice(0, size) for size in self.shape]
         axes = [axis for axis, word in enumerate(self.axes) for _ in word]
         for part, place in zip(block, self._order, strict=False):
             twice = 1 + (self.axes[axes[place]] == "nr")
             if self.axes[axes[place]] != "rn":  # which is never cut
                 index[axes[place]] = slice(twice * part.start, twice * part.stop)
-        return groups, tuple(index)
+        return tuple(index)
+
+    def forward(self, values: np.ndarray) -> np.ndarray:
+        """Values as the file has them to (*batch, *event), or (*batch, 2, *event)."""
+        return values.reshape(self._spread(values.shape)).transpose(self._order)
+
+    def back(self, values: np.ndarray, index: Index) -> np.ndarray:
+        """Undo :meth:`forward`, and any flattening of the batch."""
+        shape = [part.stop - part.start for part in index]
+        sizes = self._spread(shape)
+        values = values.reshape([sizes[place] for place in self._order])
+        return values.transpose(np.argsort(self._order)).reshape(shape)
 
     def read(self, file: Format, block: Index) -> Tensor:
         """Read a block of targets: (n, *event)."""
         groups, index = self._cut(block)
-        found = [self._joined([file.read(key, index) for key in keys]) for keys in groups]
+        found = [self._joined([self.forward(file.read(key, index)) for key in keys]) for keys in groups]
         return found[0] if len(found) == 1 else torch.cat(found)
 
     def _joined(self, arrays: list[np.ndarray]) -> Tensor:
-        arrays = [array.reshape(self._spread(array.shape)).transpose(self._order) for array in arrays]
         if self.kind == "plain":
             x = _tensor(_native(arrays[0]), self.dtype)
         else:
@@ -162,9 +175,6 @@ class Layout:
     def write(self, sinks: Sequence[Sink], x: Tensor, block: Index) -> None:
         """Write a block of targets, (n, *event), to the sinks of all keys."""
         groups, index = self._cut(block)
-        shape = [part.stop - part.start for part in index]
-        sizes = self._spread(shape)
-        moved, back = [sizes[place] for place in self._order], np.argsort(self._order)
         into = dict(zip(self.keys, sinks, strict=True))
         for keys, part in zip(groups, x.reshape(len(groups), len(x) // len(groups), *self.event), strict=True):
             if self.kind == "plain":
@@ -174,8 +184,7 @@ class Layout:
             else:
                 arrays = [part.abs(), part.angle()] if self.kind == "polar" else [part.real, part.imag]
             for key, array, dtype in zip(keys, arrays, self.dtypes, strict=True):
-                values = array.numpy().reshape(moved).transpose(back).reshape(shape)
-                into[key].write(index, _as_dtype(values, dtype))
+                into[key].write(index, _as_dtype(self.back(array.numpy(), index), dtype))
 
 
 def _is_complex(dtype: np.dtype[Any]) -> bool:
