@@ -48,7 +48,7 @@ from torch_symbreak.io.formats import (
     open_file,
     write_npz,
 )
-from torch_symbreak.io.layouts import BLOCK, Layout, blocks, count_event, find, parse_axes
+from torch_symbreak.io.layouts import BLOCK, Layout, blocks, count_event, find, parse_axes, shortened
 from torch_symbreak.io.template import canonicalizer_from, digest, read_template
 from torch_symbreak.symmetries import Canonicalizer, Element, Product
 
@@ -728,6 +728,6 @@ def _describe(bad: list[Bad], src: Path, keys: tuple[str, ...]) -> str:
     nans, infinite = sum(one.nans for one in bad), sum(one.infinite for one in bad)
     where = f"target {bad[0].target}" + (f" at {bad[0].place}" if bad[0].place else "")
     return (
-        f"{', '.join(keys)} of {src} has {nans} NaN and {infinite} infinite entries, the first in {where}. "
+        f"{', '.join(shortened(keys))} of {src} has {nans} NaN and {infinite} infinite entries, the first in {where}. "
         "Mend or drop them."
     )
