@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.measure import Operations, Timing, in_fresh_process, memory, tells_memory
 from benchmarks.report import rates as figure
-from torch_symbreak.io import plan
+from torch_symbreak.io import Targets, plan
 from torch_symbreak.io.layouts import BLOCK
 
 __all__ = ["cases", "figure", "notes"]
@@ -59,7 +59,7 @@ def copy(src: Path, dst: Path) -> None:
 
 def break_file(src: Path, dst: Path) -> None:
     """Break the objects' symmetry as ``symbreak break`` does."""
-    plan("break", src, dst, overwrite=True).run()
+    plan("break", src, dst, Targets(event_dims=2), overwrite=True).run()
 
 
 def _paths(folder: str) -> tuple[Path, Path]:

@@ -101,7 +101,8 @@ def test_interrupted_at_work(command: str, tmp_path: Path, monkeypatch: pytest.M
         run(monkeypatch, command, *arguments.get(command, ["x.npy", "y.npz" if command == "fit" else "y.npy"])) == 130
     )
     error = capsys.readouterr().err
-    assert error.startswith("symbreak: interrupted")
+    taken, _, error = error.rpartition("symbreak: interrupted")
+    assert taken.count("\n") == (command in ("unbreak", "fit"))  # what is taken as the targets
     assert error.count("\n") == 1
     if command == "reproduce":
         assert "--resume" in error
@@ -198,7 +199,7 @@ def test_hdf5_on_a_full_disk(limit: int | str, chunks: tuple[int, ...] | None, t
     with started("break", src, out, "--elements", before=limited) as process:
         _, error = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert error == f"symbreak: [Errno 27] File too large. {out} is not written.\n"
+    assert error.splitlines()[1:] == [f"symbreak: [Errno 27] File too large. {out} is not written."]
     assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
 
 

@@ -386,11 +386,14 @@ def bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (
             ["good.h5", "out.h5", "--key", "z"],
-            "has no array 'z'. It holds alias int64 (12,), count int64 (3, 3), x complex64",
+            "has no array 'z'. It holds alias: int64, (12,); count: int64, (3, 3); x: complex64",
         ),
         (["good.h5", "out.h5", "--key", "count"], "int64, which cannot be that of a target"),
-        (["two.h5", "out.h5"], "['a', 'b']. Say which: --key"),
-        (["channels.h5", "out.h5"], "--layout plain or --layout channels"),
+        (["two.h5", "out.h5"], "Say which: --key a, or --key b"),
+        (
+            ["channels.h5", "out.h5"],
+            "--axes n,r,y,x for 7 complex targets of 8 x 12, or --axes n,n,y,x for 14 real targets",
+        ),
         (["channels.h5", "out.h5", "--layout", "parts"], "needs two arrays"),
         (["good.h5", "out.h5", "--layout", "rows"], "plain, channels, parts, polar"),
         (["good.h5", "out.h5", "--forward", "square", "--key", "x"], "is complex"),
@@ -559,8 +562,10 @@ def test_info(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     layout, reason = find(open_file(tmp_path / "x.h5"), key="e")
     assert (layout.kind, reason) == ("polar", "the key names it")
     np.save(tmp_path / "int.npy", np.zeros((3, 4, 4), int))
-    assert run(monkeypatch, "info", tmp_path / "int.npy") == 0
-    assert "none: array of" in capsys.readouterr().out
+    assert run(monkeypatch, "info", tmp_path / "int.npy") == 2
+    printed = capsys.readouterr()
+    assert printed.out == "array: int64, (3, 4, 4)\n"
+    assert "array of" in printed.err
 
 
 @pytest.mark.slow

@@ -1,10 +1,9 @@
 """Run a command that writes a changed copy of a file: break, scramble and unbreak."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
-from torch_symbreak.cli._run import failing
+from torch_symbreak.cli._run import failing, say
 from torch_symbreak.io import Targets, plan
 from torch_symbreak.io.canonical import Command
 
@@ -39,6 +38,7 @@ def change_file(
         if processes < 1:
             raise ValueError(f"-j needs at least one process, but got {processes}.")
         planned = plan(command, src, dst, Targets(**targets), **options)
+    say(planned.choice)
     messages: list[str] = []
     console = Console(stderr=True)
     with (
@@ -53,5 +53,5 @@ def change_file(
             warn=messages.append,
         )
     for message in messages:
-        print(f"symbreak: {message}", file=sys.stderr)
+        say(message)
     print(dst)

@@ -71,8 +71,8 @@ Forward = Annotated[str, choice("--forward", NAMES, "Measurement model, whose sy
 Key = Annotated[
     str | None,
     typer.Option(
-        help="Name of the targets' array, of a group that holds a pair, or of a pair as A,B. "
-        "Needed if the file leaves a choice.",
+        help="Name of the targets' array, of a pair as A,B, or of a group that holds one pair or equal arrays. Of many "
+        "arrays say 'scan_*/object'. Needed if the file leaves a choice.",
         show_default=False,
     ),
 ]
@@ -84,8 +84,39 @@ LayoutKind = Annotated[
         "Storage of the targets. Needed if names and shapes leave a choice.",
     ),
 ]
-EventDims = Annotated[int, typer.Option(help="Dimensions of one far-field object. Dimensions before them are batch.")]
-BatchAxis = Annotated[int, typer.Option(help="Axis that counts the targets. Use -1 for MATLAB's x(:,:,i).")]
+EventDims = Annotated[
+    int | None,
+    typer.Option(
+        help="Dimensions of one far-field object. Dimensions before them are batch. Default: 2, if the shape leaves no "
+        "doubt.",
+        show_default=False,
+    ),
+]
+BatchAxis = Annotated[
+    int | None,
+    typer.Option(
+        help="Axis that counts the targets. Use -1 for MATLAB's x(:,:,i). Default: 0, if the shape leaves no doubt.",
+        show_default=False,
+    ),
+]
+Axes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,Y,X",
+        help="One word per axis, with commas, instead of the three above. n: counts targets. r: real and imaginary "
+        "parts. nr, rn: both in one, as re, im, re, im, ... or as all re, then all im. u to z: an axis of each target.",
+        show_default=False,
+    ),
+]
+Template = Annotated[
+    Path | None,
+    typer.Option(
+        parser=named,
+        metavar="FILE",
+        help="Move targets nearest to this template, made by fit. Default: the exact rule.",
+        show_default=False,
+    ),
+]
 Oversampling = Annotated[
     float,
     typer.Option(

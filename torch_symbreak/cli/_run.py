@@ -70,11 +70,16 @@ def _message(error: Exception) -> str:
     return str(message) or type(error).__name__
 
 
+def say(message: str) -> None:
+    """Print one line on stderr."""
+    with suppress(OSError):  # a full disk may hold stderr as well
+        print("symbreak:", " ".join(message.split()), file=sys.stderr, flush=True)
+
+
 def _fail(message: str, status: int, *, debug: bool) -> NoReturn:
     if debug:
         traceback.print_exc()
-    with suppress(OSError):  # a full disk may hold stderr as well
-        print("symbreak:", " ".join(message.split()), file=sys.stderr, flush=True)
+    say(message)
     raise SystemExit(status) from None
 
 

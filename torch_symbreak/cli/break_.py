@@ -1,10 +1,5 @@
 """``symbreak break IN OUT``."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from torch_symbreak.cli import _options as o
 from torch_symbreak.cli._files import change_file
 
@@ -20,19 +15,12 @@ def break_(
     forward: o.Forward = "farfield",
     key: o.Key = None,
     layout: o.LayoutKind = None,
-    event_dims: o.EventDims = 2,
-    batch_axis: o.BatchAxis = 0,
+    event_dims: o.EventDims = None,
+    batch_axis: o.BatchAxis = None,
+    axes: o.Axes = None,
     oversampling: o.Oversampling = 2.0,
     threshold: o.Threshold = 1e-4,
-    template: Annotated[
-        Path | None,
-        typer.Option(
-            parser=o.named,
-            metavar="FILE",
-            help="Move targets nearest to this template, made by fit. Default: the exact rule.",
-            show_default=False,
-        ),
-    ] = None,
+    template: o.Template = None,
     elements: o.Elements = False,
     overwrite: o.Overwrite = False,
     processes: o.Processes = 1,
@@ -49,6 +37,7 @@ def break_(
         "layout": layout,
         "event_dims": event_dims,
         "batch_axis": batch_axis,
+        "axes": axes,
         "oversampling": oversampling,
         "threshold": threshold,
         "template": template and str(template),

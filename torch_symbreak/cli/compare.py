@@ -31,7 +31,7 @@ def compare(
         Path, typer.Argument(parser=o.named, metavar="B", help="The reference, of the same shape, .npy or .npz.")
     ],
     forward: o.Forward = "farfield",
-    event_dims: o.EventDims = 2,
+    event_dims: o.EventDims = None,
     oversampling: o.Oversampling = 2.0,
     subpixel: Annotated[int, typer.Option(help="Find shifts to 1/SUBPIXEL of an entry.")] = 1,
     key_a: Annotated[str | None, typer.Option(help="Name of the array in A. Needed if A holds several.")] = None,
@@ -55,7 +55,8 @@ def compare(
         for path, array in ((a, x), (b, reference)):
             if not array.numel():
                 raise ValueError(f"{path} has shape {tuple(array.shape)}: no entries to compare.")
-        fix = canonicalizer_of(forward, x.dtype, event_dims=event_dims, oversampling=oversampling)
+        dims = 2 if event_dims is None else event_dims
+        fix = canonicalizer_of(forward, x.dtype, event_dims=dims, oversampling=oversampling)
         group = Product(fix.symmetry)
         comparison = metrics.compare(x, reference, group, subpixel=subpixel)
     table = Table("", "raw", "aligned", box=SIMPLE_HEAD)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from torch_symbreak.cli import _options as o
-from torch_symbreak.cli._run import failing
+from torch_symbreak.cli._run import failing, say
 
 EXAMPLES = o.examples(
     "symbreak fit objects.h5 template.npz",
@@ -24,8 +24,9 @@ def fit(
     forward: o.Forward = "farfield",
     key: o.Key = None,
     layout: o.LayoutKind = None,
-    event_dims: o.EventDims = 2,
-    batch_axis: o.BatchAxis = 0,
+    event_dims: o.EventDims = None,
+    batch_axis: o.BatchAxis = None,
+    axes: o.Axes = None,
     oversampling: o.Oversampling = 2.0,
     threshold: o.Threshold = 1e-4,
     max_objects: Annotated[int, typer.Option(help="Fit to at most so many targets, drawn at random.")] = 5000,
@@ -37,10 +38,14 @@ def fit(
     debug: o.Debug = False,
 ) -> None:
     """Fit a template to the targets in a file, for break --template."""
-    from torch_symbreak.io import Targets, fit_template
+    from torch_symbreak.io import Targets, fit_template, inspect
 
     with failing(2, debug=debug):
-        targets = Targets(forward, event_dims, oversampling, threshold, key, layout, batch_axis)
+        targets = Targets(forward, event_dims, oversampling, threshold, key, layout, batch_axis, axes)
+        found = inspect(src, targets)
+        if found.error is not None:
+            raise found.error
+        say(found.choice)
         fix = fit_template(
             src,
             dst,

@@ -48,7 +48,7 @@ from torch_symbreak.io.formats import (
     open_file,
     write_npz,
 )
-from torch_symbreak.io.layouts import BLOCK, Layout, blocks, find
+from torch_symbreak.io.layouts import BLOCK, Layout, blocks, count_event, find, parse_axes, shortened
 from torch_symbreak.io.template import canonicalizer_from, check_note, digest, read_template
 from torch_symbreak.symmetries import Canonicalizer, Element, Product
 
@@ -66,12 +66,14 @@ class Targets:
 
     Args:
         forward: "farfield" (default), "gaussian" or "square".
-        event_dims: Dimensions of one far-field object. Default 2. (gaussian has 1, square 0.)
+        event_dims: Dimensions of one far-field object. Default: 2, if the shape leaves no doubt. (gaussian has 1,
+            square 0.)
         oversampling: Of the far field; 1.0 is the periodic model. Default 2.
         threshold: Of the far field: content exceeds this, relative to the target's largest magnitude. Default 1e-4.
         key: As for :func:`torch_symbreak.io.find`. Default: what is found.
         layout: Likewise.
-        batch_axis: Which axis counts the targets. Default 0.
+        batch_axis: Which axis counts the targets. Default: 0, likewise.
+        axes: Likewise, instead of event_dims, batch_axis and a layout of one array.
         template: File of a template, to which targets are moved nearest. Default: the exact rule.
 
     Raises:
@@ -79,12 +81,13 @@ class Targets:
     """
 
     forward: str = "farfield"
-    event_dims: int = 2
+    event_dims: int | None = None
     oversampling: float = 2.0
     threshold: float = 1e-4
     key: str | None = None
     layout: str | None = None
-    batch_axis: int = 0
+    batch_axis: int | None = None
+    axes: str | None = None
     template: str | None = None
     template_sha256: str | None = None  # of the file when it was named, so that another one has another run
 
@@ -98,9 +101,18 @@ class Targets:
 
     def find(self, file: Format) -> tuple[Layout, str]:
         """Find the targets in an open file, and say why these."""
-        dims = event_dims_of(self.forward, self.event_dims)
-        options: dict[str, Any] = {"key": self.key, "layout": self.layout, "batch_axis": self.batch_axis}
-        return find(file, event_dims=dims, real=self.forward == "square", **options)
+        options: dict[str, Any] = {"layout": self.layout, "batch_axis": self.batch_axis, "axes": self.axes}
+        dims = self.event_dims if self.forward == "farfield" else self.dims
+        layout, reason = find(file, key=self.key, event_dims=dims, real=self.forward == "square", **options)
+        if self.template is not None:
+            self.fix(layout.dtype).check(torch.empty(0, *layout.event, dtype=layout.dtype))
+        return layout, reason
+
+    @property
+    def dims(self) -> int:
+        """Dimensions of one target."""
+        said = count_event(parse_axes(self.axes)) if self.axes is not None else self.event_dims
+        return event_dims_of(self.forward, 2 if said is None else said)
 
     def fix(self, dtype: torch.dtype) -> Canonicalizer[Any]:
         """Return the canonicalizer for targets of a dtype."""
@@ -111,7 +123,7 @@ class Targets:
 
     def _rule(self, dtype: torch.dtype) -> Canonicalizer[Any]:
         options: dict[str, Any] = {"oversampling": self.oversampling, "threshold": self.threshold}
-        return canonicalizer_of(self.forward, dtype, event_dims=self.event_dims, **options)
+        return canonicalizer_of(self.forward, dtype, event_dims=self.dims, **options)
 
 
 class Bad(NamedTuple):
@@ -165,8 +177,7 @@ class _Work:
         else:
             g = self._element(fix, group, x, first)
             moved = group.act(g, x)
-        for sink, array in zip(self.sinks, self.layout.arrays(moved, block), strict=True):
-            sink.write(self.layout.index(block), array)
+        self.layout.write(self.sinks, moved, block)
         rows = (slice(first, first + len(x)),)
         for name, region in self.elements.items():
             part = getattr(g, name.removeprefix(f"{OURS}_"))
@@ -259,6 +270,7 @@ class Plan:
     seed: int
     overwrite: bool
     layout: Layout
+    choice: str  # what is taken, and why
     bare: bool
     stamp: Stamp
 
@@ -415,12 +427,14 @@ class Plan:
                 "torch_symbreak": __version__,
                 "command": self.command,
                 "forward": self.targets.forward,
-                "event_dims": self.targets.event_dims,
+                "event_dims": self.targets.dims,
                 "oversampling": self.targets.oversampling,
                 "threshold": self.targets.threshold,
+                "key": self.targets.key,
                 "keys": self.layout.keys,
                 "layout": self.layout.kind,
-                "batch_axis": self.layout.batch_axis,
+                "batch_axis": (self.targets.batch_axis or 0) if self.targets.axes is None else None,
+                "axes": self.targets.axes,
                 "seed": self.seed if self.command == "scramble" else None,
                 "elements": self.elements,
                 "template": self.targets.template and Path(self.targets.template).name,
@@ -506,10 +520,9 @@ def plan(
     note = note_of(file)
     if command == "unbreak":
         targets = _as_noted(file, note)
-    layout, _ = targets.find(file)
-    if targets.template is not None:
-        targets.fix(layout.dtype).check(torch.empty(0, *layout.event, dtype=layout.dtype))
-    planned = Plan(command, src, dst, targets, elements, seed, overwrite, layout, file.bare, stamp)
+    layout, reason = targets.find(file)
+    choice = f"{layout.describe()} ({'its provenance names it' if command == 'unbreak' else reason})"
+    planned = Plan(command, src, dst, targets, elements, seed, overwrite, layout, choice, file.bare, stamp)
     planned.check_output()
     planned.resumable()
     return planned
@@ -519,7 +532,8 @@ def _as_noted(file: Format, note: dict[str, Any] | None) -> Targets:
     """The options of the run that made a file, if it stored its elements."""
     if note is None or not note["elements"]:
         raise ValueError(f"{file.path} has no group elements to undo. Make it with: symbreak break IN OUT --elements.")
-    targets = Targets(**{name: note[name] for name in _OPTIONS}, key=",".join(note["keys"]))
+    key = note.get("key") or ",".join(note["keys"])
+    targets = Targets(**{name: note[name] for name in _OPTIONS}, key=key, axes=note.get("axes"))
     layout, _ = targets.find(file)
     source = open_file(companion(file.path)) if file.bare else file
     for name, array in element_arrays(layout, targets).items():
@@ -570,6 +584,7 @@ class Found(NamedTuple):
     arrays: dict[str, Array]
     choice: str
     note: dict[str, Any] | None
+    error: Exception | None  # why nothing would be taken
 
 
 def inspect(path: str | Path, targets: Targets | None = None) -> Found:
@@ -586,13 +601,13 @@ def inspect(path: str | Path, targets: Targets | None = None) -> Found:
         ...     inspect(f"{folder}/x.npz").choice
         '5 targets of 8 x 8, complex64, from one array: objects (the only complex target of at least 2 dimensions)'
     """
-    file = open_file(Path(path))
+    file, error = open_file(Path(path)), None
     try:
         layout, reason = (targets or Targets()).find(file)
         choice = f"{layout.describe()} ({reason})"
-    except (KeyError, TypeError, ValueError) as error:
-        choice = f"none: {error.args[0]}"
-    return Found(file.arrays, choice, note_of(file))
+    except (KeyError, TypeError, ValueError) as why:
+        choice, error = f"none: {why.args[0]}", why
+    return Found(file.arrays, choice, note_of(file), error)
 
 
 # ------------------------------------------------------------------------------------------------ the machinery
@@ -714,6 +729,6 @@ def _describe(bad: list[Bad], src: Path, keys: tuple[str, ...]) -> str:
     nans, infinite = sum(one.nans for one in bad), sum(one.infinite for one in bad)
     where = f"target {bad[0].target}" + (f" at {bad[0].place}" if bad[0].place else "")
     return (
-        f"{', '.join(keys)} of {src} has {nans} NaN and {infinite} infinite entries, the first in {where}. "
+        f"{', '.join(shortened(keys))} of {src} has {nans} NaN and {infinite} infinite entries, the first in {where}. "
         "Mend or drop them."
     )

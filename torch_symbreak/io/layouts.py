@@ -1,25 +1,33 @@
-"""Where the targets are in a file, and how they are stored: found by looking, or told.
+"""Find the targets in a file and how they are stored. Ask where names or shapes leave a choice.
 
 A target is real or complex. A complex one is stored as one complex array, as two arrays (real and imaginary parts, or
-magnitude and phase), or as two real channels before the event: (*batch, 2, *event).
+magnitude and phase), or as a real array of which one axis holds real and imaginary parts. One word per axis says where
+the targets lie, as in ``n,y,x,r``: n counts targets, r holds real and imaginary parts, any of u to z is an axis of a
+target. nr and rn are both in one axis: re, im, re, im, ... and all re, then all im.
 """
 
 from __future__ import annotations
 
+import functools
+import glob
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from torch_symbreak.io.formats import ELEMENTS, OURS, Array, Format, Index
+from torch_symbreak.io.formats import ELEMENTS, OURS, Array, Format, Index, Sink
 
 Kind = Literal["plain", "channels", "parts", "polar"]
+#: One word per axis.
+Axes = tuple[str, ...]
 
 _MAGNITUDES = ("magnitude", "mag", "amplitude", "amp", "abs", "modulus")
 #: How the two of a pair are called, whatever the case of the letters.
@@ -32,6 +40,15 @@ _PAIRS: dict[tuple[str, str], Kind] = {
 }
 _HALVES = {word for pair in _PAIRS for word in pair}
 _COMPLEX_FIELDS = [pair for pair, kind in _PAIRS.items() if kind == "parts"]
+#: Words in the names of what was measured, with CXI's groups of data, and in those of targets.
+_MEASURED = re.compile(
+    r"amplitudes|detector|diffraction|fft|fourier|ft|intensit(y|ies)|kspace|measure(d|ments?)|patterns?|probe|"
+    r"reciprocal|spectrum"
+)
+_TARGETS = re.compile(r"density|images?|obj(ects?)?|samples?|specimen|targets?|truth")
+
+#: Names in one message.
+_MOST = 12
 
 _WORDS: dict[Kind, str] = {
     "plain": "one array",
@@ -45,23 +62,56 @@ _WORDS: dict[Kind, str] = {
 class Layout:
     """Which arrays of a file are the targets, and how."""
 
-    keys: tuple[str, ...]
+    keys: tuple[str, ...]  # as many as dtypes, or as many for each of several arrays that are read as one
     kind: Kind
-    shape: tuple[int, ...]  # of one array, its batch axis first
+    shape: tuple[int, ...]  # of one array
     dtypes: tuple[np.dtype[Any], ...]
     grid: tuple[int, ...]  # per axis of shape
-    event_dims: int
-    batch_axis: int
+    axes: Axes  # N is an n that comes first
 
-    @property
+    @functools.cached_property
+    def _order(self) -> list[int]:
+        """The letters of all axes: batch, real and imaginary parts, event."""
+        letters = "".join(self.axes)
+        return sorted(range(len(letters)), key=lambda place: "Nnr".find(letters[place]) % 4)
+
+    def _spread(self, shape: Sequence[int]) -> list[int]:
+        """The size of each letter."""
+        return [
+            size if len(word) == 1 else 2 if letter == "r" else size // 2
+            for word, size in zip(self.axes, shape, strict=True)
+            for letter in word
+        ]
+
+    def _sizes(self, wanted: str) -> tuple[int, ...]:
+        letters, sizes = "".join(self.axes), self._spread(self.shape)
+        return tuple(sizes[place] for place in self._order if letters[place] in wanted)
+
+    @functools.cached_property
+    def _groups(self) -> list[tuple[str, ...]]:
+        """The keys of each array of targets."""
+        return list(zip(*(self.keys[i :: len(self.dtypes)] for i in range(len(self.dtypes))), strict=True))
+
+    @functools.cached_property
     def batch(self) -> tuple[int, ...]:
         """The shape of the batch."""
-        return self.shape[: len(self.shape) - self.event_dims - (self.kind == "channels")]
+        return (len(self._groups),) * (len(self._groups) > 1) + self._sizes("Nn")
 
-    @property
+    @functools.cached_property
+    def batch_grid(self) -> tuple[int, ...]:
+        """Per axis of the batch, how many entries are read and written as one piece."""
+        pieces = [
+            size if word == "rn" else grid // 2 if word == "nr" and grid % 2 == 0 else grid
+            for word, grid, size in zip(self.axes, self.grid, self.shape, strict=True)
+            for _ in word
+        ]
+        grid = [pieces[place] for place in self._order[: len(self._sizes("Nn"))]]
+        return (1,) * (len(self._groups) > 1) + tuple(grid)
+
+    @functools.cached_property
     def event(self) -> tuple[int, ...]:
         """The shape of one target."""
-        return self.shape[len(self.shape) - self.event_dims :]
+        return self._sizes(_LETTERS)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -73,49 +123,68 @@ class Layout:
 
     def describe(self) -> str:
         """Say what the targets are: for ``symbreak info``."""
-        count = math.prod(self.batch)
-        event = " x ".join(map(str, self.event)) or "one number each"
-        return f"{count} targets of {event}, {str(self.dtype)[6:]}, from {_WORDS[self.kind]}: {', '.join(self.keys)}"
+        count, event = math.prod(self.batch), " x ".join(map(str, self.event)) or "one number each"
+        literal = self.axes == _literal(len(self.shape), len(self.event), self.kind == "channels")
+        where = "" if literal else f" with axes {','.join(self.axes).lower()}"
+        keys = ", ".join(shortened(self.keys))
+        return f"{count} targets of {event}, {str(self.dtype)[6:]}, from {_WORDS[self.kind]}{where}: {keys}"
+
+    def _cut(self, block: Index) -> tuple[list[tuple[str, ...]], Index]:
+        """The keys that a block of the batch touches, and what it is of each of their arrays."""
+        if len(self._groups) == 1:
+            return self._groups, self.index(block)
+        return self._groups[block[0]] if block else self._groups, self.index(block[1:])
 
     def index(self, block: Index) -> Index:
-        """The block of leading axes as an index of the array in the file."""
-        rest = self.shape[len(block) :]
-        whole = [*block, *(slice(0, size) for size in rest)]
-        if whole:
-            whole.insert(self.batch_axis % len(whole), whole.pop(0))
-        return tuple(whole)
+        """The block of leading axes as an index of an array in the file."""
+        index = [slice(0, size) for size in self.shape]
+        axes = [axis for axis, word in enumerate(self.axes) for _ in word]
+        for part, place in zip(block, self._order, strict=False):
+            twice = 1 + (self.axes[axes[place]] == "nr")
+            if self.axes[axes[place]] != "rn":  # which is never cut
+                index[axes[place]] = slice(twice * part.start, twice * part.stop)
+        return tuple(index)
+
+    def forward(self, values: np.ndarray) -> np.ndarray:
+        """Values as the file has them to (*batch, *event), or (*batch, 2, *event)."""
+        return values.reshape(self._spread(values.shape)).transpose(self._order)
+
+    def back(self, values: np.ndarray, index: Index) -> np.ndarray:
+        """Undo :meth:`forward`, and any flattening of the batch."""
+        shape = [part.stop - part.start for part in index]
+        sizes = self._spread(shape)
+        values = values.reshape([sizes[place] for place in self._order])
+        return values.transpose(np.argsort(self._order)).reshape(shape)
 
     def read(self, file: Format, block: Index) -> Tensor:
         """Read a block of targets: (n, *event)."""
-        arrays = [self._moved(file.read(key, self.index(block)), self.batch_axis, 0) for key in self.keys]
+        groups, index = self._cut(block)
+        found = [self._joined([self.forward(file.read(key, index)) for key in keys]) for keys in groups]
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    def _joined(self, arrays: list[np.ndarray]) -> Tensor:
         if self.kind == "plain":
             x = _tensor(_native(arrays[0]), self.dtype)
         else:
             if self.kind == "channels":
-                arrays = [np.take(arrays[0], i, axis=arrays[0].ndim - self.event_dims - 1) for i in (0, 1)]
+                arrays = [np.take(arrays[0], i, axis=-len(self.event) - 1) for i in (0, 1)]
             first, second = (_tensor(array, self.dtype.to_real()) for array in arrays)
             x = torch.polar(first, second) if self.kind == "polar" else torch.complex(first, second)
         return x.reshape(-1, *self.event)
 
-    def arrays(self, x: Tensor, block: Index) -> list[np.ndarray]:
-        """What is to be written for a block of targets, one array per key."""
-        batch = [part.stop - part.start for part in block] + list(self.batch[len(block) :])
-        x = x.reshape([*batch, *self.event])
-        if self.kind == "plain":
-            arrays = [_as_dtype(x.numpy(), self.dtypes[0])]
-        elif self.kind == "polar":
-            arrays = [x.abs().numpy(), x.angle().numpy()]
-        elif self.kind == "parts":
-            arrays = [x.real.numpy(), x.imag.numpy()]
-        else:
-            arrays = [torch.stack([x.real, x.imag], -self.event_dims - 1).numpy()]
-        return [
-            self._moved(array, 0, self.batch_axis).astype(dtype, copy=False)
-            for array, dtype in zip(arrays, self.dtypes, strict=True)
-        ]
-
-    def _moved(self, array: np.ndarray, source: int, destination: int) -> np.ndarray:
-        return np.moveaxis(array, source, destination) if array.ndim else array
+    def write(self, sinks: Sequence[Sink], x: Tensor, block: Index) -> None:
+        """Write a block of targets, (n, *event), to the sinks of all keys."""
+        groups, index = self._cut(block)
+        into = dict(zip(self.keys, sinks, strict=True))
+        for keys, part in zip(groups, x.reshape(len(groups), len(x) // len(groups), *self.event), strict=True):
+            if self.kind == "plain":
+                arrays = [part]
+            elif self.kind == "channels":
+                arrays = [torch.stack([part.real, part.imag], -len(self.event) - 1)]
+            else:
+                arrays = [part.abs(), part.angle()] if self.kind == "polar" else [part.real, part.imag]
+            for key, array, dtype in zip(keys, arrays, self.dtypes, strict=True):
+                into[key].write(index, _as_dtype(self.back(array.numpy(), index), dtype))
 
 
 def _is_complex(dtype: np.dtype[Any]) -> bool:
@@ -129,10 +198,6 @@ def _is_complex(dtype: np.dtype[Any]) -> bool:
 
 def _is_real(dtype: np.dtype[Any]) -> bool:
     return dtype.kind == "f" and dtype.itemsize <= 8
-
-
-def _real(arrays: dict[str, Array]) -> dict[str, Array]:
-    return {key: array for key, array in arrays.items() if _is_real(array.dtype)}
 
 
 def _part(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -151,9 +216,9 @@ def _native(array: np.ndarray) -> np.ndarray:
 
 
 def _as_dtype(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
-    """Complex numbers as a compound, if that is what the file has."""
+    """Values as the file has them, complex numbers as a compound perhaps."""
     if dtype.names is None:
-        return array
+        return array.astype(dtype, copy=False)
     compound = np.empty(array.shape, dtype)
     for name, part in zip(dtype.names, (array.real, array.imag), strict=True):
         compound[name] = part
@@ -166,118 +231,241 @@ def _tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(np.require(array, wanted, ["C", "W"]))
 
 
+# ------------------------------------------------------------------------------------------------ which axes
+
+_LETTERS = "xyzwvu"
+
+
+def parse_axes(axes: str) -> Axes:
+    """Return the words of "n,y,x,r", one per axis.
+
+    Raises:
+        ValueError: If a word is another one, or two axes have the same.
+    """
+    words = tuple(word.strip() for word in axes.split(","))
+    once = [word for word in words if word != "n"]
+    known = all(word in ("n", "r", "nr", "rn", *_LETTERS) for word in words)
+    if not known or sum("r" in word for word in words) > 1 or len(set(once)) < len(once):
+        raise ValueError(
+            "axes needs one word per axis, as in n,y,x,r: n counts targets, r (at most one) holds real and imaginary "
+            f"parts, nr or rn both, each of u to z is an axis of a target, but got {axes!r}."
+        )
+    return words
+
+
+def count_event(words: Axes) -> int:
+    """Return how many axes a target has."""
+    return sum(word in _LETTERS for word in words)
+
+
+def _literal(count: int, dims: int, channels: bool = False, batch_axis: int = 0) -> Axes:
+    """The words of (*batch, *event), or (*batch, 2, *event), after the batch axis was moved to the front."""
+    words = ["n"] * (count - dims - channels) + ["r"] * channels + [*_LETTERS[:dims][::-1]]
+    if count and batch_axis % count:
+        words.insert(batch_axis % count, words.pop(0).replace("n", "N"))
+    return tuple(words)
+
+
+def _placements(shape: tuple[int, ...], dims: int | None, matlab: bool) -> list[Axes]:
+    """Where batch and event may lie in an array without real and imaginary parts, the literal reading first."""
+    d, k = len(shape), 2 if dims is None else dims
+
+    def even(sizes: tuple[int, ...], least: int = 8) -> bool:
+        return least <= min(sizes) and max(sizes) <= 2 * min(sizes)
+
+    def last(k: int) -> bool:
+        """Whether the last axis may count the targets: a thin one, or one behind a square frame."""
+        if d < max(k + 1, 3) or not k:
+            return False
+        frame, behind, other = shape[-k - 1 : -1], shape[-1], len(set(shape[-k:])) > 1
+        thin = min(frame) >= 8 and (behind <= 4 or (even(frame) and 4 * behind <= min(frame)))
+        return thin or (k > 1 and other and (len(set(frame)) == 1 or (matlab and even(frame))))
+
+    table = (
+        (k, 0, True),
+        (3, 0, dims is None and d >= 3 and even(shape[-3:], 9)),  # a volume, or a stack of images
+        (1, 0, dims is None and (d == 1 or (d == 2 and max(shape) > 4 * min(shape)))),  # signals, or one image
+        (k, 1, last(k)),
+        (3, 1, dims is None and last(3) and even(shape[-4:-1], 9)),
+    )
+    return [
+        (*("n",) * (d - dims - behind), *_LETTERS[:dims][::-1], *("n",) * behind)
+        for dims, behind, possible in table
+        if possible and d >= dims + behind
+    ]
+
+
+def _readings(shape: tuple[int, ...], dims: int | None, split: bool, matlab: bool) -> Iterator[Axes]:
+    """How an array may be meant by its shape; one that can be split may hold real and imaginary parts."""
+    plain = _placements(shape, dims, matlab)
+    for axis, size in enumerate(shape if split else ()):
+        if size == 2 and (axis < len(shape) - 1 or len(shape) > 2 or shape[0] >= 8):
+            rest = _placements(shape[:axis] + shape[axis + 1 :], dims, matlab)
+            yield from ((*words[:axis], "r", *words[axis:]) for words in rest)
+    yield from plain
+    for words in plain if split and 2 not in shape else ():
+        most = min(32, *(size for size, word in zip(shape, words, strict=True) if word != "n"))
+        for axis in range(1, len(shape)):
+            beside = any(word != "n" for word in words[axis - 1 : axis + 2])
+            if words[axis] == "n" and beside and shape[axis] % 2 == 0 and 2 < shape[axis] <= most:
+                yield from ((*words[:axis], both, *words[axis + 1 :]) for both in ("nr", "rn"))
+
+
+def _settled(
+    what: str, base: Layout, layout: str | None, dims: int | None, batch_axis: int | None, split: bool, matlab: bool
+) -> Axes:
+    """Choose an array's axes by its shape and by what was said, or raise ``ValueError`` with what can be said."""
+    shape = base.shape
+    if not -max(len(shape), 1) <= (batch_axis or 0) < max(len(shape), 1):
+        raise ValueError(f"batch_axis={batch_axis} is outside an array of {len(shape)} dimensions.")
+    literal = _literal(len(shape), 2 if dims is None else dims, layout == "channels", batch_axis or 0)
+
+    def agrees(words: Axes) -> bool:
+        before = [word for word, after in itertools.pairwise(words) if word not in _LETTERS and after in _LETTERS]
+        return (
+            (layout != "plain" or "r" not in "".join(words))
+            and (layout != "channels" or before == ["r"])
+            and (batch_axis is None or "n" in words[batch_axis])
+            and 0 not in replace(base, axes=words).event
+        )
+
+    # Who said all three left no choice.
+    said = None not in (layout, dims, batch_axis)
+    choices = [] if said else [words for words in _readings(shape, dims, split, matlab) if agrees(words)]
+    same = tuple(word.lower() for word in literal)
+    if choices in ([], [same]):
+        return literal
+    if len(choices) == 1 and dims is not None:
+        return choices[0]
+    offers = [
+        f"--axes {','.join(each.axes)} for {math.prod(each.batch)} {'complex' if each.dtype.is_complex else 'real'} "
+        f"targets of {' x '.join(map(str, each.event))}"
+        for each in (replace(base, axes=words, kind=_kind(base.kind, words)) for words in choices)
+    ]
+    raise ValueError(f"{what} has shape {shape}. Say which axis is what: {', or '.join(offers)}.")
+
+
+def _kind(kind: Kind, words: Axes) -> Kind:
+    return "channels" if "r" in "".join(words) else kind
+
+
 def find(
     file: Format,
     *,
     key: str | None = None,
     layout: str | None = None,
-    event_dims: int = 2,
-    batch_axis: int = 0,
+    event_dims: int | None = None,
+    batch_axis: int | None = None,
+    axes: str | None = None,
     real: bool = False,
 ) -> tuple[Layout, str]:
     """Find the targets in a file, and say why these.
 
+    What is not said is found. Where names or shapes allow several readings, the error lists what to say.
+
     Args:
         file: An open file.
-        key: An array, a group that holds one pair, or the two arrays of a pair with a comma between. Default: the
-            file's only complex target; if it has none, its only real array.
-        layout: "plain", "channels", "parts" or "polar". Default: what the names and shapes tell.
-        event_dims: Trailing dimensions of one target, after the batch axis was moved to the front. Default 2.
-        batch_axis: Default 0.
+        key: An array, the two arrays of a pair with a comma between, or a group that holds one pair or arrays of one
+            shape. Of several arrays, as ``scan_*/object`` names them, each is one target or a batch of them. Default:
+            the file's only complex target; if it has none, its only real array.
+        layout: "plain", "channels" (real, (*batch, 2, *event)), "parts" or "polar". Default: found.
+        event_dims: Trailing dimensions of one target, after the batch axis was moved to the front. Default: 2, if the
+            shape leaves no doubt.
+        batch_axis: Default: 0, likewise.
+        axes: One word per axis instead, as in "n,y,x,r": see :func:`parse_axes`.
         real: Whether only real targets count. Default False.
 
     Raises:
         KeyError: If the key is missing, or needed; the message says what is there.
         TypeError: If the array's dtype cannot be that of a target.
-        ValueError: If the shape does not fit, or allows for two layouts.
+        ValueError: If the shape does not fit, or leaves a choice.
     """
     if layout is not None and layout not in get_args(Kind):
         raise ValueError(f"layout needs to be one of {', '.join(get_args(Kind))}, but got {layout!r}.")
+    words = None if axes is None else parse_axes(axes)
+    if words is not None:
+        if batch_axis is not None:
+            raise ValueError(f"axes={axes!r} says which axis counts the targets. Leave out batch_axis.")
+        if event_dims not in (None, count_event(words)):
+            raise ValueError(f"axes={axes!r} has targets of {count_event(words)} dimensions, not {event_dims}.")
+        if layout in ("plain", "channels") and layout != _kind("plain", words):
+            raise ValueError(f"axes={axes!r} and layout={layout!r} contradict each other. Leave out layout.")
+        event_dims = count_event(words)
     arrays = {name: array for name, array in file.arrays.items() if name not in ELEMENTS | {OURS}}
     if key is None:
-        keys, kind, reason = _only(file, arrays, event_dims, real)
+        least = len(words) if words is not None else 2 if event_dims is None else event_dims
+        keys, kind, reason = _only(file, arrays, least, real)
+        groups = [keys]
     else:
-        keys, kind = _named(file, arrays, key)
-        reason = "the key names it"
-    if layout in ("parts", "polar") and len(keys) == 1:
-        raise ValueError(f"layout={layout!r} needs two arrays, but got {keys[0]!r} of {file.path}. Give key='A,B'.")
-    if len(keys) == 2:
-        if layout is not None and layout not in ("parts", "polar"):
-            raise ValueError(f"layout={layout!r} is that of one array, but got {', '.join(keys)}. Give one key.")
+        groups, kind = _named(file, arrays, key)
+        reason = "the key names it" if len(groups) == 1 else "the key names them"
+    names = [name for group in groups for name in group]
+    what = f"{', '.join(shortened(names))} of {file.path}"
+    if len(groups[0]) == 1 and layout in ("parts", "polar"):
+        raise ValueError(f"layout={layout!r} needs two arrays, but got {what}. Give key='A,B'.")
+    if len(groups[0]) == 2:
+        if layout not in (None, "parts", "polar"):
+            raise ValueError(f"layout={layout!r} is that of one array, but got {what}. Give one key.")
         kind = layout or kind  # type: ignore[assignment]
         if kind is None:
-            raise ValueError(f"{', '.join(keys)} may be parts or polar. Say which: --layout parts or --layout polar.")
-    first = arrays[keys[0]]
-    for name in keys:
-        array = arrays[name]
-        if not (_is_real(array.dtype) or (len(keys) == 1 and _is_complex(array.dtype))):
-            raise TypeError(
-                f"{name} of {file.path} has dtype {array.dtype}, which cannot be that of a target. Save it as "
-                "complex64 or float32, or name another array: --key."
-            )
-        if array.shape != first.shape:
-            raise ValueError(f"{', '.join(keys)} of {file.path} have shapes {first.shape} and {array.shape}, not one.")
-    shape, grid = _forward(first.shape, batch_axis), _forward(first.grid, batch_axis)
-    if kind == "plain" and not _is_complex(first.dtype):
-        if layout is None:
-            _check_whole(file, keys[0])
-        kind = _real_kind(file, keys[0], shape, layout, event_dims, real)
-    elif layout == "channels":
-        raise TypeError(f"layout='channels' needs a real array, but {keys[0]} of {file.path} has dtype {first.dtype}.")
-    if len(shape) < event_dims + (kind == "channels") or 0 in shape[len(shape) - event_dims :]:
-        raise ValueError(
-            f"{keys[0]} of {file.path} has shape {first.shape}, which holds no target of {event_dims} dimensions. "
-            "Say how many one has: --event-dims."
-        )
-    dtypes = tuple(arrays[name].dtype for name in keys)
+            raise ValueError(f"{what} may be parts or polar. Say which: --layout parts or --layout polar.")
     assert kind is not None
-    found = Layout(keys, kind, shape, dtypes, grid, event_dims, batch_axis)
+    first = [arrays[name] for name in groups[0]]
+    for group in groups:
+        for name, like in zip(group, first, strict=True):
+            array = arrays[name]
+            if not (_is_real(array.dtype) or (len(group) == 1 and _is_complex(array.dtype))):
+                raise TypeError(
+                    f"{name} of {file.path} has dtype {array.dtype}, which cannot be that of a target. Save it as "
+                    "complex64 or float32, or name another array: --key."
+                )
+            if array.shape != first[0].shape or array.dtype != like.dtype:
+                raise ValueError(f"{what} are not of one shape and dtype: {_inventory({n: arrays[n] for n in names})}.")
+    shape, dtypes = first[0].shape, tuple(array.dtype for array in first)
+    split = kind == "plain" and _is_real(dtypes[0])
+    if split and layout is None:
+        _check_whole(file, names)
+    found = Layout(tuple(names), kind, shape, dtypes, first[0].grid, ())
+    if words is None:
+        matlab = file.path.suffix == ".mat"
+        words = _settled(what, found, layout, event_dims, batch_axis, split and not real, matlab)
+    if _kind(kind, words) == "channels" and not split:
+        raise TypeError(f"Real and imaginary parts in one array need a real one, but {what} has dtype {dtypes[0]}.")
+    sizes = dict(zip(words, shape, strict=False))
+    if len(words) != len(shape) or sizes.get("r", 2) != 2 or sizes.get("nr", 2) % 2 or sizes.get("rn", 2) % 2:
+        raise ValueError(
+            f"{what} has shape {shape}, whose axes cannot be {','.join(words).lower()}. Say what they are: --axes or "
+            "--event-dims."
+        )
+    found = replace(found, axes=words, kind=_kind(kind, words))
+    if 0 in found.event:
+        raise ValueError(f"{what} has shape {shape}, which holds no entries of targets.")
     if real and found.dtype.is_complex:
-        raise TypeError(f"{', '.join(keys)} of {file.path} is complex, but the targets of this model are real.")
+        raise TypeError(f"{what} is complex, but the targets of this model are real.")
     return found, reason
 
 
-def _forward(sizes: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    """Move an axis to the front."""
-    if not sizes and axis == 0:
-        return sizes
-    if not -len(sizes) <= axis < len(sizes):
-        raise ValueError(f"batch_axis={axis} is outside an array of {len(sizes)} dimensions.")
-    rest = list(sizes)
-    return (rest.pop(axis), *rest)
+# ------------------------------------------------------------------------------------------------ which arrays
 
 
-def _real_kind(file: Format, key: str, shape: tuple[int, ...], layout: str | None, event_dims: int, real: bool) -> Kind:
-    """Real targets or two channels of complex ones: where the shape allows for both, one has to say."""
-    two = event_dims > 0 and len(shape) > event_dims and shape[-event_dims - 1] == 2 and not real
-    if layout == "channels" and not two:
-        raise ValueError(
-            f"layout='channels' needs (*batch, 2, *event) with {event_dims} event dimensions, but {key} of {file.path} "
-            f"has shape {shape}."
-        )
-    if layout is None and two:
-        raise ValueError(
-            f"{key} of {file.path}, real, of shape {shape}, may hold real targets or real and imaginary parts as two "
-            "channels. Say which: --layout plain or --layout channels."
-        )
-    return "channels" if layout == "channels" else "plain"
+def _words_of(key: str) -> list[str]:
+    """The words of a name, and of the groups above it, in lower case."""
+    return [word.lower() for word in re.findall(r"/|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|\d+", key)]
 
 
-def _halves(key: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Each word of a name, or of the groups above it, that may be half of a pair; and the other words."""
-    words = [word.lower() for word in re.findall(r"/|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|\d+", key)]
-    for place, word in enumerate(words):
-        # Of single letters only r and i themselves: x_i may be the i-th.
-        if word in _HALVES and (len(word) > 1 or key.rpartition("/")[2].lower() == word):
-            yield word, (*words[:place], "", *words[place + 1 :])
+def _called(kind: re.Pattern[str], *keys: str) -> bool:
+    return any(kind.fullmatch(word) for key in keys for word in _words_of(key))
 
 
-def _pairs(arrays: dict[str, Array]) -> list[tuple[tuple[str, str], Kind]]:
+def _pairs(arrays: dict[str, Array]) -> list[tuple[tuple[str, ...], Kind]]:
     """All pairs of arrays of one shape whose names differ in one word only, and these words make a pair."""
     alike: dict[Any, list[tuple[str, str]]] = {}
     for key, array in arrays.items():
-        for word, others in _halves(key):
-            alike.setdefault((others, array.shape), []).append((word, key))
+        words = _words_of(key)
+        for place, word in enumerate(words):
+            # Of single letters only r and i themselves: x_i may be the i-th.
+            if word in _HALVES and (len(word) > 1 or key.rpartition("/")[2].lower() == word):
+                alike.setdefault((*words[:place], "", *words[place + 1 :], array.shape), []).append((word, key))
     return [
         ((first, second), _PAIRS[a, b])
         for found in alike.values()
@@ -286,57 +474,120 @@ def _pairs(arrays: dict[str, Array]) -> list[tuple[tuple[str, str], Kind]]:
     ]
 
 
-def _check_whole(file: Format, key: str) -> None:
+def _check_whole(file: Format, keys: Sequence[str]) -> None:
     """Raise ``ValueError`` if an array is one half of a target by its name, whatever the dtype of the other half."""
     for pair, kind in _pairs({name: array for name, array in file.arrays.items() if array.dtype.kind in "fiu"}):
-        if key in pair:
+        if set(pair) & set(keys):
+            alone = next(iter(set(pair) & set(keys))) if len(keys) == 1 else "what was named"
+            both = ",".join(pair if len(keys) == 1 else map(_pattern, pair))
             raise ValueError(
                 f"{' and '.join(pair)} of {file.path} look like {_WORDS[kind].partition(', ')[2]} of one target, and "
-                f"{key} alone would be changed. Say which: --key {','.join(pair)} for the pair, or --layout plain for "
-                f"{key} alone."
+                f"{alone} alone would be changed. Say which: --key {shlex.quote(both)} for the pair, or --layout plain "
+                f"for {alone} alone."
             )
 
 
-def _only(
-    file: Format, arrays: dict[str, Array], event_dims: int, real: bool
-) -> tuple[tuple[str, ...], Kind | None, str]:
+def _only(file: Format, arrays: dict[str, Array], least: int, real: bool) -> tuple[tuple[str, ...], Kind | None, str]:
     """The one choice that a file leaves."""
-    large = {key: array for key, array in arrays.items() if len(array.shape) >= event_dims}
-    pairs = [] if real else _pairs(_real(large))
-    complex_keys: list[tuple[tuple[str, ...], Kind]] = [
-        ((key,), "plain") for key, array in large.items() if _is_complex(array.dtype) and not real
-    ]
-    real_keys: list[tuple[tuple[str, ...], Kind]] = [
-        ((key,), "plain") for key, array in large.items() if _is_real(array.dtype)
-    ]
-    for choices, what in (([*complex_keys, *pairs], "complex target"), (real_keys, "real array")):
+    large = {key: array for key, array in arrays.items() if len(array.shape) >= least}
+    reals = {key: array for key, array in large.items() if _is_real(array.dtype)}
+    pairs = [] if real else _pairs(reals)
+    whole = [] if real else [key for key, array in large.items() if _is_complex(array.dtype)]
+    plain: Kind = "plain"
+    for choices, noun in (
+        ([*(((key,), plain) for key in whole), *pairs], "complex target"),
+        ([((key,), plain) for key in reals], "real array"),
+    ):
         if len(choices) == 1:
-            return (*choices[0], f"the only {what} of at least {event_dims} dimensions")
+            keys, kind = choices[0]
+            others = [((key,), plain) for key in (*whole, *reals) if key not in keys]
+            named = _called(_TARGETS, *(key for (key,), _ in others)) and not _called(_TARGETS, keys[0])
+            measured = _called(_MEASURED, keys[0]) or re.search(r"(^|/)data(_\d+)?/", keys[0])
+            if not (measured or named):
+                return keys, kind, f"the only {noun} of at least {least} dimensions"
+            why = f"{','.join(keys)} of {file.path} is the only {noun}, but "
+            why += "by its name it was measured" if measured else "others are named like targets"
+            raise KeyError(f"{why}. Say which: {_offers(arrays, [choices[0], *others])}.")
         if choices:
-            names = [",".join(keys) for keys, _ in choices]
-            raise KeyError(f"{file.path} holds {len(names)} that could be the targets: {names}. Say which: --key.")
+            raise KeyError(
+                f"{file.path} holds {len(choices)} that could be the targets. Say which: {_offers(arrays, choices)}."
+            )
     if len(arrays) == 1:  # whose own error says more
         return (next(iter(arrays)),), "plain", "the only array"
     raise KeyError(f"{file.path} holds no array that could be the targets. It holds {_inventory(arrays)}.")
 
 
-def _named(file: Format, arrays: dict[str, Array], key: str) -> tuple[tuple[str, ...], Kind | None]:
-    """What a key names: an array, two arrays, or a group with one pair."""
-    names = tuple(file.resolve(part.strip()) for part in key.split(","))
-    missing = not set(names) <= set(arrays)
-    pairs = _pairs(_real(arrays))
-    if not missing and len(names) == 1:
-        return names, "plain"
-    if not missing and len(names) == 2:
-        return names, dict(pairs).get((names[0], names[1]))
-    inside = [(pair, kind) for pair, kind in pairs if all(key.rpartition("/")[0] == names[0] for key in pair)]
-    if len(names) == 1 and len(inside) == 1:
-        return inside[0]
-    raise KeyError(f"{file.path} has no array {key!r}. It holds {_inventory(arrays)}.")
+def _offers(arrays: dict[str, Array], choices: Sequence[tuple[tuple[str, ...], Kind]]) -> str:
+    """What to say for each of several choices, or for many that are called alike."""
+    alike: dict[str, list[tuple[str, ...]]] = {}
+    for keys, _ in choices:
+        alike.setdefault(",".join(map(_pattern, keys)), []).append(keys)
+    offers = []
+    for pattern, members in alike.items():
+        offers += [f"--key {shlex.quote(','.join(keys))}" for keys in members[:3]]
+        matched = [_matching(arrays, part) for part in pattern.split(",")]
+        if len(members) > 1 and sorted(zip(*matched, strict=False)) == sorted(members):
+            offers.append(f"--key {shlex.quote(pattern)} for all {len(members)} together")
+    return ", or ".join([*offers[:_MOST], *["another"] * (len(offers) > _MOST)])
+
+
+def _named(file: Format, arrays: dict[str, Array], key: str) -> tuple[list[tuple[str, ...]], Kind | None]:
+    """The arrays of targets that a key names."""
+    names = [file.resolve(part.strip()) for part in key.split(",")]
+    columns = [[name] if name in arrays else _matching(arrays, name) for name in names]
+    if len(names) == 1 and not columns[0]:
+        inside = _matching(arrays, f"{glob.escape(names[0])}/*")
+        pairs = _pairs({name: arrays[name] for name in inside if _is_real(arrays[name].dtype)})
+        if len(pairs) == 1:
+            return [pairs[0][0]], pairs[0][1]
+        columns = [inside]
+    if len(columns) > 2 or not columns[0] or len({len(column) for column in columns}) > 1:
+        raise KeyError(f"{file.path} has no array {key!r}. It holds {_inventory(arrays)}.")
+    groups = list(zip(*columns, strict=True))
+    kinds = dict(_pairs({name: arrays[name] for name in groups[0]}))
+    return groups, "plain" if len(columns) == 1 else kinds.get(groups[0])
+
+
+def _matching(arrays: dict[str, Array], pattern: str) -> list[str]:
+    """The names that a pattern matches, scan_2 before scan_10; a star ends at a slash."""
+    level = pattern.count("/")
+    found = [name for name in arrays if name.count("/") == level and fnmatchcase(name, pattern)]
+    return sorted(found, key=_natural)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _pattern(name: str) -> str:
+    return re.sub(r"\d+", "*", name)
+
+
+def shortened(names: Iterable[str]) -> list[str]:
+    """The names, of many that are called alike the first and the last."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(_pattern(name), []).append(name)
+    return [
+        label for found in alike.values() for label in (found if len(found) < 4 else [f"{found[0]} ... {found[-1]}"])
+    ]
+
+
+def inventory(arrays: dict[str, Array]) -> list[str]:
+    """Lines that say what arrays there are, one for many that are alike."""
+    alike: dict[Any, list[str]] = {}
+    for name in sorted(arrays, key=_natural):
+        alike.setdefault((_pattern(name), f"{arrays[name].dtype}, {arrays[name].shape}"), []).append(name)
+    return [
+        f"{label}: {f'{len(names)} arrays of ' if ' ... ' in label else ''}{what}"
+        for (_, what), names in alike.items()
+        for label in shortened(names)
+    ]
 
 
 def _inventory(arrays: dict[str, Array]) -> str:
-    return ", ".join(f"{key} {array.dtype} {array.shape}" for key, array in arrays.items()) or "no arrays"
+    lines = inventory(arrays)
+    return "; ".join([*lines[:_MOST], *["..."] * (len(lines) > _MOST)]) or "no arrays"
 
 
 #: Bytes of targets that are read, changed and written at once.
@@ -345,7 +596,7 @@ BLOCK = 4 << 20
 
 def blocks(layout: Layout, most: int) -> Sequence[Index]:
     """Cut the batch into blocks of about ``most`` bytes, along the format's grid, so that no two share a piece."""
-    batch, grid = layout.batch, layout.grid
+    batch, grid = layout.batch, layout.batch_grid
     if not batch:
         return [()]
     item = math.prod(layout.event) * layout.dtype.itemsize

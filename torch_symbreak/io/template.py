@@ -99,7 +99,7 @@ def fit_template(
         "torch_symbreak": __version__,
         "command": "fit",
         "forward": targets.forward,
-        "event_dims": targets.event_dims,
+        "event_dims": targets.dims,
         "oversampling": targets.oversampling,
         "threshold": targets.threshold,
         "keys": layout.keys,
