@@ -61,9 +61,18 @@ def suggest_threshold(x: Tensor, event_dims: int = 2, *, channel_dims: int = 0) 
     """
     check_dims("suggest_threshold", event_dims, channel_dims, least=1)
     check_target("suggest_threshold", x, event_dims, channel_dims, least=1)
-    # A sample is enough, so the squares of all are affordable.
-    lines = torch.cat(profiles_of(squares_of(x, event_dims + channel_dims), event_dims, channel_dims), -1).double()
-    lines = lines.sqrt().reshape(-1, lines.shape[-1])
+    return threshold_of_lines(lines_of(x, event_dims, channel_dims))
+
+
+def lines_of(x: Tensor, event_dims: int, channel_dims: int = 0) -> Tensor:
+    """Return the brightest pixel of every line of every item, relative to its peak: (B, N_1 + ... + N_d)."""
+    squares = squares_of(x, event_dims + channel_dims)
+    lines = torch.cat(profiles_of(squares, event_dims, channel_dims), -1).double().sqrt()
+    return lines.reshape(-1, lines.shape[-1])
+
+
+def threshold_of_lines(lines: Tensor) -> float:
+    """Return the suggestion for items of which :func:`lines_of` returned the lines."""
     if not len(lines) or (lines <= DEFAULT).any(-1).double().mean() >= 0.5:
         return DEFAULT
     logs = lines[lines > 0].log().cpu().numpy()

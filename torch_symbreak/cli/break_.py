@@ -11,6 +11,7 @@ from torch_symbreak.cli._files import change_file
 EXAMPLES = o.examples(
     "symbreak break objects.h5 canonical.h5 --elements",
     "symbreak break objects.h5 canonical.h5 --template template.npz",
+    "symbreak break objects.h5 canonical.h5 --threshold 0.07 --also support",
 )
 
 
@@ -33,6 +34,7 @@ def break_(
             show_default=False,
         ),
     ] = None,
+    also: o.Also = None,
     elements: o.Elements = False,
     overwrite: o.Overwrite = False,
     processes: o.Processes = 1,
@@ -58,6 +60,7 @@ def break_(
         src,
         dst,
         targets,
+        also=also or (),
         elements=elements,
         overwrite=overwrite,
         processes=processes,

@@ -23,6 +23,8 @@ def info(
     for name, array in contents.arrays.items():
         print(f"{name}: {array.dtype}, {array.shape}")
     print(f"targets: {contents.choice}")
+    if contents.content is not None:
+        print(f"content: {contents.content}")
     for name, value in (contents.note or {}).items():
         if value is not None:
             print(f"made with {name}: {value}")
