@@ -61,12 +61,12 @@ def test_an_element_says_what_it_does() -> None:
     x[:, 1:4, 2:7] = 1
     flipped = torch.tensor([False, True, True, False])
     shift = torch.tensor([[0, 0], [4, 8], [7, 8], [2, -1]])
-    phase = math.radians(40.1)
+    phase = 0.7
     scalar = torch.polar(torch.tensor([1.0, 1.0, 1.0, 1.2]), torch.tensor([0.0, 0.0, phase, 0.0]))
     assert Element(flipped, shift, scalar).describe(x) == [
         "unchanged",
-        "flipped about its center",
-        "flipped about its center, moved by (3, 0), phase 40.1°",
+        "flipped",
+        "flipped, then moved by (3, 0), phase 0.70 rad",
         "moved by (2, -1), scaled by 1.2",
     ]
     signs = Product([Sign(0), Scale(0)]).identity(torch.ones(3))._replace(scalar=torch.tensor([1.0, -1.0, -2.0]))
@@ -187,4 +187,4 @@ def test_elements_on_a_torus_are_told_by_the_shortest_move() -> None:
     x[:, [11, 0, 1, 2]] = values
     r[0, [11, 0, 1, 2]], r[1, [10, 11, 0, 1]] = values.flip(0).conj(), values
     element = align(x, r, FarField(1, oversampling=1.0).symmetries).element
-    assert element.describe(x, wrap=True) == ["flipped about its center", "moved by (-1)"]
+    assert element.describe(x, wrap=True) == ["flipped", "moved by (-1)"]
