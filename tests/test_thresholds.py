@@ -65,6 +65,7 @@ def test_targets_without_a_background_keep_the_default() -> None:
     assert suggest_threshold(torch.exp(-(n[:, None] ** 2 + n**2) / 72)[None]) == 1e-4
     assert suggest_threshold(torch.ones(3, 4, 4)) == suggest_threshold(torch.zeros(3, 4, 4)) == 1e-4
     assert suggest_threshold(torch.ones(0, 4, 4)) == 1e-4
+    assert suggest_threshold(torch.arange(1, 33.0).reshape(1, 4, 8)) == 1e-4  # two classes by chance
 
 
 def test_signals_volumes_and_channels() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ DEFAULT = 1e-4
 #: Share of the variance between two classes that makes them two. Noise around crystals, digits and photographs gave
 #: .84 and more up to 10 % of the peak, targets without a background at most .77. A uniform distribution has .75.
 _TWO_CLASSES = 0.8
+#: No background is brighter than this. Few lines fall into two classes by chance.
+_MOST = 0.4
 
 
 def suggest_threshold(x: Tensor, event_dims: int = 2, *, channel_dims: int = 0) -> float:
@@ -25,7 +28,7 @@ def suggest_threshold(x: Tensor, event_dims: int = 2, *, channel_dims: int = 0) 
     brightest pixels, each relative to its item's peak. Single hot pixels hardly change it.
 
     The default of the canonicalizers, 1e-4, is returned where it is right: if most items have lines without content at
-    that threshold, or if the lines do not fall into two classes. Needs the package scikit-image.
+    that threshold, or if the lines do not fall into two classes that .4 or less divides. Needs the package scikit-image.
 
     Shape: (*batch, *channels, *event), real or complex, to one number. Some hundred items are enough.
 
@@ -84,7 +87,8 @@ def threshold_of_lines(lines: Tensor) -> float:
     share = content.mean()
     gap = logs[content].mean() - logs[~content].mean()
     two = share * (1 - share) * gap**2 >= _TWO_CLASSES * logs.var()
-    return float(f"{torch.tensor(split).exp():.2g}") if two else DEFAULT
+    threshold = float(f"{math.exp(split):.2g}")
+    return threshold if two and threshold <= _MOST else DEFAULT
 
 
 def _filters() -> Any:

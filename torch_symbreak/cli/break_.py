@@ -9,9 +9,8 @@ from torch_symbreak.cli import _options as o
 from torch_symbreak.cli._files import change_file
 
 EXAMPLES = o.examples(
-    "symbreak break objects.h5 canonical.h5 --elements",
+    "symbreak break objects.h5 canonical.h5 --elements --also support",
     "symbreak break objects.h5 canonical.h5 --template template.npz",
-    "symbreak break objects.h5 canonical.h5 --threshold 0.07 --also support",
 )
 
 
