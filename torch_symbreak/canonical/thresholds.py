@@ -28,7 +28,7 @@ def suggest_threshold(x: Tensor, event_dims: int = 2, *, channel_dims: int = 0) 
     brightest pixels, each relative to its item's peak. Single hot pixels hardly change it.
 
     The default of the canonicalizers, 1e-4, is returned where it is right: if most items have lines without content at
-    that threshold, or if the lines do not fall into two classes that .4 or less divides. Needs the package scikit-image.
+    that threshold, or if the lines do not fall into two classes that .4 or less divides. Needs scikit-image.
 
     Shape: (*batch, *channels, *event), real or complex, to one number. Some hundred items are enough.
 
