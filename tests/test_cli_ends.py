@@ -69,7 +69,7 @@ def test_interrupted_early(command: str, seconds: float, tmp_path: Path) -> None
 
 COMMANDS: dict[str, str] = {
     "info": "torch_symbreak.cli.info.inspect",
-    "compare": "torch_symbreak.cli.compare.read_array",
+    "compare": "torch_symbreak.cli.compare.open_file",
     "break": "torch_symbreak.cli._files.plan",
     "scramble": "torch_symbreak.cli._files.plan",
     "unbreak": "torch_symbreak.io.canonical.Plan.run",

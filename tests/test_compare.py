@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import importlib
 import math
 import sys
 from pathlib import Path
@@ -61,12 +63,12 @@ def test_an_element_says_what_it_does() -> None:
     x[:, 1:4, 2:7] = 1
     flipped = torch.tensor([False, True, True, False])
     shift = torch.tensor([[0, 0], [4, 8], [7, 8], [2, -1]])
-    phase = math.radians(40.1)
+    phase = 0.7
     scalar = torch.polar(torch.tensor([1.0, 1.0, 1.0, 1.2]), torch.tensor([0.0, 0.0, phase, 0.0]))
     assert Element(flipped, shift, scalar).describe(x) == [
         "unchanged",
-        "flipped about its center",
-        "flipped about its center, moved by (3, 0), phase 40.1°",
+        "flipped",
+        "flipped, then moved by (3, 0), phase 0.70 rad",
         "moved by (2, -1), scaled by 1.2",
     ]
     signs = Product([Sign(0), Scale(0)]).identity(torch.ones(3))._replace(scalar=torch.tensor([1.0, -1.0, -2.0]))
@@ -116,7 +118,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.save("int.npy", np.ones((8, 8), int))
     np.save("object.npy", np.array([{}]), allow_pickle=True)
     np.save("nan.npy", np.full((8, 8), np.nan, np.complex64))
-    np.savez("two.npz", p=np.ones(3), q=np.ones(3))
+    np.savez("two.npz", p=np.ones((8, 8)), q=np.ones((8, 8)))
+    np.save("real.npy", np.ones((8, 8)))
+    Path("mine.csv").write_text("mine")
     Path("cut.npy").write_bytes(Path("good.npy").read_bytes()[:100])
     Path("text.txt").write_text("x")
     return tmp_path
@@ -127,12 +131,17 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (["missing.npy"], "There is no file"),
         (["small.npy"], "(8, 8) and (7, 8)"),
-        (["int.npy"], "torch.int64"),
-        (["object.npy"], "cannot be read"),
+        (["int.npy"], "dtype int64, which cannot be that of a target"),
+        (["object.npy"], "Python objects"),
         (["nan.npy"], "64 NaN"),
-        (["two.npz"], "['p', 'q']"),
-        (["cut.npy"], "cannot be read"),
-        (["text.txt"], "no .npy or .npz file"),
+        (["two.npz"], "Say which: --key-b p, or --key-b q"),
+        (["cut.npy"], "cannot be read as .npy"),
+        (["text.txt"], "none of the suffixes that are read"),
+        (["real.npy"], "good.npy has complex targets and"),
+        (["good.npy", "--item", "1"], "--item needs a number from 0 to 0, but got 1"),
+        (["good.npy", "--csv", "good.npy"], "would replace an array"),
+        (["good.npy", "--csv", "text.txt"], "The table is a CSV file"),
+        (["good.npy", "--csv", "mine.csv"], "mine.csv exists and is no table"),
         (["good.npy", "--forward", "gausian"], "Did you mean 'gaussian'?"),
         (["good.npy", "--out", "good.npy"], "would replace an array"),
     ],
@@ -165,7 +174,6 @@ def test_read_array(files: Path) -> None:
         ("keep.txt", "Name it keep.png"),
         ("text.png", "is no picture"),
         ("link.png", "is no picture"),
-        ("no/x.png", "folder"),
     ],
 )
 def test_the_picture_replaces_nothing_else(
@@ -187,4 +195,79 @@ def test_elements_on_a_torus_are_told_by_the_shortest_move() -> None:
     x[:, [11, 0, 1, 2]] = values
     r[0, [11, 0, 1, 2]], r[1, [10, 11, 0, 1]] = values.flip(0).conj(), values
     element = align(x, r, FarField(1, oversampling=1.0).symmetries).element
-    assert element.describe(x, wrap=True) == ["flipped about its center", "moved by (-1)"]
+    assert element.describe(x, wrap=True) == ["flipped", "moved by (-1)"]
+
+
+def test_every_format_in_blocks_with_a_table_and_an_item(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Means over blocks are the means over all, and the table has what `compare` gives for each item."""
+    h5py, zarr = pytest.importorskip("h5py"), pytest.importorskip("zarr")
+    generator = torch.Generator().manual_seed(1)
+    r = torch.nn.functional.pad(torch.randn(11, 7, 6, dtype=torch.complex64, generator=generator), (2, 1, 1, 2))
+    noisy = r + 0.1 * (r != 0) * torch.randn(r.shape, dtype=r.dtype, generator=generator)
+    x = RandomSymmetry(FarField().symmetries, generator=generator)(noisy)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["scan/real"], file["scan/imag"], file["other"] = x.real, x.imag, x.numpy()
+    zarr.save_array(tmp_path / "b.zarr", np.moveaxis(torch.stack([r.real, r.imag], 1).numpy(), 0, -1))
+    monkeypatch.setattr(importlib.import_module("torch_symbreak.cli.compare"), "BLOCK", 2000)
+    made = tmp_path / "new" / "folder"
+    options = ["--key-a", "scan", "--axes-b", "r,y,x,n", "--event-dims", 2, "--item", 9]
+    outputs = ["--out", made / "c.png", "--csv", made / "c.csv"]
+    assert run(monkeypatch, tmp_path / "a.h5", tmp_path / "b.zarr", *options, *outputs) == 0
+    printed = capsys.readouterr().out
+    whole = compare(x, r, FarField().symmetries)
+    for name in whole.raw:
+        line = next(line for line in printed.splitlines() if line.strip().startswith(name))
+        shown = [float(word) for word in line.split()[-2:]]
+        assert shown == pytest.approx([whole.raw[name], whole.aligned[name]], rel=1e-4)
+    with (made / "c.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["item"]) for row in rows] == list(range(11))
+    for name in whole.raw:
+        for which, items in (("raw", whole.raw_items), ("aligned", whole.aligned_items)):
+            assert [float(row[f"{name} {which}"]) for row in rows] == pytest.approx(items[name].tolist(), rel=1e-4)
+    element = whole.alignment.element
+    assert [int(row["flipped"]) for row in rows] == element.flipped.int().tolist()
+    assert [[int(row["shift 0"]), int(row["shift 1"])] for row in rows] == element.shift.tolist()
+    assert [float(row["phase (rad)"]) for row in rows] == pytest.approx(element.scalar.angle().tolist(), abs=1e-5)
+    assert sorted(path.name for path in made.iterdir()) == ["c.csv", "c.png"]
+    # Older results are replaced.
+    assert run(monkeypatch, tmp_path / "a.h5", tmp_path / "b.zarr", *options, *outputs) == 0
+
+
+def test_the_picture_shows_the_item_its_errors_and_their_maps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    plots = pytest.importorskip("torch_symbreak.plots")
+    x, r = pair()
+    np.save(tmp_path / "a.npy", x.numpy())
+    np.save(tmp_path / "b.npy", r.numpy())
+    figures = []
+    draw = plots.plot_comparison
+    monkeypatch.setattr(plots, "plot_comparison", lambda *a, **k: figures.append(draw(*a, **k)) or figures[-1])
+    assert run(monkeypatch, tmp_path / "a.npy", tmp_path / "b.npy", "--item", 2, "--out", tmp_path / "c.png") == 0
+    (figure,) = figures
+    assert figure.get_suptitle() == "a.npy against b.npy, item 2"
+    whole = compare(x, r, FarField().symmetries)
+    titles = [axes.get_title() for axes in figure.axes[:8]]
+    for title, items in zip(titles[1:3], (whole.raw_items, whole.aligned_items), strict=True):
+        assert title.endswith(f"relative error {float(items['relative error'][2]):.3g}")
+    shown = [axes.images[0].get_array() for axes in figure.axes[:8]]
+    assert np.allclose(shown[0], r[2].abs())
+    assert np.allclose(shown[3], (x[2] - r[2]).abs(), atol=1e-6)
+    assert np.allclose(shown[7], (whole.alignment.aligned[2] - r[2]).abs(), atol=1e-6)
+    assert len(figure.axes) == 12  # four color bars
+
+
+def test_a_row_that_fails_leaves_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    x, r = pair()
+    x[2, 3, 4] = math.inf
+    np.save(tmp_path / "a.npy", x.numpy())
+    np.save(tmp_path / "b.npy", r.numpy())
+    monkeypatch.setattr(importlib.import_module("torch_symbreak.cli.compare"), "BLOCK", 2000)
+    names = [tmp_path / "a.npy", tmp_path / "b.npy", "--csv", tmp_path / "c.csv", "--out", tmp_path / "c.png"]
+    assert run(monkeypatch, *names) == 2
+    assert "0 NaN and 1 infinite entries" in (error := capsys.readouterr().err)
+    assert "the first in item 2" in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "b.npy"]

@@ -3,7 +3,7 @@
 from torch_symbreak._checks import check_finite
 from torch_symbreak._version import __version__
 from torch_symbreak.alignment import align
-from torch_symbreak.canonical import AlignToTemplate
+from torch_symbreak.canonical import AlignToTemplate, suggest_threshold
 from torch_symbreak.datasets import CollateTransform, DeviceLoader, ScrambledDataset, SymmetryBrokenDataset
 from torch_symbreak.forward import ElementwiseSquare, FarField, GaussianIntensity
 from torch_symbreak.losses import MagnitudeLoss, OrbitMinLoss
@@ -36,4 +36,5 @@ __all__ = [
     "check_finite",
     "relative_error",
     "sa_mse",
+    "suggest_threshold",
 ]

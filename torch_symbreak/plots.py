@@ -156,37 +156,74 @@ def plot_lines(
     return figure
 
 
-def plot_comparison(reference: Tensor, raw: Tensor, aligned: Tensor, *, title: str = "") -> Figure:
-    """Show one reference, a reconstruction of it, and the reconstruction aligned: magnitude above phase.
+def plot_comparison(
+    reference: Tensor,
+    raw: Tensor,
+    aligned: Tensor,
+    *,
+    title: str = "",
+    errors: tuple[float, float] | None = None,
+) -> Figure:
+    """Show one reference, a reconstruction of it, and the reconstruction aligned, with maps of the errors.
 
-    Signals are drawn as lines, images as they are, volumes by their middle slice along the first axis.
+    Magnitudes have the scale of the reference's, and phases are blank where the magnitude is below a tenth of its
+    largest. Signals are drawn as lines, images as they are, volumes by their middle slice along the first axis.
 
     Shape: (N_1, ..., N_d) each, d = 1, 2 or 3, real or complex.
+
+    Args:
+        reference: The truth.
+        raw: The reconstruction.
+        aligned: The reconstruction, moved onto the reference.
+        title: Above everything. Default: none.
+        errors: Relative errors of ``raw`` and ``aligned``, for the headings. Default: none.
 
     Example:
         >>> import torch
         >>> x = torch.randn(6, 8, 9, dtype=torch.complex64)
-        >>> len(plot_comparison(x, x, x).axes)
-        6
+        >>> len(plot_comparison(x, x, x).axes)  # eight panels, four color bars
+        12
     """
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Figure(figsize=(13, 6), layout="constrained")
     figure.suptitle(title, fontsize=11, parse_math=False)
-    grid = figure.subplots(2, 3, sharex=True, sharey="row" if reference.dim() == 1 else True)
-    columns = {"reference": reference, "reconstruction": raw, "aligned": aligned}
+    grid = figure.subplots(2, 4, sharex=True, sharey=reference.dim() > 1)
+    names = ["reference", "reconstruction", "aligned"]
+    headings = [*names]
+    if errors is not None:
+        headings[1:] = [f"{name}\nrelative error {error:.3g}" for name, error in zip(names[1:], errors, strict=True)]
+    values = [z.detach().cpu() for z in (reference, raw, aligned)]
+    values = [z[len(z) // 2] if z.dim() == 3 else z for z in values]
     peak = float(reference.abs().max()) or 1.0
-    for (name, z), (above, below) in zip(columns.items(), grid.T, strict=True):
-        z = z.detach().cpu()
-        z = z[len(z) // 2] if z.dim() == 3 else z
-        above.set_title(name, fontsize=10)
+    for heading, z, (above, below) in zip(headings, values, grid.T[:3], strict=True):
+        above.set_title(heading, fontsize=10)
         if z.dim() == 1:
             above.plot(z.abs().numpy())
             below.plot(z.angle().where(z.abs() > _NO_PHASE * peak, math.nan).numpy(), ".")
             below.set_ylim(-math.pi, math.pi)
-            continue
-        _show_magnitude(above, z, peak)
-        _show_phase(below, z, peak)
-        for axes in (above, below):
+            above.set_ylim(0, 1.05 * max(float(other.abs().max()) for other in values) or 1.0)
+        else:
+            _show_magnitude(above, z, peak)
+            _show_phase(below, z, peak)
+    for z, name, axes in zip(values[1:], names[1:], grid[:, 3], strict=True):
+        error = (z - values[0]).abs()
+        axes.set_title(f"|{name} - reference|", fontsize=10)
+        if z.dim() == 1:
+            axes.plot(error.numpy())
+        else:
+            norm = Normalize(0, float(error.max()) or 1.0)
+            image = axes.imshow(error.numpy(), cmap="magma", norm=norm, interpolation="nearest")
+            figure.colorbar(image, ax=axes)
+    if reference.dim() > 1:
+        for axes in grid.flat:
             axes.set(xticks=[], yticks=[])
+        figure.colorbar(ScalarMappable(Normalize(0, peak), "gray"), ax=grid[0, :3].tolist(), extend="max", pad=0.01)
+        turn = figure.colorbar(
+            ScalarMappable(Normalize(-math.pi, math.pi), "twilight"),
+            ax=grid[1, :3].tolist(),
+            ticks=[-math.pi, 0, math.pi],
+            pad=0.01,
+        )
+        turn.ax.set_yticklabels(["-π", "0", "π"])
     grid[0, 0].set_ylabel("magnitude")
     grid[1, 0].set_ylabel("phase")
     return figure

@@ -213,10 +213,10 @@ def test_describe_says_what_an_element_does(case: Drawn) -> None:
     for sentence, flipped, by, scalar in zip(
         sentences, g.flipped.flatten(), (moved - box).tolist(), g.scalar.flatten(), strict=True
     ):
-        words = ["flipped about its center"] if flipped else []
-        words += [f"moved by ({', '.join(map(str, by))})"] if any(by) else []
+        words = ["flipped"] if flipped else []
+        words += [f"{'then ' if flipped else ''}moved by ({', '.join(map(str, by))})"] if any(by) else []
         if case.dtype.is_complex:
-            words += [f"phase {float(scalar.angle().rad2deg()):.1f}°"]
+            words += [f"phase {float(scalar.angle()):.2f} rad"] if abs(scalar.angle()) >= 0.005 else []
         elif scalar < 0:
             words += ["sign -1"]
         assert sentence == (", ".join(words) or "unchanged")

@@ -3,5 +3,6 @@
 from torch_symbreak.canonical.backends import using
 from torch_symbreak.canonical.far_field import FarFieldCanonicalizer
 from torch_symbreak.canonical.template import AlignToTemplate
+from torch_symbreak.canonical.thresholds import suggest_threshold
 
-__all__ = ["AlignToTemplate", "FarFieldCanonicalizer", "using"]
+__all__ = ["AlignToTemplate", "FarFieldCanonicalizer", "suggest_threshold", "using"]

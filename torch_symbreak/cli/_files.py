@@ -46,7 +46,7 @@ def change_file(
         Progress(console=console, disable=not console.is_terminal) as bar,
     ):
         task = bar.add_task(command, total=None)
-        planned.run(
+        summary = planned.run(
             processes=processes,
             scheduler=scheduler,
             progress=lambda done, count: bar.update(task, completed=done, total=count),
@@ -54,4 +54,6 @@ def change_file(
         )
     for message in messages:
         say(message)
+    if summary is not None:
+        say(str(summary))
     print(dst)

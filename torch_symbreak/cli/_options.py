@@ -129,6 +129,14 @@ Threshold = Annotated[
     typer.Option(help="Pixels below this fraction of the peak count as background. Raise it for noisy data."),
 ]
 Elements = Annotated[bool, typer.Option("--elements", help="Store how each target was moved, so that unbreak works.")]
+Also = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY",
+        help="Move this array, a mask per target for one, along with the targets. Repeatable.",
+        show_default=False,
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
 Processes = Annotated[int, typer.Option("-j", "--processes", help="Number of processes that compute.")]
 Scheduler = Annotated[

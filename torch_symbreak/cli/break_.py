@@ -4,7 +4,7 @@ from torch_symbreak.cli import _options as o
 from torch_symbreak.cli._files import change_file
 
 EXAMPLES = o.examples(
-    "symbreak break objects.h5 canonical.h5 --elements",
+    "symbreak break objects.h5 canonical.h5 --elements --also support",
     "symbreak break objects.h5 canonical.h5 --template template.npz",
 )
 
@@ -21,6 +21,7 @@ def break_(
     oversampling: o.Oversampling = 2.0,
     threshold: o.Threshold = 1e-4,
     template: o.Template = None,
+    also: o.Also = None,
     elements: o.Elements = False,
     overwrite: o.Overwrite = False,
     processes: o.Processes = 1,
@@ -47,6 +48,7 @@ def break_(
         src,
         dst,
         targets,
+        also=also or (),
         elements=elements,
         overwrite=overwrite,
         processes=processes,

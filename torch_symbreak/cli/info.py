@@ -33,6 +33,8 @@ def info(
         print(line)
     if contents.error is None:
         print(f"targets: {contents.choice}")
+    if contents.content is not None:
+        print(f"content: {contents.content}")
     for name, value in (contents.note or {}).items():
         if value is not None:
             print(f"made with {name}: {value}")

@@ -1,5 +1,9 @@
 """``symbreak unbreak IN OUT``."""
 
+from typing import Annotated
+
+import typer
+
 from torch_symbreak.cli import _options as o
 from torch_symbreak.cli._files import change_file
 
@@ -12,10 +16,16 @@ EXAMPLES = o.examples(
 def unbreak(
     src: o.In,
     dst: o.Out,
+    key: Annotated[
+        str | None,
+        typer.Option(help="Targets to undo, if several runs can be undone. Default: the latest.", show_default=False),
+    ] = None,
     overwrite: o.Overwrite = False,
     processes: o.Processes = 1,
     scheduler: o.Scheduler = None,
     debug: o.Debug = False,
 ) -> None:
     """Undo break or scramble, with the elements that they stored if called with --elements."""
-    change_file("unbreak", src, dst, {}, overwrite=overwrite, processes=processes, scheduler=scheduler, debug=debug)
+    change_file(
+        "unbreak", src, dst, {"key": key}, overwrite=overwrite, processes=processes, scheduler=scheduler, debug=debug
+    )

@@ -21,10 +21,11 @@ import signal
 import stat
 import threading
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -33,7 +34,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._version import __version__
-from torch_symbreak.canonical.ties import LOOK, count_ties, of_ties
+from torch_symbreak.canonical.ties import LOOK
 from torch_symbreak.forward import canonicalizer_of, event_dims_of
 from torch_symbreak.io.arrays import locked, write_file
 from torch_symbreak.io.formats import (
@@ -49,6 +50,7 @@ from torch_symbreak.io.formats import (
     write_npz,
 )
 from torch_symbreak.io.layouts import BLOCK, Layout, blocks, count_event, find, parse_axes, shortened
+from torch_symbreak.io.summaries import Summary, look, summarize
 from torch_symbreak.io.template import canonicalizer_from, check_note, digest, read_template
 from torch_symbreak.symmetries import Canonicalizer, Element, Product
 
@@ -135,11 +137,8 @@ class Bad(NamedTuple):
     place: tuple[int, ...]
 
 
-class Ties(NamedTuple):
-    """Ties among the targets of a block that were looked at."""
-
-    ties: int
-    looked: int
+#: What :func:`torch_symbreak.io.summaries.look` returns.
+Looked = tuple[Counter[str], Tensor]
 
 
 @dataclass(frozen=True)
@@ -154,10 +153,12 @@ class _Work:
     layout: Layout
     seed: int
     sinks: tuple[Sink, ...]
+    also: tuple[str, ...]
+    prefix: str  # of the names of the elements
     elements: dict[str, Region]
-    look: int  # at so many targets of a block, for ties
+    look: int  # at so many targets of a block
 
-    def __call__(self, block: Index) -> Bad | Ties:
+    def __call__(self, block: Index) -> Bad | Looked:
         """Do one block: read, check, change, write."""
         file = _opened(self.src, self.stamp)
         with _reading:
@@ -172,17 +173,23 @@ class _Work:
             return Bad(nans, int((~finite).sum()) - nans, first + target, tuple(place))
         fix = self.targets.fix(x.dtype)
         group = Product(fix.symmetry)
-        if self.command == "break" and not self.elements:
+        if self.command == "break" and not self.elements and not self.also:
             moved = fix(x)  # which need not make the elements' moves one after the other
         else:
             g = self._element(fix, group, x, first)
             moved = group.act(g, x)
-        self.layout.write(self.sinks, moved, block)
+        self.layout.write(self.sinks[: len(self.layout.keys)], moved, block)
+        for key, sink in zip(self.also, self.sinks[len(self.layout.keys) :], strict=True):
+            like = also_layout(file, key, self.layout)
+            index = like.index(block)
+            with _reading:
+                beside = like.forward(file.read(key, index)).reshape(len(x), *like.event)
+            sink.write(index, like.back(moved_beside(group, g, beside), index))
         rows = (slice(first, first + len(x)),)
         for name, region in self.elements.items():
-            part = getattr(g, name.removeprefix(f"{OURS}_"))
+            part = getattr(g, name.rpartition("_")[2])
             region.write((*rows, *(slice(0, size) for size in region.shape[1:])), part.numpy())
-        return Ties(*count_ties(fix, x[:: -(-len(x) // self.look)]) if self.look and len(x) else (0, 0))
+        return look(fix, x[:: -(-len(x) // self.look)] if self.look and len(x) else x[:0])
 
     def _element(self, fix: Canonicalizer[Any], group: Product, x: Tensor, first: int) -> Element:
         """What is done to each target."""
@@ -196,11 +203,11 @@ class _Work:
         """The elements in the file, of as many targets as ``like`` has."""
         file = _opened(self.beside or self.src, self.stamp)
         found: dict[str, Any] = {}
-        for name in element_arrays(self.layout, self.targets):
+        for name in element_arrays(self.layout, self.targets, self.prefix):
             shape = file.arrays[name].shape
             with _reading:
                 part = file.read(name, (slice(first, first + len(like.flipped)), *(slice(0, n) for n in shape[1:])))
-            field = name.removeprefix(f"{OURS}_")
+            field = name.rpartition("_")[2]
             plain = getattr(like, field)
             if part.dtype.names:  # MATLAB's complex numbers
                 part = part["real"] + 1j * part["imag"]
@@ -223,15 +230,41 @@ def _item(layout: Layout, block: Index) -> int:
     return sum(part.start * math.prod(batch[axis + 1 :]) for axis, part in enumerate(block))
 
 
-def element_arrays(layout: Layout, targets: Targets) -> dict[str, Array]:
+def element_arrays(layout: Layout, targets: Targets, prefix: str) -> dict[str, Array]:
     """The arrays that hold the elements of all targets, by name."""
     group = Product(targets.fix(layout.dtype).symmetry)
     n = math.prod(layout.batch)
-    arrays = {f"{OURS}_scalar": Array((n,), np.dtype(str(layout.dtype)[6:]), (1,))}
+    arrays = {f"{prefix}_scalar": Array((n,), np.dtype(str(layout.dtype)[6:]), (1,))}
     if group.rearrangement is not None:
-        arrays[f"{OURS}_flipped"] = Array((n,), np.dtype(bool), (1,))
-        arrays[f"{OURS}_shift"] = Array((n, group.event_dims), np.dtype(np.int64), (1, 1))
+        arrays[f"{prefix}_flipped"] = Array((n,), np.dtype(bool), (1,))
+        arrays[f"{prefix}_shift"] = Array((n, group.event_dims), np.dtype(np.int64), (1, 1))
     return arrays
+
+
+def prefix_of(keys: Sequence[str]) -> str:
+    """What the names of the elements of a run on these arrays begin with: no two sets of arrays share them."""
+    return f"{OURS}_{hashlib.sha256(','.join(keys).encode()).hexdigest()[:8]}"
+
+
+def active_runs(note: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """The runs that made a file, the latest first, without those that were undone."""
+    undone: list[list[str]] = []
+    while note is not None:
+        if note["command"] == "unbreak":
+            undone.append(note["keys"])
+        elif note["keys"] in undone:
+            undone.remove(note["keys"])
+        else:
+            yield note
+        note = note["before"]
+
+
+def _arrays_of(note: dict[str, Any]) -> set[str]:
+    return {*note["keys"], *note.get("also", ())}
+
+
+def _prefix_in(note: dict[str, Any]) -> str:
+    return note.get("prefix", OURS)  # without: of a version that kept the elements of one run
 
 
 def companion(path: Path) -> Path:
@@ -271,13 +304,15 @@ class Plan:
     overwrite: bool
     layout: Layout
     choice: str  # what is taken, and why
+    also: tuple[str, ...]
+    prefix: str
     bare: bool
     stamp: Stamp
 
     @property
     def work(self) -> Path:
         """The hidden folder: another call has another one."""
-        what = (self.targets, self.elements, self.seed)
+        what = (self.targets, self.layout.keys, self.also, self.elements, self.seed)
         return self._hidden(__version__, self.command, self.src, self.dst.name, *what)
 
     @property
@@ -322,15 +357,18 @@ class Plan:
         scheduler: str | None = None,
         progress: Progress = lambda done, of: None,
         warn: Callable[[str], None] = warnings.warn,
-    ) -> None:
+    ) -> Summary | None:
         """Carry it out, from where a killed run of the same call was.
 
         Args:
             processes: How many compute. Default 1, with two threads that read and compute in turn.
             scheduler: Address of a dask scheduler, whose workers see the same files, to compute instead.
             progress: Called with the number of targets done, and of all.
-            warn: Called once with a message if there are ties among some 1000 targets, taken evenly from the file.
-                Default ``warnings.warn``.
+            warn: Called with a message if there are ties, or a background that counts as content, among some 1000
+                targets, taken evenly from the file. Default ``warnings.warn``.
+
+        Returns:
+            What break did to those targets that it looked at. None from other commands.
 
         Raises:
             FileExistsError: If another run is writing the output: which process, on which machine, since when.
@@ -341,7 +379,7 @@ class Plan:
             # Another run may have ended between the plan and the lock.
             self.check_output()
             self._unchanged()
-            self._run(self.resumable(), processes, scheduler, progress, warn)
+            return self._run(self.resumable(), processes, scheduler, progress, warn)
 
     def _run(
         self,
@@ -350,10 +388,11 @@ class Plan:
         scheduler: str | None,
         progress: Progress,
         warn: Callable[[str], None],
-    ) -> None:
+    ) -> Summary | None:
         work, file = self.work, open_file(self.src)
-        keys = self.layout.keys
-        stages = {name: work / f"{name}.npy" for name in element_arrays(self.layout, self.targets) if self.elements}
+        keys = (*self.layout.keys, *self.also)
+        arrays = element_arrays(self.layout, self.targets, self.prefix)
+        stages = {name: work / f"{name}.npy" for name in arrays if self.elements}
         todo = blocks(self.layout, BLOCK)
         count = math.prod(self.layout.batch)
         done = 0
@@ -363,25 +402,27 @@ class Plan:
                 work.mkdir(parents=True)
                 file.prepare(work, keys)
                 for name, path in stages.items():
-                    new_npy(path, element_arrays(self.layout, self.targets)[name])
+                    new_npy(path, arrays[name])
                 self._write_progress(0)
             done = before or 0
             extra = {name: npy_region(path) for name, path in stages.items()}
             beside = companion(self.src) if self.command == "unbreak" and file.bare else None
             job = _Work(
                 self.command, self.src, self.stamp, beside, self.targets, self.layout, self.seed,
-                tuple(file.sinks(work, keys)), extra, -(-LOOK // len(todo)) if self.command == "break" and todo else 0,
+                tuple(file.sinks(work, keys)), self.also, self.prefix, extra,
+                -(-LOOK // len(todo)) if self.command == "break" and todo else 0,
             )  # fmt: skip
             hashing = _Hash(self.src)
             bad: list[Bad] = []
-            ties = looked = 0
+            looks: list[Looked] = []
             try:
                 with _executor(processes, scheduler) as (executor, workers):
                     for result in _in_order(executor, job, todo[done:], 2 * workers):
                         done += 1
-                        bad += [result] if isinstance(result, Bad) else []
-                        if isinstance(result, Ties):
-                            ties, looked = ties + result.ties, looked + result.looked
+                        if isinstance(result, Bad):
+                            bad.append(result)
+                        else:
+                            looks.append(result)
                         if not bad:
                             self._write_progress(done)
                         progress(count if done == len(todo) else _item(self.layout, todo[done]), count)
@@ -391,13 +432,19 @@ class Plan:
                 _opened.cache_clear()
             self._unchanged()
             if bad:
-                raise ValueError(_describe(bad, self.src, keys))
+                raise ValueError(_describe(bad, self.src, self.layout.keys))
             self._finish(file, work, self._note(file, digest), extra)
-            if ties:
+            if self.command != "break":
+                return None
+            summary = summarize(looks)
+            if ties := summary.of_ties():
                 remedy = (
                     f"Fit a template: symbreak fit {self.src.name} template.npz, then break --template template.npz."
                 )
-                warn(f"{of_ties(ties, looked)} {remedy if self.targets.template is None else 'Fit another template.'}")
+                warn(f"{ties} {remedy if self.targets.template is None else 'Fit another template.'}")
+            if content := summary.of_content(self.targets.threshold):
+                warn(content)
+            return summary
         except OSError as error:
             message = f"{error}. {self.dst} is not written."
             done = self.resumable() or 0  # the end of a run that cannot be done again begins by forgetting its blocks
@@ -437,6 +484,8 @@ class Plan:
                 "axes": self.targets.axes,
                 "seed": self.seed if self.command == "scramble" else None,
                 "elements": self.elements,
+                "prefix": self.prefix,
+                "also": self.also,
                 "template": self.targets.template and Path(self.targets.template).name,
                 "template_sha256": self.targets.template_sha256,
                 "input": self.src.name,
@@ -449,7 +498,15 @@ class Plan:
         """Give the output its name."""
         if not file.repeatable:
             (work / _PROGRESS).unlink()
-        file.finish(work, self.layout.keys, note, {} if file.bare else extra)
+        # Elements of earlier runs on these arrays undo nothing any more.
+        now = {*self.layout.keys, *self.also}
+        drop = {
+            f"{_prefix_in(run)}_{field}"
+            for run in active_runs(note_of(file))
+            if now & _arrays_of(run)
+            for field in Element._fields
+        }
+        file.finish(work, (*self.layout.keys, *self.also), note, {} if file.bare else extra, drop)
         if file.bare:
             write_npz(work / "beside", note, extra)
             os.replace(work / "beside", companion(self.dst))
@@ -469,18 +526,22 @@ def plan(
     elements: bool = False,
     seed: int = 0,
     overwrite: bool = False,
+    also: Sequence[str] = (),
 ) -> Plan:
     """Look at a call without doing anything: what would be done, or why it cannot be.
 
     Args:
         command: "break": every target becomes the canonical point of its orbit. "scramble": a random point of it.
-            "unbreak": what it was, by the elements that were stored; options are those of that run.
+            "unbreak": what it was, by the elements that were stored; options are those of that run, and only the key
+            of ``targets`` is looked at, which chooses among several runs. Default: the latest.
         src: The input; it is only read.
         dst: The output: the input with other targets, in the same format.
         targets: Which, and of which model. Default: those of a two-dimensional far field.
         elements: Store what was done to each target. Default False.
         seed: Of scramble. Default 0.
         overwrite: Replace ``dst`` if there is one. Default False.
+        also: Real arrays of the targets' batch and event shape, a mask per target for one, that are moved by the same
+            elements, without conjugation and phase. Their dtypes stay. Default none.
 
     Raises:
         FileExistsError: If the output exists.
@@ -493,8 +554,9 @@ def plan(
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     np.save(f"{folder}/x.npy", np.array([[-1.0, -2.0], [1.0, 3.0], [5.0, -4.0]]))
-        ...     plan("break", f"{folder}/x.npy", f"{folder}/fixed.npy", Targets("gaussian"), elements=True).run()
-        ...     plan("unbreak", f"{folder}/fixed.npy", f"{folder}/again.npy").run()
+        ...     there = plan("break", f"{folder}/x.npy", f"{folder}/fixed.npy", Targets("gaussian"), elements=True)
+        ...     summary = there.run()
+        ...     undone = plan("unbreak", f"{folder}/fixed.npy", f"{folder}/again.npy").run()
         ...     np.load(f"{folder}/fixed.npy").tolist(), np.load(f"{folder}/again.npy").tolist()
         ([[1.0, 2.0], [1.0, 3.0], [-5.0, 4.0]], [[-1.0, -2.0], [1.0, 3.0], [5.0, -4.0]])
     """
@@ -518,29 +580,110 @@ def plan(
     if dst.is_dir():
         open_file(dst)  # nothing but a zarr store is replaced
     note = note_of(file)
+    prefix = None
     if command == "unbreak":
-        targets = _as_noted(file, note)
+        run = _run_to_undo(file, note, targets.key)
+        targets, also, prefix = _as_noted(file, run), run.get("also", ()), _prefix_in(run)
     layout, reason = targets.find(file)
+    also = tuple(file.resolve(key) for key in also)
+    for key in also:
+        layout = _on_one_grid(layout, also_layout(file, key, layout))
+    if also and Product(targets.fix(layout.dtype).symmetry).rearrangement is None:
+        raise ValueError(f"--also {also[0]} moves pixels, which --forward {targets.forward} does not. Leave it out.")
+    prefix = prefix or prefix_of(layout.keys)
     choice = f"{layout.describe()} ({'its provenance names it' if command == 'unbreak' else reason})"
-    planned = Plan(command, src, dst, targets, elements, seed, overwrite, layout, choice, file.bare, stamp)
+    planned = Plan(
+        command, src, dst, targets, elements, seed, overwrite, layout, choice, also, prefix, file.bare, stamp
+    )  # fmt: skip
     planned.check_output()
     planned.resumable()
     return planned
 
 
-def _as_noted(file: Format, note: dict[str, Any] | None) -> Targets:
-    """The options of the run that made a file, if it stored its elements."""
-    if note is None or not note["elements"]:
+def _run_to_undo(file: Format, note: dict[str, Any] | None, key: str | None) -> dict[str, Any]:
+    """The note of the latest run whose elements can be undone: whose arrays no later run has changed."""
+    runs: list[dict[str, Any]] = []
+    later: set[str] = set()
+    for run in active_runs(note):
+        if run["elements"] and not later & {_prefix_in(run), *_arrays_of(run)}:
+            runs.append(run)
+        later |= {_prefix_in(run), *_arrays_of(run)}
+    if not runs:
         raise ValueError(f"{file.path} has no group elements to undo. Make it with: symbreak break IN OUT --elements.")
-    key = note.get("key") or ",".join(note["keys"])
-    targets = Targets(**{name: note[name] for name in _OPTIONS}, key=key, axes=note.get("axes"))
+    parts = [file.resolve(part.strip()) for part in (key or "").split(",")]
+    for run in runs:
+        named = [any(fnmatchcase(name, part) or name.startswith(f"{part}/") for part in parts) for name in run["keys"]]
+        if key is None or all(named):
+            return run
+    known = " or ".join(f"--key {','.join(shortened(run['keys']))}" for run in runs)
+    raise KeyError(f"{file.path} has no elements of {key!r} to undo. It has those of: {known}.")
+
+
+def _as_noted(file: Format, run: dict[str, Any]) -> Targets:
+    """The options of the run that made a file, whose elements are there."""
+    key = run.get("key") or ",".join(run["keys"])
+    targets = Targets(**{name: run[name] for name in _OPTIONS}, key=key, axes=run.get("axes"))
     layout, _ = targets.find(file)
     source = open_file(companion(file.path)) if file.bare else file
-    for name, array in element_arrays(layout, targets).items():
+    for name, array in element_arrays(layout, targets, _prefix_in(run)).items():
         there = source.arrays.get(name)
         if there is None or math.prod(there.shape) != math.prod(array.shape):
             raise ValueError(f"{source.path} has {there and there.shape} as {name}, but {array.shape} is needed.")
     return targets
+
+
+def also_layout(file: Format, key: str, targets: Layout) -> Layout:
+    """How an array beside the targets, of their batch and event shape, is read and written.
+
+    Raises:
+        KeyError: If there is no such array, or it is one of the targets.
+        TypeError: If it is not real.
+        ValueError: If its shape is another one.
+    """
+    if key not in file.arrays or key in targets.keys:
+        why = "is one of the targets" if key in targets.keys else "is no array of numbers"
+        raise KeyError(f"--also {key} {why} in {file.path}. Name an array beside the targets.")
+    if len(targets.keys) > len(targets.dtypes):
+        raise ValueError(f"--also {key} needs targets in one array, but got {', '.join(shortened(targets.keys))}.")
+    array = file.arrays[key]
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"--also {key} of {file.path} has dtype {array.dtype}, but needs bool, integers or floats.")
+    # Without real and imaginary parts.
+    words = [(word if len(word) == 1 else "n", size // len(word)) for word, size in _axes_of(targets)]
+    wanted = tuple(size for _, size in words)
+    if array.shape != wanted:
+        raise ValueError(
+            f"--also {key} of {file.path} has shape {array.shape}, but needs {wanted}, as many entries per target as "
+            "the targets have."
+        )
+    axes = tuple(word for word, _ in words)
+    return replace(
+        targets, keys=(key,), kind="plain", shape=wanted, dtypes=(array.dtype,), grid=array.grid, axes=axes
+    )  # fmt: skip
+
+
+def _axes_of(layout: Layout) -> list[tuple[str, int]]:
+    """The words and sizes of the axes that are not real and imaginary parts alone."""
+    return [(word, size) for word, size in zip(layout.axes, layout.shape, strict=True) if word != "r"]
+
+
+def moved_beside(group: Product, g: Element, values: np.ndarray) -> np.ndarray:
+    """Move arrays beside the targets, (B, *event) of any dtype, by the motions of the targets' elements."""
+    event = values.shape[1:]
+    # The places are moved, which is exact for every dtype and conjugates nothing.
+    places = torch.arange(math.prod(event), dtype=torch.float64).reshape(event).expand(values.shape)
+    order = group.rearrangement.act(g.motion, places).long().flatten(1)  # type: ignore[union-attr]
+    return np.take_along_axis(values.reshape(len(values), -1), order.numpy(), 1).reshape(values.shape)
+
+
+def _on_one_grid(layout: Layout, other: Layout) -> Layout:
+    """Cut blocks along both grids: two of them must not share a piece of either array."""
+    pieces = iter(other.grid)
+    grid = [
+        mine if word == "r" else math.lcm(mine, len(word) * next(pieces))
+        for word, mine in zip(layout.axes, layout.grid, strict=True)
+    ]
+    return replace(layout, grid=tuple(grid))
 
 
 def _is_there(path: Path) -> bool:
@@ -585,10 +728,13 @@ class Found(NamedTuple):
     choice: str
     note: dict[str, Any] | None
     error: Exception | None  # why nothing would be taken
+    content: str | None = None
 
 
 def inspect(path: str | Path, targets: Targets | None = None) -> Found:
     """Look into a file: its arrays, which of them would be taken as the targets, how and why, and its provenance.
+
+    ``content`` tells if a background counts as content, by a sample of the targets.
 
     Args:
         path: The file.
@@ -601,13 +747,31 @@ def inspect(path: str | Path, targets: Targets | None = None) -> Found:
         ...     inspect(f"{folder}/x.npz").choice
         '5 targets of 8 x 8, complex64, from one array: objects (the only complex target of at least 2 dimensions)'
     """
-    file, error = open_file(Path(path)), None
+    file, error, content = open_file(Path(path)), None, None
     try:
-        layout, reason = (targets or Targets()).find(file)
+        targets = targets or Targets()
+        layout, reason = targets.find(file)
         choice = f"{layout.describe()} ({reason})"
+        content = _sample(file, layout, targets).of_content(targets.threshold)
     except (KeyError, TypeError, ValueError) as why:
         choice, error = f"none: {why.args[0]}", why
-    return Found(file.arrays, choice, note_of(file), error)
+    return Found(file.arrays, choice, note_of(file), error, content)
+
+
+#: Bytes of targets that :func:`inspect` looks at.
+_SAMPLE = 8 << 20
+
+
+def _sample(file: Format, layout: Layout, targets: Targets) -> Summary:
+    """Look at some targets, from blocks that are taken evenly from the file."""
+    every = blocks(layout, _SAMPLE // 16)
+    fix = targets.fix(layout.dtype)
+    few = -(-LOOK // 16)
+    looks = []
+    for block in every[:: -(-len(every) // 16)] if every else ():
+        x = layout.read(file, block)[:few]
+        looks.append(look(fix, x[torch.isfinite(x).flatten(1).all(1)]))
+    return summarize(looks)
 
 
 # ------------------------------------------------------------------------------------------------ the machinery
@@ -615,7 +779,7 @@ def inspect(path: str | Path, targets: Targets | None = None) -> Found:
 
 def _in_order(executor: Executor, job: _Work, todo: Sequence[Index], ahead: int) -> Any:
     """The results in the order of the blocks, a few blocks ahead of the one that is waited for."""
-    waiting: deque[Future[Bad | Ties]] = deque()
+    waiting: deque[Future[Bad | Looked]] = deque()
     for block in todo:
         with _uninterrupted():
             waiting.append(executor.submit(job, block))

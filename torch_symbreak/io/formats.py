@@ -20,7 +20,7 @@ import sys
 import traceback
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, ClassVar, NamedTuple, Protocol
@@ -31,10 +31,15 @@ from torch import Tensor
 
 #: The name of the provenance.
 OURS = "symbreak"
-#: The names of the group elements.
-ELEMENTS = frozenset({f"{OURS}_flipped", f"{OURS}_shift", f"{OURS}_scalar"})
+#: The names of the group elements: of a run on some keys, whose hash is in the middle, or of a run before 0.1.
+_ELEMENT = re.compile(rf"{OURS}_([0-9a-f]{{8}}_)?(flipped|shift|scalar)")
 
 Index = tuple[slice, ...]
+
+
+def is_ours(name: str) -> bool:
+    """Whether an array at a file's root is the provenance or part of stored elements."""
+    return name == OURS or _ELEMENT.fullmatch(name) is not None
 
 
 class Array(NamedTuple):
@@ -168,8 +173,10 @@ class Format(ABC):
         """Where the values of ``keys`` go."""
 
     @abstractmethod
-    def finish(self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region]) -> None:
-        """Make ``work / "part"`` the whole output, with a note and, unless bare, arrays beside."""
+    def finish(
+        self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region], drop: Collection[str] = ()
+    ) -> None:
+        """Make ``work / "part"`` the whole output: with a note and, unless bare, arrays beside; without ``drop``."""
 
 
 class Staged(Format):
@@ -213,7 +220,9 @@ class Npy(Staged):
     def _stages(self, work: Path, keys: Sequence[str]) -> list[Path]:
         return [work / "part"]
 
-    def finish(self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region]) -> None:
+    def finish(
+        self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region], drop: Collection[str] = ()
+    ) -> None:
         pass
 
 
@@ -249,10 +258,12 @@ class Npz(Staged):
         member = self._members[key]
         return member.read(index) if isinstance(member, Region) else member[index]
 
-    def finish(self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region]) -> None:
+    def finish(
+        self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region], drop: Collection[str] = ()
+    ) -> None:
         stages = {f"{key}.npy": path for key, path in zip(keys, self._stages(work, keys), strict=True)}
         with zipfile.ZipFile(self.path) as source:
-            write_npz(work / "part", note, extra, ((source, info) for info in source.infolist()), stages)
+            write_npz(work / "part", note, extra, ((source, info) for info in source.infolist()), stages, drop)
 
 
 def write_npz(
@@ -261,11 +272,12 @@ def write_npz(
     extra: Mapping[str, Region],
     members: Iterable[tuple[zipfile.ZipFile, zipfile.ZipInfo]] = (),
     stages: Mapping[str, Path] = MappingProxyType({}),
+    drop: Collection[str] = (),
 ) -> None:
-    """Write an .npz file: of another's members those that are not ours, or what is staged for them; and extra."""
+    """Write an .npz file: another's members, or what is staged for them, without ``drop``; and extra."""
     with zipfile.ZipFile(path, "w") as archive:
         for source, info in members:
-            if info.filename in {f"{key}.npy" for key in (OURS, *ELEMENTS)}:
+            if info.filename in {f"{key}.npy" for key in (OURS, *extra, *drop)}:
                 continue
             copy = zipfile.ZipInfo(info.filename)  # with no date: the same content gives the same bytes
             copy.compress_type = info.compress_type
@@ -325,13 +337,15 @@ class Torch(Staged):
     def read(self, key: str, index: Index) -> np.ndarray:
         return self._tensors[key][index].resolve_conj().resolve_neg().numpy()
 
-    def finish(self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region]) -> None:
+    def finish(
+        self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region], drop: Collection[str] = ()
+    ) -> None:
         staged = {key: torch.from_numpy(values) for key, values in self._staged(work, keys).items()}
         if self.bare:
             torch.save(staged[keys[0]], work / "part")
             return
         content = _replaced(self._content, staged)
-        content = {key: value for key, value in content.items() if key not in ELEMENTS}
+        content = {key: value for key, value in content.items() if key not in drop}
         content |= {key: torch.from_numpy(np.load(region.path)) for key, region in extra.items()}
         torch.save(content | {OURS: note}, work / "part")
 
@@ -384,8 +398,10 @@ class Mat(Staged):
     def read(self, key: str, index: Index) -> np.ndarray:
         return self._content[key][index]
 
-    def finish(self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region]) -> None:
-        content = {key: value for key, value in self._content.items() if key not in ELEMENTS}
+    def finish(
+        self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region], drop: Collection[str] = ()
+    ) -> None:
+        content = {key: value for key, value in self._content.items() if key not in drop}
         content |= self._staged(work, keys) | {key: np.load(region.path) for key, region in extra.items()}
         importlib.import_module("scipy.io").savemat(
             work / "part", content | {OURS: note}, oned_as="column", long_field_names=True
@@ -433,7 +449,9 @@ class Tiff(Staged):
         read = self._file.asarray(series=0, key=slice(rows.start * per_row, rows.stop * per_row))
         return read.reshape(rows.stop - rows.start, *shape[1:])[(slice(None), *index[1:])]
 
-    def finish(self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region]) -> None:
+    def finish(
+        self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region], drop: Collection[str] = ()
+    ) -> None:
         (values,) = self._staged(work, keys).values()
         options = {"photometric": "minisblack", "byteorder": self._file.byteorder}
         importlib.import_module("tifffile").imwrite(work / "part", values, **options)
@@ -533,8 +551,6 @@ class Hdf5(Format):
         h5 = self._h5
         self._copy_attributes(old, new)
         for name in old:
-            if old.name == "/" and name in ELEMENTS:
-                continue
             link = old.get(name, getlink=True)
             if not isinstance(link, h5.HardLink):
                 new[name] = link
@@ -579,8 +595,12 @@ class Hdf5(Format):
             ]
 
     @_told_shortly()
-    def finish(self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region]) -> None:
+    def finish(
+        self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region], drop: Collection[str] = ()
+    ) -> None:
         with self._h5.File(work / "part", "r+") as out:
+            for key in sorted({*extra, *drop} & set(out)):
+                del out[key]
             for key, region in extra.items():
                 values = np.load(region.path)
                 if self._turned:
@@ -644,22 +664,24 @@ class Zarr(Format):
         folders = [self.path if self.bare else self.path / key for key in keys]
 
         def left_out(folder: str, names: list[str]) -> list[str]:
-            if Path(folder) in folders:
-                return [name for name in names if name not in described]
-            return [name for name in names if Path(folder) == self.path and name in ELEMENTS]
+            return [name for name in names if Path(folder) in folders and name not in described]
 
         shutil.copytree(self.path, work / "part", ignore=left_out)
 
     def sinks(self, work: Path, keys: Sequence[str]) -> list[Sink]:
         return [ZarrSink(work / "part", None if self.bare else key) for key in keys]
 
-    def finish(self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region]) -> None:
+    def finish(
+        self, work: Path, keys: Sequence[str], note: str, extra: Mapping[str, Region], drop: Collection[str] = ()
+    ) -> None:
         # What zarr was writing when a run was killed; the chunk itself has been written again.
         for path in (work / "part").rglob("*.partial"):
             path.unlink()
         if self.bare:
             return
         root = self._zarr.open_group(work / "part", mode="r+", use_consolidated=False)
+        for key in sorted(set(drop) & set(root)):
+            del root[key]
         for key, region in extra.items():
             root.create_array(key, data=np.load(region.path), overwrite=True)
         root.attrs[OURS] = note

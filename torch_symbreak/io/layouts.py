@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_symbreak.io.formats import ELEMENTS, OURS, Array, Format, Index, Sink
+from torch_symbreak.io.formats import Array, Format, Index, Sink, is_ours
 
 Kind = Literal["plain", "channels", "parts", "polar"]
 #: One word per axis.
@@ -391,7 +391,7 @@ def find(
         if layout in ("plain", "channels") and layout != _kind("plain", words):
             raise ValueError(f"axes={axes!r} and layout={layout!r} contradict each other. Leave out layout.")
         event_dims = count_event(words)
-    arrays = {name: array for name, array in file.arrays.items() if name not in ELEMENTS | {OURS}}
+    arrays = {name: array for name, array in file.arrays.items() if not is_ours(name)}
     if key is None:
         least = len(words) if words is not None else 2 if event_dims is None else event_dims
         keys, kind, reason = _only(file, arrays, least, real)

@@ -22,6 +22,8 @@ class Comparison:
     raw: dict[str, float]  # metric to its mean over the items
     aligned: dict[str, float]
     alignment: Alignment
+    raw_items: dict[str, Tensor]  # metric to its values, (*batch,) each
+    aligned_items: dict[str, Tensor]
 
 
 def compare(x: Array, reference: Array, symmetries: Symmetry | Sequence[Symmetry], *, subpixel: int = 1) -> Comparison:
@@ -47,6 +49,8 @@ def compare(x: Array, reference: Array, symmetries: Symmetry | Sequence[Symmetry
         >>> comparison = compare(torch.tensor([-3.0, 4.0]), torch.tensor([3.0, -4.0]), Sign(1))
         >>> comparison.raw["relative error"], comparison.aligned["relative error"]
         (2.0, 0.0)
+        >>> comparison.raw_items["MSE"]
+        tensor(50., dtype=torch.float64)
     """
     x, reference = as_pair("compare", x, reference)
     group = Product(symmetries)
@@ -54,13 +58,17 @@ def compare(x: Array, reference: Array, symmetries: Symmetry | Sequence[Symmetry
     raw = mse_as_is(x, reference, group.item_dims)
     # SSIM sees periodic frames: act wraps what align cuts.
     moved = group.act(alignment.element, x.to(wide(x)))
-    return Comparison(
-        _summary(x, x, reference, raw, group), _summary(x, moved, reference, alignment.error, group), alignment
-    )
+    before = _values(x, x, reference, raw, group)
+    after = _values(x, moved, reference, alignment.error, group)
+    return Comparison(_means(before), _means(after), alignment, before, after)
 
 
-def _summary(x: Tensor, moved: Tensor, reference: Tensor, error: Tensor, group: Product) -> dict[str, float]:
-    """Return every metric's mean over the items, from x, x moved or not, and each item's mean squared error."""
+def _means(values: dict[str, Tensor]) -> dict[str, float]:
+    return {name: float(each.mean()) for name, each in values.items()}
+
+
+def _values(x: Tensor, moved: Tensor, reference: Tensor, error: Tensor, group: Product) -> dict[str, Tensor]:
+    """Return every metric of the items, (*batch,), from x, x moved or not, and each item's mean squared error."""
     item_dims = group.item_dims
     error = nan_unless_finite(error, x, reference, item_dims=item_dims)
     summary = {
@@ -71,4 +79,4 @@ def _summary(x: Tensor, moved: Tensor, reference: Tensor, error: Tensor, group: 
     if group.event_dims == 2 and min(x.shape[-2:]) >= 7:  # the window
         similarity = ssim_as_is(moved, reference, item_dims, "magnitude")
         summary["SSIM of magnitudes"] = nan_unless_finite(similarity, x, reference, item_dims=item_dims)
-    return {name: float(values.mean()) for name, values in summary.items()}
+    return summary

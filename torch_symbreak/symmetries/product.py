@@ -41,18 +41,48 @@ class Element(NamedTuple):
         """The rearranging part, which also moves masks and real images."""
         return Motion(self.flipped, self.shift)
 
+    def moves(self, x: Tensor, *, threshold: float = 1e-4, wrap: Wrap = False) -> Tensor:
+        """Return how far the content of each item of ``x`` is moved, (*batch, d), flips taken about its center.
+
+        Args:
+            x: The targets that the element acts on, (*batch, *channels, *event).
+            threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
+            wrap: As for ``Translation``. On periodic axes the shortest move is returned. Default False.
+
+        Raises:
+            ValueError: If ``x`` has another batch shape than the element, or fewer event dimensions than its shift.
+
+        Example: a flip about the frame's first entry moves the content, one about the content's center does not.
+            >>> import torch
+            >>> from torch_symbreak.symmetries import Element
+            >>> g = Element(torch.tensor([True, True]), torch.tensor([[0], [4]]), torch.ones(2))
+            >>> g.moves(torch.tensor([[0, 1.0, 2.0, 3.0, 0, 0, 0, 0]]).expand(2, 8)).tolist()
+            [[-4], [0]]
+        """
+        batch, d = self.flipped.shape, self.shift.shape[-1]
+        if x.shape[: len(batch)] != batch or x.dim() < len(batch) + d:
+            raise ValueError(
+                f"Element needs the targets that it acts on, (*{tuple(batch)}, *channels, *event) with {d} "
+                f"event dimensions, but got {tuple(x.shape)}."
+            )
+        if not d:
+            return self.shift
+        event = tuple(x.shape[x.dim() - d :])
+        box = content_box(x, d, x.dim() - len(batch) - d, threshold, wrap)
+        moved = self.shift - torch.where(self.flipped[..., None], box_ends(box), 0)
+        size, periodic = moved.new_tensor(event), torch.tensor(wrapped_axes(wrap, event), device=x.device)
+        return torch.where(periodic, (moved + size // 2) % size - size // 2, moved)
+
     def describe(self, x: Tensor, *, threshold: float = 1e-4, wrap: Wrap = False) -> list[str]:
         """Say in words what the element does to each item of ``x``, counted over the flattened batch.
 
         A flip is described about the center of the item's content box. Elements of other kinds are only counted.
 
         Args:
-            x: The targets that the element acts on, (*batch, *channels, *event).
-            threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
-            wrap: As for ``Translation``. On periodic axes the shortest move is told. Default False.
+            x, threshold, wrap: As for :meth:`moves`.
 
         Raises:
-            ValueError: If ``x`` has another batch shape than the element, or fewer event dimensions than its shift.
+            ValueError: As :meth:`moves`.
 
         Example:
             >>> import torch
@@ -60,37 +90,25 @@ class Element(NamedTuple):
             >>> u = torch.polar(torch.ones(1), torch.tensor([0.7]))
             >>> g = Element(torch.tensor([True]), torch.tensor([[7]]), u)
             >>> g.describe(torch.tensor([[0, 1.0, 2.0 + 1.0j, 3.0, 0, 0, 0, 0]]))
-            ['flipped about its center, moved by (3), phase 40.1°']
+            ['flipped, then moved by (3), phase 0.70 rad']
         """
-        batch, d = self.flipped.shape, self.shift.shape[-1]
-        if x.shape[: len(batch)] != batch or x.dim() < len(batch) + d:
-            raise ValueError(
-                f"Element.describe needs the targets that it acts on, (*{tuple(batch)}, *channels, *event) with {d} "
-                f"event dimensions, but got {tuple(x.shape)}."
-            )
-        moved = self.shift
-        if d:
-            event = tuple(x.shape[x.dim() - d :])
-            box = content_box(x, d, x.dim() - len(batch) - d, threshold, wrap)
-            moved = self.shift - torch.where(self.flipped[..., None], box_ends(box), 0)
-            size, periodic = moved.new_tensor(event), torch.tensor(wrapped_axes(wrap, event), device=x.device)
-            moved = torch.where(periodic, (moved + size // 2) % size - size // 2, moved)
+        moved = self.moves(x, threshold=threshold, wrap=wrap)
         parts = (
             self.flipped.flatten().tolist(),
-            moved.reshape(self.flipped.numel(), d).tolist(),
+            moved.reshape(self.flipped.numel(), moved.shape[-1]).tolist(),
             self.scalar.flatten().tolist(),
         )
         return [_sentence(*part, others=len(self.others)) for part in zip(*parts, strict=True)]
 
 
 def _sentence(flipped: bool, moved: list[float], scalar: complex, others: int) -> str:
-    words = ["flipped about its center"] if flipped else []
+    words = ["flipped"] if flipped else []
     if any(moved):
-        words.append(f"moved by ({', '.join(f'{t:g}' for t in moved)})")
+        words.append(f"{'then ' if flipped else ''}moved by ({', '.join(f'{t:.4g}' for t in moved)})")
     size = abs(scalar)
     if isinstance(scalar, complex):
-        angle = math.degrees(math.atan2(scalar.imag, scalar.real))
-        words += [f"phase {angle:.1f}°"] if abs(angle) >= 0.05 else []
+        angle = math.atan2(scalar.imag, scalar.real)
+        words += [f"phase {angle:.2f} rad"] if abs(angle) >= 0.005 else []
     else:
         words += ["sign -1"] if scalar < 0 else []
     words += [f"scaled by {size:.4g}"] if not math.isclose(size, 1, rel_tol=1e-4) else []

@@ -1,0 +1,119 @@
+"""What a run did to the targets: looked at on some of them, evenly taken from the file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_symbreak._items import TIE, flat_items
+from torch_symbreak.canonical.thresholds import DEFAULT, lines_of, threshold_of_lines
+from torch_symbreak.canonical.ties import margins_of, of_ties
+from torch_symbreak.symmetries import Canonicalizer, Product
+
+#: A margin below this is small: noise of that relative size may decide.
+SMALL = 1e-3
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How targets were broken, counted on those that were looked at.
+
+    Attributes:
+        looked: Targets that were looked at.
+        flipped: Flipped.
+        moved: Moved to another place.
+        canonical: Left as they were, to within a phase of .005 and a scale of 1e-4.
+        ties: Ties, whose equal measurements can get several targets.
+        small: Symmetry to targets whose margin is below 1e-3. A template's gap between shifts is left out.
+        filled: Targets whose content box fills the frame, so that no shift is possible.
+        threshold: Suggestion for ``threshold``. None if most boxes leave room, or scikit-image is missing.
+    """
+
+    looked: int
+    flipped: int
+    moved: int
+    canonical: int
+    ties: int
+    small: dict[str, int]
+    filled: int
+    threshold: float | None
+
+    def __str__(self) -> str:
+        small = ", ".join(f"{count} by {name.replace('_', ' ')}" for name, count in self.small.items() if count)
+        return (
+            f"of {self.looked} targets looked at, {self.flipped} flipped, {self.moved} moved, {self.canonical} already "
+            f"canonical; margin below {SMALL:g}: {small or 'none'}"
+        )
+
+    def of_content(self, threshold: float) -> str | None:
+        """Return the sentence that tells that background counts as content, with the remedy; None if it does not."""
+        if 2 * self.filled <= self.looked or (self.threshold is not None and self.threshold <= threshold):
+            return None
+        remedy = (
+            'To get a threshold suggested: pip install "torch_symbreak[io]".'
+            if self.threshold is None
+            else f"If that is a background, type --threshold {self.threshold:g}."
+        )
+        return (
+            f"The content fills the frame in {self.filled} of {self.looked} targets looked at, so their shifts are not "
+            f"broken: pixels above {threshold:g} of the peak count as content. {remedy}"
+        )
+
+    def of_ties(self) -> str | None:
+        """Return the sentence that tells how many targets are ties, if any."""
+        return of_ties(self.ties, self.looked) if self.ties else None
+
+
+def look(fix: Canonicalizer[Any], x: Tensor) -> tuple[Counter[str], Tensor]:
+    """Count what ``fix`` does to targets, (B, *event), and return their lines for a threshold.
+
+    Margins take many times as long as targets, so ``x`` should be few.
+    """
+    group = Product(fix.symmetry)
+    g = group.lift(fix.symmetry, fix.element(x), x)
+    some = flat_items(x, group.item_dims).ne(0).any(-1)
+    margins = {name: torch.where(some, margin, 1) for name, margin in margins_of(fix, x).items()}
+    like = group.rearrangement
+    lines, moved, filled = torch.empty(len(x), 0), torch.zeros_like(g.flipped), torch.zeros_like(g.flipped)
+    if like is not None:
+        lines = lines_of(x, like.event_dims)
+        moved = g.moves(x, threshold=like.threshold, wrap=like.wrap).ne(0).any(-1)
+        event = torch.tensor(x.shape[x.dim() - like.event_dims :])
+        filled = (like.box(x).length == event).all(-1) & some
+    same = ~g.flipped & ~moved & ((g.scalar - 1).abs() < 0.005)
+    counts = Counter({f"small {name}": int((margin < SMALL).sum()) for name, margin in margins.items()})
+    tied = torch.stack([torch.ones_like(some, dtype=x.real.dtype), *margins.values()]).amin(0) <= TIE
+    for name, which in {
+        "flipped": g.flipped,
+        "moved": moved,
+        "canonical": same,
+        "ties": tied,
+        "filled": filled,
+    }.items():
+        counts[name] = int(which.sum())
+    counts["looked"] = len(x)
+    return counts, lines
+
+
+def summarize(looks: Iterable[tuple[Counter[str], Tensor]]) -> Summary:
+    """Add up what :func:`look` counted in several batches."""
+    looks = [each for each in looks if each[0]["looked"]]
+    total: Counter[str] = Counter()
+    for counts, _ in looks:
+        total.update(counts)
+    threshold = None
+    if 2 * total["filled"] > total["looked"]:
+        try:
+            threshold = threshold_of_lines(torch.cat([lines for _, lines in looks]))
+        except ModuleNotFoundError:
+            threshold = None
+    else:
+        threshold = DEFAULT
+    small = {name.removeprefix("small "): count for name, count in total.items() if name.startswith("small ")}
+    numbers = {name: total[name] for name in ("looked", "flipped", "moved", "canonical", "ties", "filled")}
+    return Summary(**numbers, small=small, threshold=threshold)
