@@ -43,6 +43,7 @@ from torch_symbreak.io.formats import (
     Index,
     Region,
     Sink,
+    check_memory,
     new_npy,
     npy_region,
     open_file,
@@ -432,9 +433,10 @@ class Plan:
 
     def _finish(self, file: Format, work: Path, note: str, extra: dict[str, Region]) -> None:
         """Give the output its name."""
-        if not file.repeatable:
+        if not file.repeatable(self.layout.keys):
             (work / _PROGRESS).unlink()
-        file.finish(work, self.layout.keys, note, {} if file.bare else extra)
+        drop = frozenset(element_arrays(self.layout, self.targets))
+        file.finish(work, self.layout.keys, note, {} if file.bare else extra, drop)
         if file.bare:
             write_npz(work / "beside", note, extra)
             os.replace(work / "beside", companion(self.dst))
@@ -496,7 +498,8 @@ def plan(
         raise FileNotFoundError(f"There is no folder {dst.parent}.")
     stamp = _stamp(src)
     file = open_file(src)
-    if dst.suffix != src.suffix and not {src.suffix, dst.suffix} <= set(file.suffixes):
+    suffixes = {src.suffix.lower(), dst.suffix.lower()}
+    if len(suffixes) > 1 and not suffixes <= set(file.suffixes):
         raise ValueError(f"The output is the input with other targets, of the same format {src.suffix}, but got {dst}.")
     if dst.is_dir() != src.is_dir() and dst.exists():
         raise ValueError(f"{dst} is {'a folder' if dst.is_dir() else 'no folder'}, and is not replaced.")
@@ -506,6 +509,8 @@ def plan(
     if command == "unbreak":
         targets = _as_noted(file, note)
     layout, _ = targets.find(file)
+    file.check(layout.keys, dst.parent)
+    check_memory(f"One target of {src}", Array(layout.event, np.dtype(str(layout.dtype)[6:]), layout.event))
     if targets.template is not None:
         targets.fix(layout.dtype).check(torch.empty(0, *layout.event, dtype=layout.dtype))
     planned = Plan(command, src, dst, targets, elements, seed, overwrite, layout, file.bare, stamp)
@@ -588,6 +593,7 @@ def inspect(path: str | Path, targets: Targets | None = None) -> Found:
     file = open_file(Path(path))
     try:
         layout, reason = (targets or Targets()).find(file)
+        file.check(layout.keys)
         choice = f"{layout.describe()} ({reason})"
     except (KeyError, TypeError, ValueError) as error:
         choice = f"none: {error.args[0]}"

@@ -1,0 +1,229 @@
+"""What all formats share: arrays, the places where their values lie, and the class that a format fills in."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import IO, Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+
+#: Name of the provenance. Names of our arrays begin with it and an underscore.
+OURS = "symbreak"
+
+Index = tuple[slice, ...]
+
+
+def ours(name: str) -> bool:
+    """Return whether an entry at the root of a file is ours: the provenance or stored elements."""
+    return name == OURS or name.startswith(f"{OURS}_")
+
+
+class Array(NamedTuple):
+    """An array that is not read yet."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    grid: tuple[int, ...]  # per axis, how many entries the format reads and writes as one piece
+    turned: bool = False  # whether the first index varies fastest
+
+
+class Sink(Protocol):
+    """Takes the values of one array."""
+
+    def write(self, index: Index, values: np.ndarray) -> None:
+        """Write one block."""
+
+
+class Region(NamedTuple):
+    """An array in a range of bytes of a file; ``turned`` if its first index varies fastest."""
+
+    path: Path
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    turned: bool = False
+
+    @property
+    def end(self) -> int:
+        """The first byte behind it."""
+        return self.offset + _bytes(self.shape, self.dtype)
+
+    @property
+    def array(self) -> Array:
+        """Its description."""
+        return Array(self.shape, self.dtype, (1,) * len(self.shape), self.turned)
+
+    def _runs(self, index: Index) -> tuple[Iterator[int], int, tuple[int, ...]]:
+        """Where the block's runs of bytes begin, the length of one, and the block's shape, as they lie in the file."""
+        shape = self.shape[::-1] if self.turned else self.shape
+        index = index[::-1] if self.turned else index
+        counts = tuple(part.stop - part.start for part in index)
+        strides = np.cumprod([self.dtype.itemsize, *shape[:0:-1]])[::-1]
+        partial = [axis for axis, (count, size) in enumerate(zip(counts, shape, strict=True)) if count != size]
+        last = partial[-1] if partial else 0
+        starts = np.full(1, self.offset)
+        for part, stride in zip(index[:last], strides, strict=False):
+            starts = np.add.outer(starts, np.arange(part.start, part.stop) * stride).reshape(-1)
+        if not shape:
+            return iter([self.offset]), self.dtype.itemsize, ()
+        starts = starts + index[last].start * strides[last]
+        return iter(starts.tolist()), int(counts[last] * strides[last]), counts
+
+    def read(self, index: Index) -> np.ndarray:
+        """Read one block."""
+        starts, length, counts = self._runs(index)
+        values = np.empty(counts, self.dtype)
+        rest = values.reshape(-1).view(np.uint8).data
+        with self.path.open("rb", buffering=0) as file:
+            for start in starts:
+                file.seek(start)
+                run, rest = rest[:length], rest[length:]
+                while run:
+                    count = file.readinto(run)
+                    if not count:
+                        raise EOFError(f"{self.path} ends before its array does.")
+                    run = run[count:]
+        return values.T if self.turned else values
+
+    def write(self, index: Index, values: np.ndarray) -> None:
+        starts, length, counts = self._runs(index)
+        values = np.ascontiguousarray(values.T if self.turned else values, self.dtype).reshape(counts)
+        rest = values.reshape(-1).view(np.uint8).data
+        with self.path.open("r+b", buffering=0) as file:
+            for start in starts:
+                file.seek(start)
+                run, rest = rest[:length], rest[length:]
+                while run:
+                    run = run[file.write(run) :]
+
+    def check(self) -> Region:
+        """Return the region if the file is long enough for it."""
+        there = self.path.stat().st_size
+        if there < self.end:
+            raise EOFError(f"it is cut off: {there} bytes, of which its header promises {self.end}")
+        return self
+
+
+#: Arrays that lie in files, by name.
+Regions = Mapping[str, Region]
+Names = AbstractSet[str]
+
+
+def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    return int(dtype.itemsize * np.prod(shape, dtype=object))
+
+
+def npy_region(path: Path, start: int = 0) -> Region:
+    """The array of a .npy file, or of one that begins at ``start`` in another file."""
+    with path.open("rb") as file:
+        file.seek(start)
+        shape, turned, dtype = npy_header(file)
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects, which are not unpickled")
+        return Region(path, file.tell(), shape, dtype, turned).check()
+
+
+def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read shape, whether the first index varies fastest, and dtype."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)
+
+
+def new_npy(path: Path, array: Array) -> None:
+    """Write a .npy file that has room for an array, and no values yet."""
+    np.lib.format.open_memmap(path, "w+", array.dtype, array.shape, fortran_order=array.turned)
+
+
+def check_memory(name: str, array: Array) -> None:
+    """Raise ``ValueError`` if an array that has to be held whole is larger than the machine's memory."""
+    if not hasattr(os, "sysconf"):  # Windows, whose allocation fails by itself
+        return
+    size, most = _bytes(array.shape, array.dtype), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > most:
+        raise ValueError(f"{name} takes {size / 1e9:.3g} GB of memory, and this machine has {most / 1e9:.3g} GB.")
+
+
+def _copy_around(src: Path, dst: Path, regions: Sequence[Region]) -> None:
+    """Copy a file, and leave room for regions that will be overwritten."""
+    size = src.stat().st_size
+    with src.open("rb", buffering=0) as old, dst.open("wb", buffering=0) as new:
+        new.truncate(size)
+        at = 0
+        for start, end in [*sorted((region.offset, region.end) for region in regions), (size, size)]:
+            old.seek(at)
+            new.seek(at)
+            while at < start and (part := old.read(min(start - at, 1 << 20))):
+                new.write(part)
+                at += len(part)
+            at = max(at, end)
+
+
+class Format(ABC):
+    """A file that is open for reading."""
+
+    suffixes: ClassVar[tuple[str, ...]]
+    package: ClassVar[str | None] = None
+
+    #: Whether the file is one array, with no place for anything beside it.
+    bare: bool = False
+    arrays: dict[str, Array]
+    #: The provenance that an earlier run left.
+    note: str | None = None
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def resolve(self, key: str) -> str:
+        """The name in :attr:`arrays` of what the user calls ``key``."""
+        return key.strip("/")
+
+    @abstractmethod
+    def read(self, key: str, index: Index) -> np.ndarray:
+        """Read one block of an array."""
+
+    def check(self, keys: Sequence[str], folder: Path | None = None) -> None:
+        """Raise ``ValueError`` if ``keys`` cannot be overwritten, or a copy in ``folder`` would lack something."""
+        return
+
+    def _place(self, key: str) -> Region | None:
+        """Where the values lie in the input, if they can be overwritten there. Otherwise they are staged."""
+        return None
+
+    def repeatable(self, keys: Sequence[str]) -> bool:
+        """Return whether :meth:`finish` can be done again after it was interrupted."""
+        return True
+
+    def prepare(self, work: Path, keys: Sequence[str]) -> None:
+        """Make room for the values of ``keys`` in the folder ``work``: in a copy of the input, or in .npy files."""
+        if places := [place for key in keys if (place := self._place(key))]:
+            _copy_around(self.path, work / "part", places)
+        for number, key in enumerate(keys):
+            if not self._place(key):
+                new_npy(work / f"{number}.npy", self.arrays[key])
+
+    def sinks(self, work: Path, keys: Sequence[str]) -> Sequence[Sink]:
+        """Where the values of ``keys`` go. Any number of processes can write disjoint blocks at once."""
+        return [
+            place._replace(path=work / "part") if (place := self._place(key)) else npy_region(work / f"{number}.npy")
+            for number, key in enumerate(keys)
+        ]
+
+    def _staged(self, work: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
+        return {
+            key: np.load(work / f"{number}.npy", mmap_mode="c")
+            for number, key in enumerate(keys)
+            if not self._place(key)
+        }
+
+    @abstractmethod
+    def finish(self, work: Path, keys: Sequence[str], note: str, extra: Regions, drop: Names = frozenset()) -> None:
+        """Make ``work / "part"`` the whole output, with a note.
+
+        Unless bare, ``extra`` is added and replaces arrays of the same names, and arrays of the names in ``drop`` are
+        left out.
+        """

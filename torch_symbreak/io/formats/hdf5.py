@@ -1,0 +1,227 @@
+"""HDF5."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+import shutil
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from torch_symbreak.io.formats.base import OURS, Array, Format, Index, Names, Region, Regions
+
+#: Numbers of the filters that keep every value: deflate, shuffle, checksum, szip, nbit, bzip2, LZF, Blosc, LZ4,
+#: bitshuffle, Zstandard, and Blosc2, which is asked not to cut digits.
+_LOSSLESS = (1, 2, 3, 4, 5, 307, 32000, 32001, 32004, 32008, 32015, _BLOSC2 := 32026)
+_CUT_DIGITS = 4
+#: Bytes of a compressed target that are written at once.
+_BLOCK = 16 << 20
+_MATLAB_CLASSES = {
+    "?": "logical",
+    "l": "int64",
+    "q": "int64",
+    "f": "single",
+    "d": "double",
+    "F": "single",
+    "D": "double",
+}
+
+
+class Hdf5(Format):
+    """HDF5, and what is HDF5 underneath: CXI, NeXus, and MATLAB 7.3, whose axes are listed as MATLAB has them.
+
+    Contiguous targets are overwritten in a copy of the file's bytes. Others, chunked or compressed, are staged and
+    written by HDF5 at the end, with the chunks and filters that they have.
+    """
+
+    suffixes = (".h5", ".hdf5", ".cxi", ".nxs")
+    package = "h5py"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._h5 = h5 = importlib.import_module("h5py")
+        importlib.import_module("hdf5plugin")  # registers the filters that compressed arrays may need
+        self._file = h5.File(path, "r")
+        self._turned = path.suffix.lower() == ".mat"
+        self.note = self._file.attrs.get(OURS)
+        self.arrays = {}
+        self._names: dict[str, bytes] = {}  # as they stand in the file, which need not be UTF-8
+        self._virtual: dict[str, list[str]] = {}  # virtual data sets, and the files of their sources
+        self._external: dict[bytes, tuple[bytes, bytes]] = {}  # links, and the file and path they name
+        h5.h5o.visit(self._file.id, self._visit)
+        self._file.id.links.visit(self._visit_link, info=True)
+        if self._external and not self.arrays:
+            self.resolve(_decoded(next(iter(self._external))))
+
+    def _visit(self, name: bytes) -> None:
+        key = _decoded(name)
+        with contextlib.suppress(TypeError):  # NumPy has no such type
+            found = self._file[name]
+            if not isinstance(found, self._h5.Dataset):
+                return
+            if found.is_virtual:
+                self._virtual[key] = sorted({each.file_name for each in found.virtual_sources()} - {"."})
+            if found.shape is None or found.dtype.hasobject or (self._turned and key.startswith("#")):
+                return
+            # An array of arrays has their axes behind its own.
+            dtype, inner = found.dtype.base, found.dtype.shape
+            turn = slice(None, None, -1 if self._turned else 1)
+            shape, grid = (*found.shape, *inner), (*(found.chunks or (1,) * found.ndim), *inner)
+            self.arrays[key] = Array(shape[turn], dtype, grid[turn], self._turned)
+            self._names[key] = name
+
+    def _visit_link(self, name: bytes, info: Any) -> None:
+        if info.type == self._h5.h5l.TYPE_EXTERNAL:
+            self._external[name] = self._file.id.links.get_val(name)
+
+    def _dataset(self, key: str) -> Any:
+        return self._file[self._names[key]]
+
+    def resolve(self, key: str) -> str:
+        key = super().resolve(key)
+        for name, (file, there) in self._external.items():
+            if f"{key}/".startswith(f"{_decoded(name)}/"):
+                raise ValueError(
+                    f"{key} of {self.path} is a link to {_decoded(there)} of {_decoded(file)}, and that file is not "
+                    f"changed. Name it instead: {self._beside(_decoded(file)) or _decoded(file)}"
+                )
+        found = None if key in self.arrays else self._file.get(key)
+        if isinstance(found, self._h5.Dataset):  # by another link
+            return next((name for name in self.arrays if self._dataset(name) == found), key)
+        return key
+
+    def _beside(self, name: str) -> Path | None:
+        """A file that is named from this one, if it is there."""
+        folders = (self.path.parent, self.path.resolve().parent)
+        return next((path for folder in folders if (path := folder / name).exists()), None)
+
+    def _moves(self, name: str, folder: Path) -> Path | None:
+        """A file that is named from this one, if a copy in a folder would not find it by that name."""
+        there = self._beside(name)
+        return None if there is None or ((folder / name).exists() and there.samefile(folder / name)) else there
+
+    def read(self, key: str, index: Index) -> np.ndarray:
+        for name in self._virtual.get(key, ()):
+            if self._beside(name) is None and "%" not in name:  # HDF5 would read fill values
+                raise ValueError(f"{key} of {self.path} is a virtual dataset of {name}, which is not there.")
+        found, index = self._dataset(key), index[::-1] if self._turned else index
+        values = found[index[: found.ndim]][(..., *index[found.ndim :])]
+        return values.T if self._turned else values
+
+    def check(self, keys: Sequence[str], folder: Path | None = None) -> None:
+        for key in keys:
+            found = self._dataset(key)
+            if sources := self._virtual.get(key) or [name for name, *_ in found.external or ()]:
+                raise ValueError(
+                    f"{key} of {self.path} is stored in {', '.join(sources)}, and other files are not changed. Copy it "
+                    f"into one file: h5repack -l {key}:CONTI {self.path.name} whole{self.path.suffix}"
+                )
+            made = found.id.get_create_plist()
+            for code, _, values, name in (made.get_filter(number) for number in range(made.get_nfilters())):
+                if code not in _LOSSLESS or (code == _BLOSC2 and _CUT_DIGITS in values[5:6]) or not self._encodes(code):
+                    raise ValueError(
+                        f"{key} of {self.path} is stored by the filter {_decoded(name)} ({code}), which would change "
+                        "values or cannot write them here. Store it without: "
+                        f"h5repack -f {key}:NONE {self.path.name} plain{self.path.suffix}"
+                    )
+        for key, names in self._virtual.items():
+            if folder and (lost := [name for name in names if self._moves(name, folder)]):
+                raise ValueError(
+                    f"{key} of {self.path} is a virtual dataset of {', '.join(lost)}, which a copy in {folder} would "
+                    f"not find. Name an output in {self.path.parent}"
+                )
+
+    def _encodes(self, code: int) -> bool:
+        h5z = self._h5.h5z
+        return h5z.filter_avail(code) and bool(h5z.get_filter_info(code) & h5z.FILTER_CONFIG_ENCODE_ENABLED)
+
+    def _place(self, key: str) -> Region | None:
+        found, array = self._dataset(key), self.arrays[key]
+        offset, written = found.id.get_offset(), self._h5.h5t.py_create(found.dtype, logical=True)
+        if offset is None or found.id.get_type() != written:
+            return None
+        return Region(self.path, offset, array.shape, array.dtype, self._turned)
+
+    def repeatable(self, keys: Sequence[str]) -> bool:
+        return not any(self._place(key) for key in keys)
+
+    def finish(self, work: Path, keys: Sequence[str], note: str, extra: Regions, drop: Names = frozenset()) -> None:
+        if self.repeatable(keys):
+            shutil.copyfile(self.path, work / "part")
+        with _told_shortly(), self._h5.File(work / "part", "r+") as out:
+            for key, values in self._staged(work, keys).items():
+                self._write(out[self._names[key]], values.T if self._turned else values)
+            self._mend_links(out, work.parent)
+            for name in (*drop, *extra):
+                if name in out:
+                    del out[name]
+            for name, region in extra.items():
+                self._add(out, name, np.load(region.path))
+            out.attrs[OURS] = note
+
+    def _write(self, found: Any, values: np.ndarray) -> None:
+        """Write whole chunks, so that none is read."""
+        if not found.ndim:
+            found[()] = values
+            return
+        rows = (found.chunks or (1,))[0]
+        rows *= max(1, _BLOCK * len(values) // max(1, rows * values.nbytes))
+        for start in range(0, len(values) if values.size else 0, rows):
+            found[start : start + rows] = values[start : start + rows]
+
+    def _mend_links(self, out: Any, folder: Path) -> None:
+        """Name the files of external links from the output's folder."""
+        for name, (file, there) in self._external.items():
+            if path := self._moves(os.fsdecode(file), folder):
+                above, _, last = name.rpartition(b"/")
+                group = out[above or b"/"].id
+                later = [*group][[*group].index(last) + 1 :]
+                group.links.unlink(last)
+                group.links.create_external(last, os.fsencode(os.path.relpath(path, folder)), there)
+                for each in later:  # keeps the order of creation, if the group has one
+                    group.links.move(each, group, b"symbreak_moved")
+                    group.links.move(b"symbreak_moved", group, each)
+
+    def _add(self, out: Any, name: str, values: np.ndarray) -> None:
+        if not self._turned:
+            out.create_dataset(name, data=values)
+            return
+        kind, values = _MATLAB_CLASSES[values.dtype.char], values.T
+        if values.dtype.kind == "c":
+            part = values.real.dtype
+            values = np.ascontiguousarray(values).view([("real", part), ("imag", part)])
+        out.create_dataset(name, data=values).attrs["MATLAB_class"] = np.bytes_(kind)
+
+
+def _decoded(name: bytes) -> str:
+    """A name that is UTF-8, or Latin-1 as older programs write it."""
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return name.decode("latin1")
+
+
+@contextlib.contextmanager
+def _told_shortly() -> Iterator[None]:
+    """Raise what the system said, once, where HDF5 says it in many lines, and again for all that it cannot close."""
+    untold: list[Any] = []
+    before = sys.unraisablehook, sys.excepthook  # h5py prints to both
+    sys.unraisablehook, sys.excepthook = untold.append, lambda *error: None
+    try:
+        yield
+        for each in untold:
+            raise each.exc_value
+    except (OSError, RuntimeError) as error:
+        traceback.clear_frames(error.__traceback__)  # closes what is still open, while nothing is printed
+        if said := re.search(r"errno = (\d+)", str(error)):
+            raise OSError(int(said[1]), os.strerror(int(said[1]))) from None
+        raise
+    finally:
+        sys.unraisablehook, sys.excepthook = before
