@@ -183,7 +183,7 @@ class Hdf5(Format):
                 above, _, last = name.rpartition(b"/")
                 group = out[above or b"/"].id
                 later = [*group][[*group].index(last) + 1 :]
-                group.links.unlink(last)
+                group.unlink(last)
                 group.links.create_external(last, os.fsencode(os.path.relpath(path, folder)), there)
                 for each in later:  # keeps the order of creation, if the group has one
                     group.links.move(each, group, b"symbreak_moved")

@@ -96,13 +96,16 @@ class Mat(Format):
     def resolve(self, key: str) -> str:
         head = re.split(r"[./]", key.strip("/"))[0]
         if head in self._nested:
+            name = self.path.name
             raise ValueError(
                 f"{head} of {self.path} is a {self._nested[head]}. Save the array in it as a variable of its own, in "
-                f"MATLAB: load('{self.path.name}'); targets = {head}.NAME; save('{self.path.name}', 'targets', '-append')"
+                f"MATLAB: load('{name}'); targets = {head}.NAME; save('{name}', 'targets', '-append')"
             )
         return super().resolve(key)
 
     def check(self, keys: Sequence[str], folder: Path | None = None) -> None:
+        for key in self.arrays.keys() & set(keys):
+            check_memory(f"{key} of {self.path}", self.arrays[key])
         starts = {element.start for _, element in self._elements}
         if self._header[116:124].strip(b"\0 ") and self._subsystem not in starts:
             raise ValueError(f"{self.path} has objects at byte {self._subsystem}, where none begins. Save it anew.")
@@ -110,8 +113,7 @@ class Mat(Format):
     def _load(self, key: str) -> np.ndarray:
         if key not in self._loaded:
             element = dict(self._elements)[key]
-            if key in self.arrays:
-                check_memory(f"{key} of {self.path}", self.arrays[key])
+            self.check([key])
             with self.path.open("rb") as file:
                 file.seek(element.start)
                 content = self._io.loadmat(io.BytesIO(self._header + file.read(element.size)))[key]

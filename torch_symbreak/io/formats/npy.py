@@ -73,9 +73,13 @@ class Npz(Format):
         if OURS in self.arrays:
             self.note = str(self._load(OURS))
 
+    def check(self, keys: Sequence[str], folder: Path | None = None) -> None:
+        for key in set(keys) - self._stored.keys():
+            check_memory(f"{key} of {self.path}", self.arrays[key])
+
     def _load(self, key: str) -> np.ndarray:
         if key not in self._loaded:
-            check_memory(f"{key} of {self.path}", self.arrays[key])
+            self.check([key])
             with np.load(self.path, allow_pickle=False) as archive:
                 self._loaded[key] = archive[f"{key}.npy"]
         return self._loaded[key]
