@@ -195,8 +195,13 @@ STORAGE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("libver", [None, "latest"])
-@pytest.mark.parametrize("storage", STORAGE)
+HDF5S = [
+    *((storage, None, True) for storage in STORAGE),
+    *((storage, "latest", False) for storage in ("contiguous", "gzip")),
+]
+
+
+@pytest.mark.parametrize(("storage", "libver", "elements"), HDF5S)
 def test_hdf5(storage: str, libver: str | None, elements: bool, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     src, out, back = tmp_path / "in.h5", tmp_path / "elsewhere" / "out.h5", tmp_path / "back.h5"
