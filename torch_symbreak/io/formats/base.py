@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import IO, Any, ClassVar, NamedTuple, Protocol
+from typing import IO, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -50,51 +51,36 @@ class Region(NamedTuple):
     @property
     def end(self) -> int:
         """The first byte behind it."""
-        return self.offset + _bytes(self.shape, self.dtype)
+        return self.offset + self.dtype.itemsize * math.prod(self.shape)
 
     @property
     def array(self) -> Array:
         """Its description."""
         return Array(self.shape, self.dtype, (1,) * len(self.shape), self.turned)
 
-    def _runs(self, index: Index) -> tuple[Iterator[int], int, tuple[int, ...]]:
-        """Where the block's runs of bytes begin, the length of one, and the block's shape, as they lie in the file."""
-        shape = self.shape[::-1] if self.turned else self.shape
-        index = index[::-1] if self.turned else index
-        counts = tuple(part.stop - part.start for part in index)
-        strides = np.cumprod([self.dtype.itemsize, *shape[:0:-1]])[::-1]
-        partial = [axis for axis, (count, size) in enumerate(zip(counts, shape, strict=True)) if count != size]
-        last = partial[-1] if partial else 0
-        starts = np.full(1, self.offset)
-        for part, stride in zip(index[:last], strides, strict=False):
-            starts = np.add.outer(starts, np.arange(part.start, part.stop) * stride).reshape(-1)
-        if not shape:
-            return iter([self.offset]), self.dtype.itemsize, ()
-        starts = starts + index[last].start * strides[last]
-        return iter(starts.tolist()), int(counts[last] * strides[last]), counts
-
     def read(self, index: Index) -> np.ndarray:
         """Read one block."""
-        starts, length, counts = self._runs(index)
-        values = np.empty(counts, self.dtype)
-        rest = values.reshape(-1).view(np.uint8).data
-        with self.path.open("rb", buffering=0) as file:
-            for start in starts:
-                file.seek(start)
-                run, rest = rest[:length], rest[length:]
-                while run:
-                    count = file.readinto(run)
-                    if not count:
-                        raise EOFError(f"{self.path} ends before its array does.")
-                    run = run[count:]
-        return values.T if self.turned else values
+        self.check()
+        if 0 in self.shape:
+            return np.empty(self.shape, self.dtype)[index]
+        order: Literal["F", "C"] = "F" if self.turned else "C"
+        return np.array(np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)[index])
 
     def write(self, index: Index, values: np.ndarray) -> None:
-        starts, length, counts = self._runs(index)
-        values = np.ascontiguousarray(values.T if self.turned else values, self.dtype).reshape(counts)
-        rest = values.reshape(-1).view(np.uint8).data
+        """Write one block. Not through memory that is mapped: a full disk would kill the process."""
+        order = slice(None, None, -1 if self.turned else 1)
+        shape, index, values = self.shape[order], index[order], values.T if self.turned else values
+        counts = tuple(part.stop - part.start for part in index)
+        strides = np.cumprod([self.dtype.itemsize, *shape[:0:-1]])[::-1]
+        # The block is as many runs of bytes as there are indices before its last axis that is not whole.
+        last = max((axis for axis, size in enumerate(shape) if counts[axis] != size), default=0)
+        starts = np.full(1, self.offset + (index[last].start * strides[last] if shape else 0))
+        for part, stride in zip(index[:last], strides, strict=False):
+            starts = np.add.outer(starts, np.arange(part.start, part.stop) * stride).reshape(-1)
+        rest = np.ascontiguousarray(values, self.dtype).reshape(-1).view(np.uint8).data
+        length = len(rest) // max(1, len(starts))
         with self.path.open("r+b", buffering=0) as file:
-            for start in starts:
+            for start in starts.tolist():
                 file.seek(start)
                 run, rest = rest[:length], rest[length:]
                 while run:
@@ -111,10 +97,6 @@ class Region(NamedTuple):
 #: Arrays that lie in files, by name.
 Regions = Mapping[str, Region]
 Names = AbstractSet[str]
-
-
-def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    return int(dtype.itemsize * np.prod(shape, dtype=object))
 
 
 def npy_region(path: Path, start: int = 0) -> Region:
@@ -143,7 +125,8 @@ def check_memory(name: str, array: Array) -> None:
     """Raise ``ValueError`` if an array that has to be held whole is larger than the machine's memory."""
     if not hasattr(os, "sysconf"):  # Windows, whose allocation fails by itself
         return
-    size, most = _bytes(array.shape, array.dtype), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    size = array.dtype.itemsize * math.prod(array.shape)
+    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if size > most:
         raise ValueError(f"{name} takes {size / 1e9:.3g} GB of memory, and this machine has {most / 1e9:.3g} GB.")
 
@@ -202,23 +185,20 @@ class Format(ABC):
         """Make room for the values of ``keys`` in the folder ``work``: in a copy of the input, or in .npy files."""
         if places := [place for key in keys if (place := self._place(key))]:
             _copy_around(self.path, work / "part", places)
-        for number, key in enumerate(keys):
-            if not self._place(key):
-                new_npy(work / f"{number}.npy", self.arrays[key])
+        for key, stage in self._stages(work, keys).items():
+            new_npy(stage, self.arrays[key])
 
     def sinks(self, work: Path, keys: Sequence[str]) -> Sequence[Sink]:
         """Where the values of ``keys`` go. Any number of processes can write disjoint blocks at once."""
-        return [
-            place._replace(path=work / "part") if (place := self._place(key)) else npy_region(work / f"{number}.npy")
-            for number, key in enumerate(keys)
-        ]
+        stages = self._stages(work, keys)
+        places = [self._place(key) or npy_region(stages[key]) for key in keys]
+        return [place._replace(path=work / "part") if place.path == self.path else place for place in places]
+
+    def _stages(self, work: Path, keys: Sequence[str]) -> dict[str, Path]:
+        return {key: work / f"{number}.npy" for number, key in enumerate(keys) if not self._place(key)}
 
     def _staged(self, work: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
-        return {
-            key: np.load(work / f"{number}.npy", mmap_mode="c")
-            for number, key in enumerate(keys)
-            if not self._place(key)
-        }
+        return {key: np.load(stage, mmap_mode="c") for key, stage in self._stages(work, keys).items()}
 
     @abstractmethod
     def finish(self, work: Path, keys: Sequence[str], note: str, extra: Regions, drop: Names = frozenset()) -> None:

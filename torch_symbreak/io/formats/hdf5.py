@@ -118,19 +118,21 @@ class Hdf5(Format):
     def check(self, keys: Sequence[str], folder: Path | None = None) -> None:
         for key in keys:
             found = self._dataset(key)
+            made, fault = found.id.get_create_plist(), ""
             if sources := self._virtual.get(key) or [name for name, *_ in found.external or ()]:
-                raise ValueError(
-                    f"{key} of {self.path} is stored in {', '.join(sources)}, and other files are not changed. Copy it "
-                    f"into one file: h5repack -l {key}:CONTI {self.path.name} whole{self.path.suffix}"
-                )
-            made = found.id.get_create_plist()
+                fault = f"in other files, which are not changed: {', '.join(sources)}"
             for code, _, values, name in (made.get_filter(number) for number in range(made.get_nfilters())):
-                if code not in _LOSSLESS or (code == _BLOSC2 and _CUT_DIGITS in values[5:6]) or not self._encodes(code):
-                    raise ValueError(
-                        f"{key} of {self.path} is stored by the filter {_decoded(name)} ({code}), which would change "
-                        "values or cannot write them here. Store it without: "
-                        f"h5repack -f {key}:NONE {self.path.name} plain{self.path.suffix}"
-                    )
+                if code not in _LOSSLESS or (code == _BLOSC2 and _CUT_DIGITS in values[5:6]):
+                    fault = f"by a filter that may change values: {_decoded(name)} ({code})"
+                elif not self._encodes(code):
+                    fault = f"by a filter that cannot write here: {_decoded(name)} ({code})"
+            if fault:
+                old, new = self.path.name, f"whole{self.path.suffix}"
+                raise ValueError(
+                    f'{key} of {self.path} is stored {fault}. Store the values in a copy: python -c "import h5py, '
+                    f"hdf5plugin, shutil; f = h5py.File(shutil.copy('{old}', '{new}'), 'r+'); x = f['{key}'][()]; "
+                    f"del f['{key}']; f['{key}'] = x\""
+                )
         for key, names in self._virtual.items():
             if folder and (lost := [name for name in names if self._moves(name, folder)]):
                 raise ValueError(
