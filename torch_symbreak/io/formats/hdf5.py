@@ -23,15 +23,7 @@ _LOSSLESS = (1, 2, 3, 4, 5, 307, 32000, 32001, 32004, 32008, 32015, _BLOSC2 := 3
 _CUT_DIGITS = 4
 #: Bytes of a compressed target that are written at once.
 _BLOCK = 16 << 20
-_MATLAB_CLASSES = {
-    "?": "logical",
-    "l": "int64",
-    "q": "int64",
-    "f": "single",
-    "d": "double",
-    "F": "single",
-    "D": "double",
-}
+_MATLAB_CLASSES = {"b1": "logical", "i8": "int64", "f4": "single", "f8": "double"}
 
 
 class Hdf5(Format):
@@ -195,11 +187,10 @@ class Hdf5(Format):
         if not self._turned:
             out.create_dataset(name, data=values)
             return
-        kind, values = _MATLAB_CLASSES[values.dtype.char], values.T
+        part, values = values.real.dtype, values.T
         if values.dtype.kind == "c":
-            part = values.real.dtype
             values = np.ascontiguousarray(values).view([("real", part), ("imag", part)])
-        out.create_dataset(name, data=values).attrs["MATLAB_class"] = np.bytes_(kind)
+        out.create_dataset(name, data=values).attrs["MATLAB_class"] = np.bytes_(_MATLAB_CLASSES[part.str[1:]])
 
 
 def _decoded(name: bytes) -> str:

@@ -47,22 +47,12 @@ class Tiff(Format):
         self._region = None
         if len(series) == 1 and first.dataoffset is not None:
             self._region = Region(path, first.dataoffset, shape, dtype).check()
-        else:
-            ends = [
-                at + count
-                for page in self._pages
-                for at, count in zip(page.dataoffsets, page.databytecounts, strict=False)
-            ]
-            if max(ends, default=0) > path.stat().st_size:
+        for page in () if self._region else self._pages:
+            if max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=False)), default=0) > path.stat().st_size:
                 raise EOFError("it is cut off within a page")
-        for page in self._pages:
-            try:
-                self._library.TIFF.DECOMPRESSORS[page.keyframe.compression]
-            except KeyError:
-                raise ModuleNotFoundError(
-                    f"{path} is compressed by {page.keyframe.compression.name}, which needs: pip install imagecodecs",
-                    name="imagecodecs",
-                ) from None
+            if (how := page.keyframe.compression) not in self._library.TIFF.DECOMPRESSORS:
+                text = f"{path} is compressed by {how.name}. To read it: pip install imagecodecs"
+                raise ModuleNotFoundError(text, name="imagecodecs")
         self.arrays = {"array": Array(shape, dtype.newbyteorder("="), (1,) * len(shape))}
 
     def read(self, key: str, index: Index) -> np.ndarray:
@@ -120,9 +110,9 @@ class Tiff(Format):
             counts[number] = len(data)
             out.filehandle.seek(places[number])
             out.filehandle.write(data)
-        for numbers, codes in ((places, (273, 324)), (counts, (279, 325))):
-            tag = next(page.tags[code] for code in codes if code in page.tags)
-            tag.overwrite(numbers)
+        for code, numbers in ((273, places), (324, places), (279, counts), (325, counts)):
+            if code in page.tags:
+                page.tags[code].overwrite(numbers)
 
 
 def _pages(file: Any) -> list[Any]:
