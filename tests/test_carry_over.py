@@ -489,10 +489,7 @@ def test_tiff_that_cannot_be_written_or_read(tmp_path: Path) -> None:
     refused(src, "2 series of pages of different shapes, and not one stack")
     tifffile.imwrite(src, REAL, **TAGS, compression="zlib")
     content = bytearray(src.read_bytes())
-    for code, message in (
-        (5, "compressed by LZW. To read it: pip install imagecodecs"),
-        (2, "pip install imagecodecs|CCITT"),
-    ):
+    for code, name in ((5, "LZW"), (2, "CCITTRLE")):
         with tifffile.TiffFile(src) as file:
             for page in file.pages:
                 where = page.aspage().tags[259].valueoffset
