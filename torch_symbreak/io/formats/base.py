@@ -152,30 +152,41 @@ class Format(ABC):
     suffixes: ClassVar[tuple[str, ...]]
     package: ClassVar[str | None] = None
 
+    #: Whether an array that lies in one piece in the input can be overwritten in a copy.
+    in_place: ClassVar[bool] = True
+    #: Whether other arrays are loaded whole.
+    whole: ClassVar[bool] = False
     #: Whether the file is one array, with no place for anything beside it.
     bare: bool = False
-    arrays: dict[str, Array]
     #: The provenance that an earlier run left.
     note: str | None = None
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.arrays: dict[str, Array] = {}
+        self._regions: dict[str, Region] = {}  # the arrays that lie in one piece
+        self._loaded: dict[str, np.ndarray] = {}
 
     def resolve(self, key: str) -> str:
         """The name in :attr:`arrays` of what the user calls ``key``."""
         return key.strip("/")
 
-    @abstractmethod
     def read(self, key: str, index: Index) -> np.ndarray:
         """Read one block of an array."""
+        if key in self._regions:
+            return self._regions[key].read(index)
+        if key not in self._loaded:
+            Format.check(self, [key])
+            self._loaded[key] = self._load(key)
+        return self._loaded[key][index]
+
+    def _load(self, key: str) -> np.ndarray:
+        raise NotImplementedError
 
     def check(self, keys: Sequence[str], folder: Path | None = None) -> None:
         """Raise ``ValueError`` if ``keys`` cannot be overwritten, or a copy in ``folder`` would lack something."""
-        return
-
-    def _place(self, key: str) -> Region | None:
-        """Where the values lie in the input, if they can be overwritten there. Otherwise they are staged."""
-        return None
+        for key in set(keys) - self._regions.keys() if self.whole else ():
+            check_memory(f"{key} of {self.path}", self.arrays[key])
 
     def repeatable(self, keys: Sequence[str]) -> bool:
         """Return whether :meth:`finish` can be done again after it was interrupted."""
@@ -183,19 +194,20 @@ class Format(ABC):
 
     def prepare(self, work: Path, keys: Sequence[str]) -> None:
         """Make room for the values of ``keys`` in the folder ``work``: in a copy of the input, or in .npy files."""
-        if places := [place for key in keys if (place := self._place(key))]:
+        stages = self._stages(work, keys)
+        if places := [self._regions[key] for key in keys if key not in stages]:
             _copy_around(self.path, work / "part", places)
-        for key, stage in self._stages(work, keys).items():
+        for key, stage in stages.items():
             new_npy(stage, self.arrays[key])
 
     def sinks(self, work: Path, keys: Sequence[str]) -> Sequence[Sink]:
         """Where the values of ``keys`` go. Any number of processes can write disjoint blocks at once."""
-        stages = self._stages(work, keys)
-        places = [self._place(key) or npy_region(stages[key]) for key in keys]
-        return [place._replace(path=work / "part") if place.path == self.path else place for place in places]
+        stages, part = self._stages(work, keys), work / "part"
+        return [npy_region(stages[key]) if key in stages else self._regions[key]._replace(path=part) for key in keys]
 
     def _stages(self, work: Path, keys: Sequence[str]) -> dict[str, Path]:
-        return {key: work / f"{number}.npy" for number, key in enumerate(keys) if not self._place(key)}
+        inside = self._regions if self.in_place else {}
+        return {key: work / f"{number}.npy" for number, key in enumerate(keys) if key not in inside}
 
     def _staged(self, work: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
         return {key: np.load(stage, mmap_mode="c") for key, stage in self._stages(work, keys).items()}

@@ -43,7 +43,6 @@ class Hdf5(Format):
         self._file = h5.File(path, "r")
         self._turned = path.suffix.lower() == ".mat"
         self.note = self._file.attrs.get(OURS)
-        self.arrays = {}
         self._names: dict[str, bytes] = {}  # as they stand in the file, which need not be UTF-8
         self._virtual: dict[str, list[str]] = {}  # virtual data sets, and the files of their sources
         self._external: dict[bytes, tuple[bytes, bytes]] = {}  # links, and the file and path they name
@@ -68,6 +67,9 @@ class Hdf5(Format):
             shape, grid = (*found.shape, *inner), (*(found.chunks or (1,) * found.ndim), *inner)
             self.arrays[key] = Array(shape[turn], dtype, grid[turn], self._turned)
             self._names[key] = name
+            written = self._h5.h5t.py_create(found.dtype, logical=True)
+            if (offset := found.id.get_offset()) is not None and found.id.get_type() == written:
+                self._regions[key] = Region(self.path, offset, shape[turn], dtype, self._turned)
 
     def _visit_link(self, name: bytes, info: Any) -> None:
         if info.type == self._h5.h5l.TYPE_EXTERNAL:
@@ -103,6 +105,8 @@ class Hdf5(Format):
         for name in self._virtual.get(key, ()):
             if self._beside(name) is None and "%" not in name:  # HDF5 would read fill values
                 raise ValueError(f"{key} of {self.path} is a virtual dataset of {name}, which is not there.")
+        if key in self._regions:
+            return super().read(key, index)
         found, index = self._dataset(key), index[::-1] if self._turned else index
         values = found[index[: found.ndim]][(..., *index[found.ndim :])]
         return values.T if self._turned else values
@@ -136,15 +140,8 @@ class Hdf5(Format):
         h5z = self._h5.h5z
         return h5z.filter_avail(code) and bool(h5z.get_filter_info(code) & h5z.FILTER_CONFIG_ENCODE_ENABLED)
 
-    def _place(self, key: str) -> Region | None:
-        found, array = self._dataset(key), self.arrays[key]
-        offset, written = found.id.get_offset(), self._h5.h5t.py_create(found.dtype, logical=True)
-        if offset is None or found.id.get_type() != written:
-            return None
-        return Region(self.path, offset, array.shape, array.dtype, self._turned)
-
     def repeatable(self, keys: Sequence[str]) -> bool:
-        return not any(self._place(key) for key in keys)
+        return not self._regions.keys() & set(keys)
 
     def finish(self, work: Path, keys: Sequence[str], note: str, extra: Regions, drop: Names = frozenset()) -> None:
         if self.repeatable(keys):

@@ -13,7 +13,7 @@ from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
-from torch_symbreak.io.formats.base import OURS, Array, Format, Index, Names, Regions, check_memory
+from torch_symbreak.io.formats.base import OURS, Array, Format, Names, Regions
 
 #: Numbers of the format: classes of numeric arrays, types of stored numbers, and classes that hold other variables.
 _CLASSES = dict(zip(range(6, 16), ("d", "f", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"), strict=True))
@@ -43,6 +43,7 @@ class Mat(Format):
 
     suffixes = (".mat",)
     package = "scipy.io"
+    whole = True
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -58,8 +59,6 @@ class Mat(Format):
             while tag := file.read(8):
                 self._elements.append(self._parsed(file, tag))
         named = dict(self._elements)
-        self._loaded: dict[str, np.ndarray] = {}
-        self.arrays = {}
         for name, element in named.items():
             real, is_complex = _CLASSES.get(element.kind, "i"), bool(element.flags & _COMPLEX)
             if name and element.kind in _CLASSES and (real in "df" or not is_complex):
@@ -104,25 +103,18 @@ class Mat(Format):
         return super().resolve(key)
 
     def check(self, keys: Sequence[str], folder: Path | None = None) -> None:
-        for key in self.arrays.keys() & set(keys):
-            check_memory(f"{key} of {self.path}", self.arrays[key])
+        super().check(keys)
         starts = {element.start for _, element in self._elements}
         if self._header[116:124].strip(b"\0 ") and self._subsystem not in starts:
             raise ValueError(f"{self.path} has objects at byte {self._subsystem}, where none begins. Save it anew.")
 
     def _load(self, key: str) -> np.ndarray:
-        if key not in self._loaded:
-            element = dict(self._elements)[key]
-            self.check([key])
-            with self.path.open("rb") as file:
-                file.seek(element.start)
-                content = self._io.loadmat(io.BytesIO(self._header + file.read(element.size)))[key]
-            # MATLAB stores whole numbers in few bytes, whatever their class.
-            self._loaded[key] = content.astype(self.arrays[key].dtype) if key in self.arrays else content
-        return self._loaded[key]
-
-    def read(self, key: str, index: Index) -> np.ndarray:
-        return self._load(key)[index]
+        element = dict(self._elements)[key]
+        with self.path.open("rb") as file:
+            file.seek(element.start)
+            content = self._io.loadmat(io.BytesIO(self._header + file.read(element.size)))[key]
+        # MATLAB stores whole numbers in few bytes, whatever their class.
+        return content.astype(self.arrays[key].dtype) if key in self.arrays else content
 
     def finish(self, work: Path, keys: Sequence[str], note: str, extra: Regions, drop: Names = frozenset()) -> None:
         staged, moved = self._staged(work, keys), {}

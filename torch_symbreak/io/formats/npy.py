@@ -14,11 +14,9 @@ import numpy as np
 from torch_symbreak.io.formats.base import (
     OURS,
     Format,
-    Index,
     Names,
     Region,
     Regions,
-    check_memory,
     npy_header,
     npy_region,
 )
@@ -32,14 +30,8 @@ class Npy(Format):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._region = npy_region(path)
-        self.arrays = {"array": self._region.array}
-
-    def _place(self, key: str) -> Region:
-        return self._region
-
-    def read(self, key: str, index: Index) -> np.ndarray:
-        return self._region.read(index)
+        self._regions = {"array": npy_region(path)}
+        self.arrays = {"array": self._regions["array"].array}
 
     def finish(self, work: Path, keys: Sequence[str], note: str, extra: Regions, drop: Names = frozenset()) -> None:
         pass
@@ -49,46 +41,34 @@ class Npz(Format):
     """NumPy's .npz. A compressed target is loaded whole; a member that is no array of numbers is copied unread."""
 
     suffixes = (".npz",)
+    in_place = False  # there are sums of it
+    whole = True
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.arrays = {}
-        self._stored: dict[str, Region] = {}
-        self._loaded: dict[str, np.ndarray] = {}
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
+                if not info.filename.endswith(".npy"):
+                    continue
                 with archive.open(info) as member:
-                    if not info.filename.endswith(".npy"):
-                        continue
                     shape, turned, dtype = npy_header(member)
-                key = info.filename.removesuffix(".npy")
-                region = Region(path, 0, shape, dtype, turned)
                 if dtype.hasobject:
                     continue
+                key, region = info.filename.removesuffix(".npy"), Region(path, 0, shape, dtype, turned)
                 if region.end > info.file_size:
                     raise EOFError(f"{key} is cut off: {info.file_size} bytes of {region.end}")
                 if info.compress_type == zipfile.ZIP_STORED:
-                    self._stored[key] = npy_region(path, _zip_offset(path, info))
+                    self._regions[key] = npy_region(path, _zip_offset(path, info))
                 self.arrays[key] = region.array
         if OURS in self.arrays:
-            self.note = str(self._load(OURS))
-
-    def check(self, keys: Sequence[str], folder: Path | None = None) -> None:
-        for key in set(keys) - self._stored.keys():
-            check_memory(f"{key} of {self.path}", self.arrays[key])
+            self.note = str(self.read(OURS, ()))
 
     def _load(self, key: str) -> np.ndarray:
-        if key not in self._loaded:
-            self.check([key])
-            with np.load(self.path, allow_pickle=False) as archive:
-                self._loaded[key] = archive[f"{key}.npy"]
-        return self._loaded[key]
-
-    def read(self, key: str, index: Index) -> np.ndarray:
-        return self._stored[key].read(index) if key in self._stored else self._load(key)[index]
+        with np.load(self.path, allow_pickle=False) as archive:
+            return archive[f"{key}.npy"]
 
     def finish(self, work: Path, keys: Sequence[str], note: str, extra: Regions, drop: Names = frozenset()) -> None:
-        stages = {f"{key}.npy": work / f"{number}.npy" for number, key in enumerate(keys)}
+        stages = {f"{key}.npy": stage for key, stage in self._stages(work, keys).items()}
         with zipfile.ZipFile(self.path) as source:
             write_npz(work / "part", note, extra, ((source, info) for info in source.infolist()), stages, drop)
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_symbreak.io.formats.base import OURS, Array, Format, Index, Names, Regions
+from torch_symbreak.io.formats.base import OURS, Array, Format, Names, Regions
 
 
 class Torch(Format):
@@ -61,8 +61,8 @@ class Torch(Format):
             )
         return key
 
-    def read(self, key: str, index: Index) -> np.ndarray:
-        return self._tensors[key].detach()[index].resolve_conj().resolve_neg().numpy()
+    def _load(self, key: str) -> np.ndarray:
+        return self._tensors[key].detach().resolve_conj().resolve_neg().numpy()
 
     def finish(self, work: Path, keys: Sequence[str], note: str, extra: Regions, drop: Names = frozenset()) -> None:
         for key, values in self._staged(work, keys).items():

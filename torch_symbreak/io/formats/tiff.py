@@ -44,10 +44,9 @@ class Tiff(Format):
         # Written page by page, a stack is as many series.
         shape = first.shape if len(series) == 1 else (len(series), *first.shape)
         dtype = first.dtype.newbyteorder(self._file.byteorder)
-        self._region = None
         if len(series) == 1 and first.dataoffset is not None:
-            self._region = Region(path, first.dataoffset, shape, dtype).check()
-        for page in () if self._region else self._pages:
+            self._regions["array"] = Region(path, first.dataoffset, shape, dtype).check()
+        for page in () if self._regions else self._pages:
             if max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=False)), default=0) > path.stat().st_size:
                 raise EOFError("it is cut off within a page")
             if (how := page.keyframe.compression) not in self._library.TIFF.DECOMPRESSORS:
@@ -56,8 +55,8 @@ class Tiff(Format):
         self.arrays = {"array": Array(shape, dtype.newbyteorder("="), (1,) * len(shape))}
 
     def read(self, key: str, index: Index) -> np.ndarray:
-        if self._region is not None:
-            return self._region.read(index)
+        if self._regions:
+            return super().read(key, index)
         shape, count = self.arrays[key].shape, len(self._pages)
         whole = not shape or count % shape[0]
         rows = slice(0, count) if whole else slice(*(i * count // shape[0] for i in (index[0].start, index[0].stop)))
@@ -68,7 +67,7 @@ class Tiff(Format):
         return values.reshape(-1, *shape[1:])[(slice(None), *index[1:])]
 
     def check(self, keys: Sequence[str], folder: Path | None = None) -> None:
-        for page in () if self._region else self._pages:
+        for page in () if self._regions else self._pages:
             key, codecs = page.keyframe, self._library.TIFF.COMPRESSORS
             plain = key.fillorder == 1 and key.bitspersample == 8 * key.dtype.itemsize
             if key.compression not in _LOSSLESS or key.compression not in codecs or not plain:
@@ -77,9 +76,6 @@ class Tiff(Format):
                     'cannot write without a change of values. Write a copy: python -c "import tifffile as t; '
                     f"t.imwrite('copy.tif', t.imread('{self.path.name}'), photometric='minisblack')\""
                 )
-
-    def _place(self, key: str) -> Region | None:
-        return self._region
 
     def finish(self, work: Path, keys: Sequence[str], note: str, extra: Regions, drop: Names = frozenset()) -> None:
         for values in self._staged(work, keys).values():
