@@ -6,6 +6,7 @@ Each row of the table "What is carried over" in docs/files.md is a test here.
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
@@ -327,7 +328,71 @@ def test_hdf5_filter_that_cannot_write(tmp_path: Path, monkeypatch: pytest.Monke
     refused(tmp_path / "in.h5", "by a filter that cannot write here: deflate")
 
 
+def test_hdf5_companions_of_other_types(tmp_path: Path) -> None:
+    """Enumerations and bits, chunked and contiguous, stay what they are; so does a native complex number."""
+    values = {"enum": np.ones((7, 3), "i1"), "bits": np.full((7, 3), 2, "u1"), "bool": np.ones((7, 3), bool)}
+    with h5py.File(tmp_path / "in.h5", "w") as file:
+        for chunks in (None, (2, 3)):
+            enum = h5py.enum_dtype({"off": 0, "on": 1}, basetype="i1")
+            file.create_dataset(f"enum{chunks}", (7, 3), enum, chunks=chunks)
+            made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            if chunks:
+                made.set_chunk(chunks)
+            space = h5py.h5s.create_simple((7, 3))
+            h5py.h5d.create(file.id, f"bits{chunks}".encode(), h5py.h5t.STD_B8LE, space, made)
+            file.create_dataset(f"bool{chunks}", (7, 3), bool, chunks=chunks)
+        types = {name: found.id.get_type() for name, found in file.items()}
+    file = open_file(tmp_path / "in.h5")
+    keys = [*types]
+    file.check(keys, tmp_path)
+    file.prepare(tmp_path, keys)
+    for key, sink in zip(keys, file.sinks(tmp_path, keys), strict=True):
+        sink.write((slice(0, 7), slice(0, 3)), values[key[:4]])
+    file.finish(tmp_path, keys, "{}", {})
+    with h5py.File(tmp_path / "part") as out:
+        assert all(np.array_equal(out[key][()], values[key[:4]]) for key in keys)
+        assert {name: found.id.get_type() for name, found in out.items()} == types
+
+
+@pytest.mark.skipif(not hasattr(h5py.h5t, "COMPLEX_IEEE_F32LE"), reason="HDF5 before 2.0 has no complex numbers")
+def test_hdf5_native_complex(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "in.h5", "w") as file:
+        h5py.h5d.create(file.id, b"x", h5py.h5t.COMPLEX_IEEE_F32LE, h5py.h5s.create_simple(X.shape))
+        file["x"][...] = X
+    plan("break", tmp_path / "in.h5", tmp_path / "out.h5").run()
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert right(file["x"][()])
+        assert file["x"].id.get_type() == h5py.h5t.COMPLEX_IEEE_F32LE
+
+
 # ---------------------------------------------------------------------------------------------------------- MATLAB
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_matlab_7_3(compression: str | None, elements: bool, tmp_path: Path) -> None:
+    """Axes are turned, complex numbers are compounds, cells are references to #refs#."""
+    src, out, back = (tmp_path / f"{stem}.MAT" for stem in ("in", "out", "back"))
+    part = np.dtype([("real", "f4"), ("imag", "f4")])
+    with h5py.File(src, "w", userblock_size=512) as file:
+        file.create_dataset("x", data=np.ascontiguousarray(X.T).view(part), compression=compression)
+        file["x"].attrs["MATLAB_class"] = np.bytes_("single")
+        file["#refs#/a"], file["#refs#/b"] = np.arange(3.0), np.ones((2, 2))
+        cells = file.create_dataset("cells", (2, 1), h5py.ref_dtype)
+        cells[:, 0] = [file["#refs#/a"].ref, file["#refs#/b"].ref]
+        cells.attrs["MATLAB_class"] = np.bytes_("cell")
+        fields = np.array([np.frombuffer(b"ab", "S1"), np.frombuffer(b"c", "S1")], object)
+        file.create_group("s").attrs.create("MATLAB_fields", fields, dtype=h5py.vlen_dtype(np.dtype("S1")))
+        file["#subsystem#/MCOS"] = np.arange(4)
+    with src.open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+    before = [*walk(src, ("/x",))]
+    plan("break", src, out, elements=elements).run()
+    assert [*walk(out, ("/x",))] == before
+    with h5py.File(out) as file:
+        assert right(file["x"][()].view("c8").T)
+    if elements:
+        plan("unbreak", out, back).run()
+        assert [*walk(back, ("/x",))] == before
 
 
 def variable(name: bytes, content: bytes, kind: int, order: str, shape: tuple[int, ...] | None = (1, 1)) -> bytes:
@@ -703,6 +768,19 @@ def test_hostile_files(tmp_path: Path) -> None:
     root = zarr.open_group(tmp_path / "a.zarr", mode="w")
     root.create_array("x", shape=(1, 1 << 20, 1 << 20), chunks=(1, 64, 64), dtype="c8")
     refused(tmp_path / "a.zarr", "GB of memory")
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file.create_dataset("x", (1 << 30, 16, 16), "c8", chunks=(1 << 20, 16, 16), compression="gzip")
+    assert open_file(tmp_path / "c.h5").check(["x"]) is None
+    root.create_array("y", shape=(1 << 30, 16, 16), chunks=(1 << 30, 16, 16), dtype="c8")
+    refused(tmp_path / "a.zarr", r"y of .* takes 2.2e\+03 GB of memory", key="y")
+    # Names that lead out of the store.
+    evil = zarr.open_group(tmp_path / "b.zarr", mode="w", zarr_format=2)
+    evil.create_array("x", data=X)
+    zarr.consolidate_metadata(tmp_path / "b.zarr")
+    listed = json.loads((tmp_path / "b.zarr" / ".zmetadata").read_text())
+    listed["metadata"]["../a.zarr/x/.zarray"] = listed["metadata"]["x/.zarray"]
+    (tmp_path / "b.zarr" / ".zmetadata").write_text(json.dumps(listed))
+    refused(tmp_path / "b.zarr", "b.zarr cannot be read as .zarr", key="../a.zarr/x")
     np.savez(tmp_path / "b.npz", x=np.array([{}, 3], object))
     refused(tmp_path / "b.npz", "no array that could be the targets")
     (tmp_path / "b.mat").write_bytes(

@@ -185,8 +185,9 @@ class Format(ABC):
 
     def check(self, keys: Sequence[str], folder: Path | None = None) -> None:
         """Raise ``ValueError`` if ``keys`` cannot be overwritten, or a copy in ``folder`` would lack something."""
-        for key in set(keys) - self._regions.keys() if self.whole else ():
-            check_memory(f"{key} of {self.path}", self.arrays[key])
+        for key in set(keys) & (self.arrays.keys() - self._regions.keys()):
+            array = self.arrays[key]
+            check_memory(f"{key} of {self.path}", array if self.whole else array._replace(shape=array.grid))
 
     def repeatable(self, keys: Sequence[str]) -> bool:
         """Return whether :meth:`finish` can be done again after it was interrupted."""

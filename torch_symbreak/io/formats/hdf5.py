@@ -63,6 +63,7 @@ class Hdf5(Format):
                 return
             # An array of arrays has their axes behind its own.
             dtype, inner = found.dtype.base, found.dtype.shape
+            dtype = np.dtype(dtype.str) if dtype.names is None else dtype  # names of an enumeration do not go to .npy
             turn = slice(None, None, -1 if self._turned else 1)
             shape, grid = (*found.shape, *inner), (*(found.chunks or (1,) * found.ndim), *inner)
             self.arrays[key] = Array(shape[turn], dtype, grid[turn], self._turned)
@@ -112,6 +113,7 @@ class Hdf5(Format):
         return values.T if self._turned else values
 
     def check(self, keys: Sequence[str], folder: Path | None = None) -> None:
+        super().check(keys)
         for key in keys:
             found = self._dataset(key)
             made, fault = found.id.get_create_plist(), ""

@@ -39,9 +39,6 @@ class Zarr(Format):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        for folder, folders, files in os.walk(path):
-            if links := [name for name in (*folders, *files) if Path(folder, name).is_symlink()]:
-                raise ValueError(f"{Path(folder, links[0])} is a link. Copy the store: cp -rL {path.name} whole.zarr")
         self._zarr = importlib.import_module("zarr")
         self._root = self._zarr.open(path, mode="r")
         self.bare = isinstance(self._root, self._zarr.Array)
@@ -58,6 +55,11 @@ class Zarr(Format):
         return self._found[key][index]
 
     def check(self, keys: Sequence[str], folder: Path | None = None) -> None:
+        super().check(keys)
+        for above, folders, files in os.walk(self.path):
+            if links := [name for name in (*folders, *files) if Path(above, name).is_symlink()]:
+                name = self.path.name
+                raise ValueError(f"{Path(above, links[0])} is a link. Copy the store: cp -rL {name} whole.zarr")
         for key in keys:
             described = self._found[key].metadata.to_dict()
             for name in _codecs([described.get(part) for part in ("codecs", "filters", "compressor")]):
