@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from torch_symbreak.io.formats.base import OURS, Array, Format, Index, Names, Region, Regions
+from torch_symbreak.io.formats.base import OURS, Array, Format, Index, Names, Region, Regions, npy_region
 
 #: Numbers of the filters that keep every value: deflate, shuffle, checksum, szip, nbit, bzip2, LZF, Blosc, LZ4,
 #: bitshuffle, Zstandard, and Blosc2, which is asked not to cut digits.
@@ -149,8 +149,8 @@ class Hdf5(Format):
         if self.repeatable(keys):
             shutil.copyfile(self.path, work / "part")
         with _told_shortly(), self._h5.File(work / "part", "r+") as out:
-            for key, values in self._staged(work, keys).items():
-                self._write(out[self._names[key]], values.T if self._turned else values)
+            for key, stage in self._stages(work, keys).items():
+                self._write(out[self._names[key]], npy_region(stage))
             self._mend_links(out, work.parent)
             for name in (*drop, *extra):
                 if name in out:
@@ -159,15 +159,18 @@ class Hdf5(Format):
                 self._add(out, name, np.load(region.path))
             out.attrs[OURS] = note
 
-    def _write(self, found: Any, values: np.ndarray) -> None:
+    def _write(self, found: Any, stage: Region) -> None:
         """Write whole chunks, so that none is read."""
+        whole = [slice(0, size) for size in stage.shape]
         if not found.ndim:
-            found[()] = values
+            found[()] = stage.read(())
             return
-        rows = (found.chunks or (1,))[0]
-        rows *= max(1, _BLOCK * len(values) // max(1, rows * values.nbytes))
-        for start in range(0, len(values) if values.size else 0, rows):
-            found[start : start + rows] = values[start : start + rows]
+        size, rows = found.shape[0], (found.chunks or (1,))[0]
+        rows *= max(1, _BLOCK * size // max(1, rows * (stage.end - stage.offset)))
+        for start in range(0, 0 if 0 in stage.shape else size, rows):
+            part = slice(start, min(start + rows, size))
+            values = stage.read((*whole[:-1], part) if self._turned else (part, *whole[1:]))
+            found[part] = values.T if self._turned else values
 
     def _mend_links(self, out: Any, folder: Path) -> None:
         """Name the files of external links from the output's folder."""
