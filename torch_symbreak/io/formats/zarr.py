@@ -19,6 +19,9 @@ _LOSSLESS = re.compile(
     r"(numcodecs\.)?(bytes|transpose|sharding_indexed|gzip|zlib|bz2|lzma|lz4|zstd|blosc|shuffle|crc32c?|adler32|fletcher32)"
 )
 
+#: Names of chunks, or of the folders that they are in, beside an array's metadata.
+_CHUNK = re.compile(r"c|(c\.)?\d+(\.\d+)*")
+
 
 class ZarrSink(NamedTuple):
     """An array of a zarr group, or the one array of the store (key None)."""
@@ -70,11 +73,10 @@ class Zarr(Format):
                     )
 
     def prepare(self, work: Path, keys: Sequence[str]) -> None:
-        described = ("zarr.json", ".zarray", ".zattrs")
         folders = [self.path if self.bare else self.path / key for key in keys]
 
         def left_out(folder: str, names: list[str]) -> list[str]:
-            return [name for name in names if name not in described] if Path(folder) in folders else []
+            return [name for name in names if Path(folder) in folders and _CHUNK.fullmatch(name)]
 
         shutil.copytree(self.path, work / "part", ignore=left_out)
 
