@@ -200,7 +200,7 @@ def test_one_number(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".h5", ".zarr", ".npz", ".mat", ".pt"])
 def test_names_that_only_begin_like_ours(suffix: str, tmp_path: Path) -> None:
-    arrays = {"symbreaks": X, "symbreaking": np.arange(12).reshape(3, 4)}
+    arrays = {"symbreak_targets": X, "symbreaking": np.arange(12).reshape(3, 4)}
     save = {
         ".h5": lambda p: save_h5(p, arrays),
         ".zarr": lambda p: save_zarr(p, arrays),
@@ -215,7 +215,7 @@ def test_names_that_only_begin_like_ours(suffix: str, tmp_path: Path) -> None:
     before, after = everything(src), everything(back)
     assert before.keys() == after.keys()
     assert np.array_equal(after["symbreaking"], arrays["symbreaking"])
-    assert np.allclose(after["symbreaks"], X, atol=1e-5)
+    assert np.allclose(after["symbreak_targets"], X, atol=1e-5)
 
 
 def test_what_is_no_array_of_numbers_is_carried_over(tmp_path: Path) -> None:

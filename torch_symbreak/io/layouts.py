@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_symbreak.io.formats import Array, Format, Index, ours
+from torch_symbreak.io.formats import Array, Format, Index, is_ours
 
 Kind = Literal["plain", "channels", "parts", "polar"]
 
@@ -193,7 +193,7 @@ def find(
     """
     if layout is not None and layout not in get_args(Kind):
         raise ValueError(f"layout needs to be one of {', '.join(get_args(Kind))}, but got {layout!r}.")
-    arrays = {name: array for name, array in file.arrays.items() if not ours(name)}
+    arrays = {name: array for name, array in file.arrays.items() if not is_ours(name)}
     if key is None:
         keys, kind, reason = _only(file, arrays, event_dims, real)
     else:

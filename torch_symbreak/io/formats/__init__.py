@@ -18,9 +18,9 @@ from torch_symbreak.io.formats.base import (
     Region,
     Sink,
     check_memory,
+    is_ours,
     new_npy,
     npy_region,
-    ours,
 )
 from torch_symbreak.io.formats.hdf5 import Hdf5
 from torch_symbreak.io.formats.mat import Mat
@@ -31,7 +31,7 @@ from torch_symbreak.io.formats.zarr import Zarr
 
 __all__ = [
     "FORMATS", "OURS", "Array", "Format", "Hdf5", "Index", "Mat", "Npy", "Npz", "Region", "Sink", "Tiff", "Torch",
-    "Zarr", "check_memory", "new_npy", "npy_region", "open_file", "ours", "write_npz",
+    "Zarr", "check_memory", "is_ours", "new_npy", "npy_region", "open_file", "write_npz",
 ]  # fmt: skip
 
 FORMATS: tuple[type[Format], ...] = (Hdf5, Npy, Npz, Mat, Tiff, Zarr, Torch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -12,15 +13,17 @@ from typing import IO, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-#: Name of the provenance. Names of our arrays begin with it and an underscore.
+#: Name of the provenance.
 OURS = "symbreak"
+#: Names of the elements: of a run on some keys, whose hash is in the middle, or of a run before 0.1.
+_ELEMENT = re.compile(rf"{OURS}_([0-9a-f]{{8}}_)?(flipped|shift|scalar)")
 
 Index = tuple[slice, ...]
 
 
-def ours(name: str) -> bool:
-    """Return whether an entry at the root of a file is ours: the provenance or stored elements."""
-    return name == OURS or name.startswith(f"{OURS}_")
+def is_ours(name: str) -> bool:
+    """Return whether an array at the root of a file is the provenance or part of stored elements."""
+    return name == OURS or _ELEMENT.fullmatch(name) is not None
 
 
 class Array(NamedTuple):

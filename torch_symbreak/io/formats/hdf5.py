@@ -152,9 +152,8 @@ class Hdf5(Format):
             for key, stage in self._stages(work, keys).items():
                 self._write(out[self._names[key]], npy_region(stage))
             self._mend_links(out, work.parent)
-            for name in (*drop, *extra):
-                if name in out:
-                    del out[name]
+            for name in sorted({*drop, *extra} & set(out)):  # in an order that gives the same bytes
+                del out[name]
             for name, region in extra.items():
                 self._add(out, name, np.load(region.path))
             out.attrs[OURS] = note

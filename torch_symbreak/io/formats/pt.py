@@ -32,7 +32,8 @@ class Torch(Format):
                 raise ValueError("it is damaged") from None
             if "numpy" in found[1]:
                 remedy = remedy.replace("tensor}", "torch.from_numpy(array)}")
-            raise ValueError(f"it holds Python objects ({found[1]}), which are not unpickled. {remedy}") from None
+            text = f"it holds Python objects other than tensors ({found[1]}), which are not loaded. {remedy}"
+            raise ValueError(text) from None
         except (RuntimeError, EOFError, LookupError, OSError) as error:
             hint = str(error).partition(".")[0]
             raise ValueError(f"it is damaged ({hint})" if " " in hint else "it is damaged") from None
