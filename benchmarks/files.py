@@ -1,12 +1,13 @@
-"""Break an HDF5 file, beside copying it through h5py in the same blocks.
+"""Break an HDF5 file, beside copying it: as a file, and through h5py in the same blocks.
 
-Needs twice the largest size (2 GB) on the disk of the temporary folder, which TMPDIR names. Both operations replace the
+Needs twice the largest size (2 GB) on the disk of the temporary folder, which TMPDIR names. All operations replace the
 output of the call before, and the time includes it.
 """
 
 from __future__ import annotations
 
 import functools
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,22 +37,26 @@ def _gigabytes(count: int) -> float:
     return round(count * ITEM / 1e9, 2)
 
 
-def write(path: Path, count: int) -> None:
+def write(path: Path, count: int, compression: str | None = None) -> None:
     """Write complex64 objects of 128 x 128, whose content is in a box of 70 x 70."""
     generator = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
-        x = file.create_dataset("objects", (count, SIZE, SIZE), np.complex64)
+        x = file.create_dataset("objects", (count, SIZE, SIZE), np.complex64, **_storage(compression))
         for start in range(0, count, ROWS):
             block = np.zeros((ROWS, SIZE, SIZE), np.complex64)
             block[:, 20:90, 30:100] = generator.normal(size=(ROWS, 70, 70, 2)).astype("f4").view("c8")[..., 0]
             x[start : start + ROWS] = block
 
 
+def _storage(compression: str | None) -> dict[str, Any]:
+    return {"chunks": (8, SIZE, SIZE), "compression": compression} if compression else {}
+
+
 def copy(src: Path, dst: Path) -> None:
     """Copy the objects block by block."""
     with h5py.File(src, "r") as old, h5py.File(dst, "w") as new:
         x = old["objects"]
-        y = new.create_dataset("objects", x.shape, x.dtype)
+        y = new.create_dataset("objects", x.shape, x.dtype, **_storage(x.compression))
         rows = BLOCK // x[0].nbytes
         for start in range(0, len(x), rows):
             y[start : start + rows] = x[start : start + rows]
@@ -66,18 +71,23 @@ def _paths(folder: str) -> tuple[Path, Path]:
     return Path(folder) / "in.h5", Path(folder) / "out.h5"
 
 
-def _operations(count: int) -> Operations:
+def _operations(count: int, compression: str | None) -> Operations:
     folder = tempfile.TemporaryDirectory()  # goes with the operations, which refer to it
-    write(_paths(folder.name)[0], count)
-    return {"break": lambda: break_file(*_paths(folder.name)), "copy": lambda: copy(*_paths(folder.name))}
+    write(_paths(folder.name)[0], count, compression)
+    return {
+        "break": lambda: break_file(*_paths(folder.name)),
+        "copy": lambda: copy(*_paths(folder.name)),
+        "cp": lambda: shutil.copyfile(*_paths(folder.name)),
+    }
 
 
 def cases(quick: bool, device: torch.device) -> Iterator[Timing]:
     if device.type != "cpu":  # files are broken on the CPU
         return
-    for count in _counts(quick):
-        parameters = {"GB": _gigabytes(count), "objects": count}
-        yield Timing("HDF5", parameters, count, functools.partial(_operations, count))
+    # Compressing takes so much longer that the smaller file tells enough.
+    for count, compression in [*((count, None) for count in _counts(quick)), (_counts(quick)[0], "gzip")]:
+        parameters = {"GB": _gigabytes(count), "objects": count, "compression": compression}
+        yield Timing("HDF5", parameters, count, functools.partial(_operations, count, compression))
 
 
 def _peak(src: Path, dst: Path) -> float:

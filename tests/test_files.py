@@ -279,23 +279,28 @@ class Deadline:
             threading.setprofile(None)
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".zarr", ".npz", ".npy", ".tif"])
-def test_killed_and_resumed_is_the_same_to_the_bit(
-    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("name", ["a.h5", "gzip.h5", "a.zarr", "a.npz", "a.npy", "a.tif", "zlib.tif", "a.mat", "a.pt"])
+def test_killed_and_resumed_is_the_same_to_the_bit(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canonical, "BLOCK", 4000)
+    suffix = Path(name).suffix
     src, out, undisturbed = (tmp_path / f"{stem}{suffix}" for stem in ("in", "out", "undisturbed"))
     x = objects(60)
-    if suffix == ".tif":
-        tifffile.imwrite(src, x, photometric="minisblack")
-    elif suffix in (".h5", ".zarr"):
-        {".h5": save_h5, ".zarr": save_zarr}[suffix](src, {"x": x})
-    else:
-        {".npz": np.savez, ".npy": np.save}[suffix](src, x)
+    save = {
+        "a.h5": lambda: save_h5(src, {"x": x}),
+        "gzip.h5": lambda: save_h5(src, {"x": x}, chunks=(7, 8, 12), compression="gzip"),
+        "a.zarr": lambda: save_zarr(src, {"x": x}),
+        "a.npz": lambda: np.savez(src, x),
+        "a.npy": lambda: np.save(src, x),
+        "a.tif": lambda: tifffile.imwrite(src, x, photometric="minisblack"),
+        "zlib.tif": lambda: tifffile.imwrite(src, x, photometric="minisblack", compression="zlib"),
+        "a.mat": lambda: scipy_io.savemat(src, {"x": x}, do_compression=True),
+        "a.pt": lambda: torch.save({"x": torch.from_numpy(x)}, src),
+    }
+    save[name]()
     before = content(src)
     counting = Deadline(0)
     counting.run(plan("break", src, undisturbed, elements=True))
-    draw = random.Random(suffix)
+    draw = random.Random(name)
     planned, marks = plan("break", src, out, elements=True), []  # how far it was when it was killed
     while len(marks) < 3 or (not any(marks) and len(marks) < 20):
         number = draw.randrange(1, -counting.left // 2)  # a run that goes on makes fewer calls

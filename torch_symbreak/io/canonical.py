@@ -44,6 +44,7 @@ from torch_symbreak.io.formats import (
     Index,
     Region,
     Sink,
+    check_memory,
     new_npy,
     npy_region,
     open_file,
@@ -496,17 +497,18 @@ class Plan:
 
     def _finish(self, file: Format, work: Path, note: str, extra: dict[str, Region]) -> None:
         """Give the output its name."""
-        if not file.repeatable:
+        keys = (*self.layout.keys, *self.also)
+        if not file.repeatable(keys):
             (work / _PROGRESS).unlink()
         # Elements of earlier runs on these arrays undo nothing any more.
         now = {*self.layout.keys, *self.also}
-        drop = {
+        drop = frozenset(
             f"{_prefix_in(run)}_{field}"
             for run in active_runs(note_of(file))
             if now & _arrays_of(run)
             for field in Element._fields
-        }
-        file.finish(work, (*self.layout.keys, *self.also), note, {} if file.bare else extra, drop)
+        )
+        file.finish(work, keys, note, {} if file.bare else extra, drop)
         if file.bare:
             write_npz(work / "beside", note, extra)
             os.replace(work / "beside", companion(self.dst))
@@ -573,7 +575,8 @@ def plan(
         raise FileNotFoundError(f"There is no folder {dst.parent}.")
     stamp = _stamp(src)
     file = open_file(src)
-    if dst.suffix != src.suffix and not {src.suffix, dst.suffix} <= set(file.suffixes):
+    suffixes = {src.suffix.lower(), dst.suffix.lower()}
+    if len(suffixes) > 1 and not suffixes <= set(file.suffixes):
         raise ValueError(f"The output is the input with other targets, of the same format {src.suffix}, but got {dst}.")
     if dst.is_dir() != src.is_dir() and dst.exists():
         raise ValueError(f"{dst} is {'a folder' if dst.is_dir() else 'no folder'}, and is not replaced.")
@@ -590,6 +593,8 @@ def plan(
         layout = _on_one_grid(layout, also_layout(file, key, layout))
     if also and Product(targets.fix(layout.dtype).symmetry).rearrangement is None:
         raise ValueError(f"--also {also[0]} moves pixels, which --forward {targets.forward} does not. Leave it out.")
+    file.check((*layout.keys, *also), dst.parent)
+    check_memory(f"One target of {src}", Array(layout.event, np.dtype(str(layout.dtype)[6:]), layout.event))
     prefix = prefix or prefix_of(layout.keys)
     choice = f"{layout.describe()} ({'its provenance names it' if command == 'unbreak' else reason})"
     planned = Plan(
@@ -751,6 +756,7 @@ def inspect(path: str | Path, targets: Targets | None = None) -> Found:
     try:
         targets = targets or Targets()
         layout, reason = targets.find(file)
+        file.check(layout.keys)
         choice = f"{layout.describe()} ({reason})"
         content = _sample(file, layout, targets).of_content(targets.threshold)
     except (KeyError, TypeError, ValueError) as why:

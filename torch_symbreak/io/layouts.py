@@ -427,7 +427,7 @@ def find(
         _check_whole(file, names)
     found = Layout(tuple(names), kind, shape, dtypes, first[0].grid, ())
     if words is None:
-        matlab = file.path.suffix == ".mat"
+        matlab = file.path.suffix.lower() == ".mat"
         words = _settled(what, found, layout, event_dims, batch_axis, split and not real, matlab)
     if _kind(kind, words) == "channels" and not split:
         raise TypeError(f"Real and imaginary parts in one array need a real one, but {what} has dtype {dtypes[0]}.")

@@ -1,0 +1,83 @@
+"""The formats: one class per format that lists arrays, reads blocks of them, and makes the same file with new values.
+
+An output is its input, copied, with the values of some arrays overwritten. Values go to *sinks*, which any number of
+threads, processes and machines can write to at once, as long as their blocks are disjoint: to ranges of bytes of the
+copy, or to chunks of a zarr array. Values that a format cannot take in place are staged in .npy files until the end.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from torch_symbreak.io.formats.base import (
+    OURS,
+    Array,
+    Format,
+    Index,
+    Region,
+    Sink,
+    check_memory,
+    is_ours,
+    new_npy,
+    npy_region,
+)
+from torch_symbreak.io.formats.hdf5 import Hdf5
+from torch_symbreak.io.formats.mat import Mat
+from torch_symbreak.io.formats.npy import Npy, Npz, write_npz
+from torch_symbreak.io.formats.pt import Torch
+from torch_symbreak.io.formats.tiff import Tiff
+from torch_symbreak.io.formats.zarr import Zarr
+
+__all__ = [
+    "FORMATS", "OURS", "Array", "Format", "Hdf5", "Index", "Mat", "Npy", "Npz", "Region", "Sink", "Tiff", "Torch",
+    "Zarr", "check_memory", "is_ours", "new_npy", "npy_region", "open_file", "write_npz",
+]  # fmt: skip
+
+FORMATS: tuple[type[Format], ...] = (Hdf5, Npy, Npz, Mat, Tiff, Zarr, Torch)
+
+
+def open_file(path: Path) -> Format:
+    """Open a file for reading, by its suffix, in whatever case.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ModuleNotFoundError: If the package that reads it is missing.
+        ValueError: If it is of no supported format, or damaged.
+    """
+    kind = next((kind for kind in FORMATS if path.suffix.lower() in kind.suffixes), None)
+    if path.name.lower().endswith(".zarr.zip"):
+        raise ValueError(f"{path} is zipped. Unzip it: python -m zipfile -e {path.name} {path.stem}")
+    if kind is None:
+        known = ", ".join(suffix for kind in FORMATS for suffix in kind.suffixes)
+        raise ValueError(f"{path} has none of the suffixes that are read: {known}.")
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {path}.")
+    if not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+        raise ValueError(f"{path} is no regular file. Save its content to one.")
+    if path.is_dir() != (kind is Zarr):
+        raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'no folder'}, and no {path.suffix} store.")
+    if kind is Mat and _is_hdf5(path):
+        kind = Hdf5
+    if kind.package is not None:
+        try:
+            importlib.import_module(kind.package)
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f'{path} needs the package {error.name}. Install it with: pip install "torch_symbreak[io]"',
+                name=error.name,
+            ) from None
+    if path.is_file() and not path.stat().st_size:
+        raise ValueError(f"{path} is empty.")
+    try:
+        return kind(path)
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:  # every library has its own kinds
+        raise ValueError(f"{path} cannot be read as {path.suffix}: {str(error) or type(error).__name__}") from error
+
+
+def _is_hdf5(path: Path) -> bool:
+    """Whether the HDF5 signature stands at 0 or 512, where MATLAB puts it."""
+    with path.open("rb") as file:
+        return any(file.seek(at) == at and file.read(8) == b"\x89HDF\r\n\x1a\n" for at in (0, 512))
