@@ -218,7 +218,7 @@ def test_hdf5(storage: str, libver: str | None, elements: bool, tmp_path: Path) 
     with h5py.File(out) as file:
         assert right(file["entry/x"][:])
         assert file["alias"] == file["entry/x"]
-        assert ("symbreak_scalar" in file) == elements
+        assert any(str(name).startswith("symbreak_") for name in file) == elements
     if elements:
         plan("unbreak", out, back).run()
         assert [*walk(back, ("/entry/x", "/alias"))] == before
@@ -790,11 +790,11 @@ def test_hostile_files(tmp_path: Path) -> None:
         b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x100) + b"IM"
         + variable(b"x", b"", 6, "<", (1 << 20, 1 << 20, 1))
     )  # fmt: skip
-    refused(tmp_path / "b.mat", "GB of memory|cut off")
+    refused(tmp_path / "b.mat", "GB of memory|cut off|Say which axis")
 
 
 def test_a_zip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A member that says truly how much it unpacks to is measured against the memory before it is unpacked."""
-    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((40, 64, 64)))
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((160, 32, 32)))
     monkeypatch.setattr(os, "sysconf", lambda name: 1000)
     refused(tmp_path / "a.npz", "x of .* takes 0.00131 GB of memory, and this machine has 0.001 GB")

@@ -86,7 +86,7 @@ def test_companions_move_with_their_targets_and_back(
     save(src, arrays)
     moved = ("mask", "counts", "large", "weight")
     options = [word for key in moved for word in ("--also", key)]
-    assert run(monkeypatch, "break", src, out, "--key", "x", "--elements", *options) == 0
+    assert run(monkeypatch, "break", src, out, "--key", "x", "--axes", "n,y,x", "--elements", *options) == 0
     after, before = load(out), load(src)
     assert np.array_equal(after["mask"], after["x"] != 0)
     assert not np.array_equal(after["mask"], before["mask"])
