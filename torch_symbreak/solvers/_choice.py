@@ -72,7 +72,7 @@ def cut(x: Tensor, support: Tensor, frame: Sequence[int]) -> tuple[Tensor, Tenso
         whole = x.shape[1 + axis]
         if size == whole:
             continue
-        profile = energy.sum([dim for dim in range(1, d + 1) if dim != axis + 1], dtype=torch.float64)
+        profile = energy.movedim(axis + 1, 1).flatten(2).sum(2, dtype=torch.float64) if d > 1 else energy.double()
         window = (torch.arange(whole, device=x.device) < size).to(profile)
         within = torch.fft.irfft(torch.fft.rfft(profile) * torch.fft.rfft(window).conj(), n=whole)
         top = within.amax(1, keepdim=True)

@@ -151,7 +151,7 @@ def _run_chunk(
     for iteration in range(begin + 1, begin + count + 1):
         polish = method.polished and (iteration - 1) % _CYCLE >= _CYCLE - _POLISH
         x = (error_reduction if polish else method.step)(x, magnitudes, constraint)
-        if iteration % _CHECK and iteration < begin + count:
+        if iteration % _CHECK and 1 < iteration < begin + count:
             trace.append(trace[-1])
             continue
         point = near(x, magnitudes, constraint, method)

@@ -85,10 +85,15 @@ class Residual:
     """
 
     def __init__(self, magnitudes: Tensor, pixels: Tensor, *, real: bool = False) -> None:
-        self.real = real
-        if real:  # half of the spectrum says all; every pixel but the self-conjugate ones stands for two
-            magnitudes, pixels = _mirrored(magnitudes, pixels)
-        self.weight = pixels.to(magnitudes.dtype).expand_as(magnitudes)
+        weight = pixels.to(magnitudes.dtype)
+        if real:  # half of the spectrum says all: a pixel stands for k and -k, unless both are in that half
+            size = magnitudes.shape[-1]
+            magnitudes, _ = _mirrored(magnitudes, pixels)
+            dims = tuple(range(1, weight.dim()))
+            column = torch.arange(size // 2 + 1, device=weight.device)
+            share = torch.where((column == 0) | (2 * column == size), 0.5, 1.0).to(weight)
+            weight = (weight + weight.flip(dims).roll([1] * len(dims), dims))[..., : size // 2 + 1] * share
+        self.weight = weight.expand_as(magnitudes)
         self.magnitudes = magnitudes
         self.total = (self.weight * magnitudes).flatten(1).sum(1)
 

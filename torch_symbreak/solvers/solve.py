@@ -22,8 +22,8 @@ from torch_symbreak.symmetries import Product
 
 #: Share of the measured pixels that the solver does not see, and the lowest frequency held out, in cycles per pixel.
 _HELD_OUT, _LOWEST = 0.02, 0.125
-#: Rounds of fresh starts for the items that are not solved, if the number of iterations is the recipe's.
-_ROUNDS = 3
+#: Rounds of fresh starts, if the number of iterations is the recipe's, for items whose lines do not agree so well.
+_ROUNDS, _FINE = 3, 0.02
 #: Bytes of iterates at once.
 _STATE = 2**28
 #: Size of the noise on further copies of a given start, relative to its entries.
@@ -73,7 +73,8 @@ def solve(
     Shrink-wrap narrows it every 20 iterations. Each item has several random starts, in two lines that know nothing of
     each other. Within a line, the worse half of the starts goes on from copies of the best, every 100 iterations. The
     start with the smallest R-factor wins. An item stops once the best starts of both lines fit to .05 % and agree.
-    Without ``iterations``, items that are not solved by 1,000 iterations get up to two more rounds of fresh starts.
+    Without ``iterations``, items whose lines do not agree to 2 % after 1,000 iterations get up to two more rounds of
+    fresh starts.
 
     *Trust.* A small R-factor with a loose support proves nothing. ``agreement`` is the relative error, up to the
     symmetries on the detector's torus, between the best starts of the two lines. ``held_out`` is the R-factor on 2 % of
@@ -89,7 +90,7 @@ def solve(
         model: The measurement. Default: ``FarField(2)``, or of as many axes as ``frame`` has. Real models give real
             objects.
         method: "hio" (default), "er", "raar", "dm" or "rrr".
-        iterations: Iterations of each start. Default: 1,000, and up to two more rounds for what is not solved.
+        iterations: Iterations of each start. Default: 1,000, and up to two more rounds of fresh starts.
         starts: Starts per item. Two lines need at least two. Default 8.
         start: Objects to start from, (*batch, *frame), such as a network's answers. Further starts are noisy copies.
             Default: random phases.
@@ -127,6 +128,8 @@ def solve(
         y, model=model, iterations=iterations, starts=starts, start=start, frame=frame, support=support,
         support_size=support_size, nonnegative=nonnegative, real=real, mask=mask,
     )  # fmt: skip
+    if 0 in known.batch:
+        return _of_none(known, iterations or 0, starts)
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else None))
     size = max(1, _STATE // (8 * starts * math.prod(known.torus)))
     parts = range(0, len(known.intensities), size)
@@ -136,6 +139,17 @@ def solve(
             _solve(known.items(slice(i, i + size)), _run.METHODS[method], iterations, starts, seed, tick) for i in parts
         ]
     return _joined(solved, known)
+
+
+def _of_none(known: Inputs, iterations: int, starts: int) -> Solution:
+    """Return the solution of an empty batch."""
+    numbers = known.intensities.new_zeros(known.batch)
+    dtype = numbers.dtype if known.real else numbers.dtype.to_complex()
+    objects = numbers.new_zeros(*known.batch, *known.frame, dtype=dtype)
+    others = objects.new_zeros(*known.batch, starts, *known.frame)
+    each, history = numbers.new_zeros(*known.batch, starts), numbers.new_zeros(iterations, *known.batch, starts)
+    support = torch.zeros_like(objects, dtype=torch.bool)
+    return Solution(objects, numbers, support, history, Starts(others, each), numbers.double(), numbers, [])
 
 
 def refine(x: Array, y: Array, **options: Any) -> Solution:
@@ -229,7 +243,7 @@ def _solve(
             trace[:, todo] = held
             history.append(trace)
             _merge(kept, kept_answers, kept_agreement, state, answers, todo, group)
-        todo = (~(kept_agreement <= AGREE)).nonzero().flatten()
+        todo = (~(kept_agreement <= _FINE)).nonzero().flatten()
         if len(todo) == 0 or starts == 1:
             break
     assert kept is not None
