@@ -170,6 +170,25 @@ def test_twenty_steps_equal_numpy(name: str, masked: bool) -> None:
     assert error < 1e-9
 
 
+MUTANTS: dict[str, tuple[str, Any]] = {
+    "beta's sign": ("hio", lambda *parts: hybrid_input_output(*parts, beta=-0.9)),
+    "no reflection": ("raar", lambda x, m, c: 0.9 * (x + c(m(x))) - 0.8 * m(x)),
+    "the order of projections": ("er", lambda x, m, c: m(c(x))),
+    "the roles of projections": ("rrr", lambda x, m, c: relaxed_reflections(x, c, m)),
+    "beta inverted": ("dm .7", lambda *parts: difference_map(*parts, beta=1 / 0.7)),
+    "a conjugate": ("hio", lambda x, m, c: hybrid_input_output(x, lambda z: m(z.conj()), c)),
+    "the complement": ("hio", lambda x, m, c: hybrid_input_output(x, m, lambda z: z - c(z))),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_oracles_see_mutants(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    of, mutant = MUTANTS[name]
+    monkeypatch.setitem(UPDATES, of, (mutant, UPDATES[of][1]))
+    with pytest.raises(AssertionError):
+        test_twenty_steps_equal_numpy(of, False)
+
+
 def test_real_magnitudes_are_the_real_part_of_the_complex_projection() -> None:
     for shape in ((6, 7), (7, 6), (9,), (4, 3, 5)):
         root, x = torch.rand(2, *shape), torch.randn(2, *shape)

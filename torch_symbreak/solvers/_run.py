@@ -50,8 +50,8 @@ _CHECK, _SHRINK, PHASE = 10, 20, 100
 _ALONE = 400
 #: Shrink-wrap's threshold, and by how much it differs between the starts, as a factor up and down.
 _THRESHOLD, _SPREAD = 0.15, 1.4
-#: First and last blur of shrink-wrap, in pixels, and its factor per update.
-_SIGMA, _LEAST, _DECAY = 3.0, 0.5, 0.95
+#: First and last blur of shrink-wrap, in pixels, its factor per update, and the first blur around given starts.
+SIGMA, _LEAST, _DECAY, GIVEN_SIGMA = 3.0, 0.5, 0.95, 1.0
 #: A start below this R-factor has converged.
 CONVERGED = 5e-4
 #: Entries of iterates at once: what a CPU's cache holds, and enough to keep a GPU busy.
@@ -67,12 +67,13 @@ class Problem:
     support: Tensor  # (B, *M), bool: the first support, or the fixed one
     real: bool
     shrinks: bool
+    sigma: float = SIGMA  # of the first blur
     further: tuple[Projection, ...] = ()  # constraints besides the support
 
     def items(self, index: Tensor) -> Problem:
         """Return some of the items."""
         parts = (self.magnitudes[index], self.fitted[index], self.support[index])
-        return Problem(*parts, self.real, self.shrinks, self.further)
+        return Problem(*parts, self.real, self.shrinks, self.sigma, self.further)
 
 
 @dataclass
@@ -144,7 +145,7 @@ def _run_chunk(
     if part.shrinks:
         place = (chunk % starts).to(part.magnitudes.dtype)
         spread = _SPREAD ** (2 * place / max(1, starts - 1) - 1)
-        sigma = max(_LEAST, _SIGMA * _DECAY ** (begin // _SHRINK))
+        sigma = max(_LEAST, part.sigma * _DECAY ** (begin // _SHRINK))
         support = ShrinkWrap(support.mask, threshold=_THRESHOLD * spread, sigma=sigma, decay=_DECAY, least=_LEAST)
     constraint = Both(*part.further, support)
     x, trace = flat.x[chunk], [flat.residual[chunk]]
@@ -201,8 +202,8 @@ def exchange(state: State) -> None:
 
 
 def support_around(x: Tensor) -> Tensor:
-    """Return the first support around given starts (B, *M), by one wide shrink-wrap."""
-    blurred = blur(x.abs(), _SIGMA)
+    """Return the first support around given starts (B, *M), by one step of shrink-wrap."""
+    blurred = blur(x.abs(), GIVEN_SIGMA)
     return blurred > _THRESHOLD * per_item(blurred.flatten(1).amax(1), x.dim() - 1)
 
 

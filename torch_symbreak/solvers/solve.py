@@ -27,7 +27,7 @@ _ROUNDS, _FINE = 3, 0.02
 #: Bytes of iterates at once.
 _STATE = 2**28
 #: Size of the noise on further copies of a given start, relative to its entries.
-_JITTER = 0.5
+_JITTER = 0.2
 
 
 class Starts(NamedTuple):
@@ -222,7 +222,9 @@ def _solve(
         first = _run.support_around(known.start)
     else:
         first = autocorrelation_support(known.intensities, len(known.torus))
-    problem = _run.Problem(roots, fitted, first, known.real, known.support is None and not whole, tuple(further))
+    sigma = _run.SIGMA if known.start is None else _run.GIVEN_SIGMA
+    shrinks = known.support is None and not whole
+    problem = _run.Problem(roots, fitted, first, known.real, shrinks, sigma, tuple(further))
     group = Product(known.symmetries)
     count = len(roots)
     kept: _run.State | None = None
