@@ -364,8 +364,8 @@ def test_cut_finds_the_object_on_the_torus(seed: int) -> None:
 
 def test_verdicts() -> None:
     nan = float("nan")
-    agreement = torch.tensor([0.01, 0.01, nan, nan, 0.5, 0.5])
-    residual = torch.tensor([0.01, 0.5, 0.01, 0.2, 0.001, 0.2])
-    unseen = torch.tensor([0.02, 0.5, 0.02, 0.2, 0.5, nan])
-    words = ["solved", "doubtful", "doubtful", "not solved", "not solved", "not solved"]
+    agreement = torch.tensor([0.01, 0.01, nan, nan, 0.5, 0.5, 0.2, 0.5])
+    residual = torch.tensor([0.01, 0.5, 0.01, 0.2, 0.001, 0.2, 0.2, 0.001])
+    unseen = torch.tensor([0.02, 0.5, 0.02, 0.2, 0.5, nan, 0.2, nan])
+    words = ["solved", "doubtful", "doubtful", "not solved", "not solved", "not solved", "doubtful", "doubtful"]
     assert verdicts(agreement, residual, unseen) == words

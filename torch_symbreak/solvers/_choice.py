@@ -15,8 +15,8 @@ from torch_symbreak.symmetries import Product
 
 #: Verdicts of an item, best first.
 SOLVED, DOUBTFUL, NOT_SOLVED = "solved", "doubtful", "not solved"
-#: Two lines of starts agree below this relative error, up to the symmetries.
-AGREE = 0.1
+#: Two lines of starts agree below this relative error, up to the symmetries, and may mean one object below the second.
+AGREE, _CLOSE = 0.1, 0.25
 #: An R-factor above this fits nothing; one below the second, on fitted and on held-out pixels, is worth a look.
 _WORST, _GOOD = 0.25, 0.05
 
@@ -55,7 +55,7 @@ def verdicts(agreement: Tensor, residual: Tensor, held_out: Tensor) -> list[str]
     for agreed, seen, unseen in zip(agreement.tolist(), residual.tolist(), held_out.tolist(), strict=True):
         if agreed <= AGREE and seen <= _WORST:
             words.append(SOLVED)
-        elif agreed <= AGREE or (seen <= _GOOD and not unseen > 2 * _GOOD):
+        elif agreed <= _CLOSE or (seen <= _GOOD and not unseen > 2 * _GOOD):
             words.append(DOUBTFUL)
         else:
             words.append(NOT_SOLVED)

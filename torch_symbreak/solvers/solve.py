@@ -79,8 +79,9 @@ def solve(
     *Trust.* A small R-factor with a loose support proves nothing. ``agreement`` is the relative error, up to the
     symmetries on the detector's torus, between the best starts of the two lines. ``held_out`` is the R-factor on 2 % of
     the measured pixels, which the solver did not see; they lie beyond a quarter of the highest frequency. The verdict
-    is "solved" if the lines agree to 10 % and the R-factor is below .25, "doubtful" if only one of these speaks for the
-    object, else "not solved". One start has nothing to agree with, so it is "doubtful" at best.
+    is "solved" if the lines agree to 10 % and the R-factor is below .25. It is "doubtful" if they agree to 25 %, or if
+    the R-factor is below .05 and at most .1 on the held-out pixels. Else it is "not solved". One start has nothing to
+    agree with, so it is "doubtful" at best. Noise keeps the lines apart.
 
     Shape: y (*batch, *M), real; object and support (*batch, *frame), residual (*batch,), history
     (iterations, *batch, starts).
