@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from torch_symbreak import FarField, FixSign, GaussianIntensity, ScrambledDataset, SymmetryBrokenDataset, align
 from torch_symbreak._random import item_normal, item_seed, item_uniform
-from torch_symbreak.datasets import BraggCrystals, ComplexImages, GaussianPairs, SquareRoots
+from torch_symbreak.datasets import Atoms, BraggCrystals, ComplexImages, GaussianPairs, SquareRoots
 from torch_symbreak.symmetries import Product, Sign
 
 MODEL = GaussianIntensity.draw(12, 3, generator=torch.Generator().manual_seed(0))
@@ -26,6 +26,7 @@ MAKERS: dict[str, Any] = {
     "crystals": lambda **o: BraggCrystals(9, frame=(12, 15), **o),
     "polyhedra": lambda **o: BraggCrystals(9, frame=(8, 9, 10), **o),
     "images": lambda **o: ComplexImages(IMAGES, frame=(8, 9), **o),
+    "atoms": lambda **o: Atoms(9, atoms=3, frame=(12, 14), **o),
 }
 
 
@@ -113,6 +114,25 @@ def test_crystals_are_convex_and_inside() -> None:
         assert share.min() > 0.01
     flat = BraggCrystals(5, frame=(16, 16), strain=0.0).batch(range(5))[1]
     assert flat.imag.abs().max() == 0
+
+
+def test_atoms_are_apart_and_on_few_pixels() -> None:
+    for frame, atoms in (((64,), 6), ((48, 40), 60), ((16, 18, 20), 12)):
+        data = Atoms(4, atoms=atoms, frame=frame)
+        y, x = data.batch(range(4))
+        assert (x >= 0).all()
+        assert torch.allclose(y, torch.fft.fftn(x, dim=tuple(range(1, x.dim()))).abs().square(), rtol=1e-3, atol=1e-2)
+        power = x.flatten(1).square()
+        assert data.support_size == 8 * atoms
+        assert (power.topk(data.support_size).values.sum(1) > (1 - 1e-3) * power.sum(1)).all()
+        # Separate atoms: as many local maxima as atoms.
+        peaks = x > 1e-3
+        for axis in range(1, x.dim()):
+            for step in (-2, -1, 1, 2):
+                peaks = peaks & (x >= x.roll(step, axis))
+        assert (peaks.flatten(1).sum(1) >= atoms).all()
+        assert data.mask.sum() == data.mask.numel() - 1
+        assert not data.mask.flatten()[0]
 
 
 def test_complex_images() -> None:

@@ -234,6 +234,20 @@ def _from_numpy(owner: str, x: np.ndarray[Any, Any], what: str) -> Tensor:
     return torch.from_numpy(np.require(x, x.dtype.newbyteorder("="), ["C", "W"]))
 
 
+def masked(owner: str, y: Tensor, mask: Any) -> Tensor:
+    """Return y with NaN where ``mask`` is False, or raise unless it is bool and of the last dimensions of y."""
+    if mask is None:
+        return y
+    mask = torch.as_tensor(mask)
+    if mask.dtype != torch.bool:
+        raise TypeError(f"{owner} needs a bool mask, True where measured, but got {describe(mask)}. Pass mask > 0.")
+    if mask.dim() > y.dim() or mask.shape != y.shape[y.dim() - mask.dim() :]:
+        raise ValueError(
+            f"{owner} needs a mask of the last dimensions of y, {tuple(y.shape)}, but got {describe(mask)}."
+        )
+    return torch.where(mask.to(y.device), y, torch.nan)
+
+
 def as_pair(owner: str, x: Any, reference: Any) -> tuple[Tensor, Tensor]:
     """Return x and the reference as tensors of one shape, field and device, or raise."""
     x, reference = as_tensors(owner, x, reference, names=("x", "reference"), last="symmetries")

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from torch_symbreak._checks import check_same_shape, check_tensor, describe
+from torch_symbreak._checks import check_same_shape, check_tensor, describe, masked
 from torch_symbreak._items import root
 from torch_symbreak.alignment import align
 from torch_symbreak.forward import ForwardModel
@@ -79,6 +79,7 @@ class MagnitudeLoss(nn.Module):
 
     Args:
         forward: The model.
+        mask: True where y is measured, of the last dimensions of y. Other pixels are left out. Default: all but NaN.
 
     Example:
         >>> import torch
@@ -89,18 +90,19 @@ class MagnitudeLoss(nn.Module):
         True
     """
 
-    def __init__(self, forward: ForwardModel) -> None:
+    def __init__(self, forward: ForwardModel, *, mask: Tensor | None = None) -> None:
         super().__init__()
         if not callable(forward):
             raise TypeError(f"MagnitudeLoss needs a ForwardModel, such as FarField(), but got {describe(forward)}.")
         self.model = forward
+        self.register_buffer("mask", None if mask is None else torch.as_tensor(mask), persistent=False)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         check_tensor("MagnitudeLoss", x, what="x")
         modeled = self.model(x)
         check_same_shape("MagnitudeLoss", modeled, y, names=("f(x)", "y"))
         dtype = torch.promote_types(torch.promote_types(modeled.dtype, y.dtype), torch.float32)
-        seen = ~y.isnan()
+        seen = ~masked("MagnitudeLoss", y, self.mask).isnan()
         # Before the root, whose gradient at NaN would be NaN even where its value is left out.
         measured = torch.where(seen, y, 0).to(dtype)
         squares = torch.where(seen, root(modeled.to(dtype)) - root(measured), 0).square()

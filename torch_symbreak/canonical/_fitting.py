@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from torch_symbreak._checks import check_finite, check_tensor, describe
 from torch_symbreak._items import divided, flat_items, per_item, power, unit_scale, wide
+from torch_symbreak._progress import bar
 from torch_symbreak._samples import Keys, check_present, target_keys
 from torch_symbreak.canonical.far_field import FarFieldCanonicalizer
 from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, Product, Sign, Translation
@@ -56,7 +56,7 @@ def iterate(
     """
     energy = float(flat_items(power(x), item_dims).sum(-1, dtype=torch.float64).mean())
     template, history = start, list[float]()
-    with _bar(progress, rounds * len(x)) as advance:
+    with bar("fitting a template", rounds * len(x), wanted=progress) as advance:
         for _ in range(rounds):
             align, total = align_to(template), torch.zeros_like(template, dtype=wide(template))
             for part in x.split(_STEP):
@@ -77,22 +77,6 @@ def normalized(x: Tensor, item_dims: int) -> Tensor:
     x = unit_scale(x, item_dims)
     norm = flat_items(power(x), item_dims).sum(-1, dtype=torch.float64).sqrt().to(x.real.dtype)
     return divided(x, per_item(torch.where(norm > 0, norm, 1), item_dims))
-
-
-@contextmanager
-def _bar(wanted: bool, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on stderr if rich is installed."""
-    try:
-        from rich.console import Console
-        from rich.progress import Progress
-    except ImportError:
-        wanted = False
-    if not wanted:
-        yield lambda count: None
-        return
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("fitting a template", total=total)
-        yield lambda count: bar.advance(task, count)
 
 
 def gather(objects: Any, item_dims: int, keys: Keys, most: int | None, generator: torch.Generator | None) -> Tensor:

@@ -1,5 +1,6 @@
 """Data sets: synthetic pairs, complex images, and wrappers for a user's own."""
 
+from torch_symbreak.datasets.atoms import Atoms
 from torch_symbreak.datasets.crystals import BraggCrystals
 from torch_symbreak.datasets.images import ComplexImages
 from torch_symbreak.datasets.loading import CollateTransform, DeviceLoader
@@ -7,6 +8,7 @@ from torch_symbreak.datasets.synthetic import GaussianPairs, SquareRoots
 from torch_symbreak.datasets.wrappers import ScrambledDataset, SymmetryBrokenDataset
 
 __all__ = [
+    "Atoms",
     "BraggCrystals",
     "CollateTransform",
     "ComplexImages",

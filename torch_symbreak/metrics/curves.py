@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import Array, as_pair, as_tensors, check_same_shape, check_target, describe
+from torch_symbreak._checks import Array, as_pair, as_tensors, check_same_shape, check_target, describe, masked
 from torch_symbreak._items import nan_unless_finite, power, wide
 from torch_symbreak.alignment import align
 from torch_symbreak.forward import FarField
@@ -84,7 +84,7 @@ def frc(x: Array, reference: Array, symmetries: Symmetries, *, reduction: Reduct
     return Curve(_frequency(count, x.device), _reduced(value, reduction))
 
 
-def prtf(x: Array, y: Array, forward: FarField, *, reduction: Reduction = "mean") -> Curve:
+def prtf(x: Array, y: Array, forward: FarField, *, mask: Array | None = None, reduction: Reduction = "mean") -> Curve:
     """Return the phase retrieval transfer function, ``PRTF(q) = mean |F x| / sqrt(y)`` over rings of frequency.
 
     With x the average of many aligned reconstructions (:func:`torch_symbreak.metrics.average_modes`) it is 1 where they
@@ -97,6 +97,8 @@ def prtf(x: Array, y: Array, forward: FarField, *, reduction: Reduction = "mean"
         x: The averaged reconstruction.
         y: The measured intensities.
         forward: The far-field model of y.
+        mask: True where y is measured, of the shape of y or of its last dimensions. Other pixels are left out.
+            Default: all but NaN.
         reduction: Over the batch: "mean" (default), "sum" or "none".
 
     Example:
@@ -115,6 +117,7 @@ def prtf(x: Array, y: Array, forward: FarField, *, reduction: Reduction = "mean"
     d, frame = forward.event_dims, x.shape[x.dim() - forward.event_dims :]
     modeled = forward(x)
     check_same_shape("prtf", modeled, measured, names=("f(x)", "y"))
+    measured = masked("prtf", measured, mask)
     shape = modeled.shape[modeled.dim() - d :]
     ratio = modeled.double().sqrt() / torch.where(measured > 0, measured, 1).double().sqrt()
     ring, count = _rings(shape, [m / n for m, n in zip(shape, frame, strict=True)], x.device)

@@ -24,7 +24,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import Array, as_pair, as_tensors, check_same_shape, describe
+from torch_symbreak._checks import Array, as_pair, as_tensors, check_same_shape, describe, masked
 from torch_symbreak._items import flat_items, nan_unless_finite, power, root, wide
 from torch_symbreak.alignment import align
 from torch_symbreak.forward import ForwardModel
@@ -207,7 +207,9 @@ def psnr_as_is(error: Tensor, reference: Tensor, item_dims: int, data_range: flo
     return torch.where(error == 0, torch.inf, decibel)
 
 
-def measurement_residual(x: Array, y: Array, forward: ForwardModel, *, reduction: Reduction = "mean") -> Tensor:
+def measurement_residual(
+    x: Array, y: Array, forward: ForwardModel, *, mask: Array | None = None, reduction: Reduction = "mean"
+) -> Tensor:
     """Return the R-factor in data space, ``sum |sqrt(y) - sqrt(f(x))| / sum sqrt(y)``. It needs no truth.
 
     Negative intensities, as a subtracted background leaves them, count as zero. NaN pixels of y, such as dead ones, are
@@ -219,6 +221,8 @@ def measurement_residual(x: Array, y: Array, forward: ForwardModel, *, reduction
         x: The estimate.
         y: The measured intensities.
         forward: The model.
+        mask: True where y is measured, of the shape of y or of its last dimensions. Other pixels are left out.
+            Default: all but NaN.
         reduction: Reduction over the items: "mean" (default), "sum" or "none".
 
     Example:
@@ -234,6 +238,7 @@ def measurement_residual(x: Array, y: Array, forward: ForwardModel, *, reduction
         raise TypeError(f"measurement_residual needs a ForwardModel, such as FarField(), but got {describe(forward)}.")
     modeled = forward(x)
     check_same_shape("measurement_residual", modeled, y, names=("f(x)", "y"))
+    y = masked("measurement_residual", y, mask)
     item_dims = Product(forward.symmetries).item_dims
     measured_dims = modeled.dim() - (x.dim() - item_dims)
     intensities = flat_items(y.to(wide(y)), measured_dims)

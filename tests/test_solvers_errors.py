@@ -1,0 +1,109 @@
+"""Hostile input to the solvers: what came, what was wanted, what to type."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from torch_symbreak import ElementwiseSquare, FarField
+from torch_symbreak.datasets import Atoms
+from torch_symbreak.solvers import refine, solve
+
+MODEL = FarField()
+X = torch.randn(2, 6, 5, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+Y = MODEL(X)
+NAN = torch.where(torch.arange(Y.numel()).reshape(Y.shape) == 7, math.nan, Y)
+ZERO = torch.stack([Y[0], torch.zeros(12, 10)])
+SHORT: dict[str, Any] = {"iterations": 2, "starts": 2, "progress": False}
+
+
+def refused(error: type[Exception], message: str, call: Callable[[], Any]) -> Any:
+    return pytest.param(error, message, call, id=f"{error.__name__}: {message}")
+
+
+REFUSED = [
+    refused(TypeError, r"real intensities y, but got torch.complex64.*y.abs\(\).square\(\)", lambda: solve(X)),
+    refused(TypeError, r"solve needs .*as y.*a list.*as_tensor\(y\)", lambda: solve([1.0])),
+    refused(TypeError, r"an array of int64.*astype", lambda: solve(np.ones((4, 4), dtype=int))),
+    refused(TypeError, "needs a FarField model, but got a torch_symbreak", lambda: solve(Y, model=ElementwiseSquare())),
+    refused(ValueError, r"y is zero on every measured pixel of items \[1\]", lambda: solve(ZERO)),
+    refused(ValueError, r"y is negative or zero on every measured pixel of items \[0, 1\]", lambda: solve(-Y)),
+    refused(ValueError, "1 measured pixels that are NaN or infinite.*mask=torch.isfinite", lambda: solve(NAN)),
+    refused(ValueError, "1 measured pixels that are NaN", lambda: solve(NAN.where(NAN.isfinite(), math.inf))),
+    refused(ValueError, "zero on every measured pixel", lambda: solve(Y, mask=torch.zeros(12, 10, dtype=torch.bool))),
+    refused(ValueError, r"y of shape \(\*batch, \*M\) with 2 .*FarField\(1\)", lambda: solve(Y[0, 0])),
+    refused(ValueError, r"model's detector \(9, 9\)", lambda: solve(Y, model=FarField(shape=(9, 9)))),
+    refused(ValueError, r"mask of shape \(2, 12, 10\) or \(12, 10\)", lambda: solve(Y, mask=Y[:, 1:] > 0)),
+    refused(TypeError, "bool mask, but got torch.float32.*mask > 0", lambda: solve(Y, mask=Y)),
+    refused(ValueError, r"support of shape \(2, 6, 5\) or \(6, 5\)", lambda: solve(Y, support=Y > 0)),
+    refused(TypeError, "bool support", lambda: solve(Y, support=X.abs())),
+    refused(ValueError, "at least one True", lambda: solve(Y, support=torch.zeros(6, 5, dtype=torch.bool))),
+    refused(ValueError, r"start of shape \(2, 6, 5\).*frame=\(12, 10\)", lambda: refine(Y, Y)),
+    refused(ValueError, r"start of shape \(2, 6, 5\)", lambda: solve(Y, start=X[0])),
+    refused(ValueError, "finite start that is not zero", lambda: refine(0 * X, Y)),
+    refused(ValueError, "finite start", lambda: refine(X * math.nan, Y)),
+    refused(
+        ValueError, r"2 N - 1 pixels.*frame is \(7, 5\).*more than one object.*support=", lambda: solve(Y, frame=(7, 5))
+    ),
+    refused(ValueError, "2 N - 1", lambda: solve(Y, model=FarField(oversampling=1))),
+    refused(ValueError, "2 N - 1", lambda: solve(Y, model=FarField(oversampling=1.5))),
+    refused(ValueError, r"at least the frame's shape \(13, 5\)", lambda: solve(Y, frame=(13, 5))),
+    refused(ValueError, "frame of 2 ints", lambda: solve(Y, model=MODEL, frame=(6,))),
+    refused(ValueError, "'hoi'. Did you mean 'hio'", lambda: solve(Y, method="hoi")),
+    refused(ValueError, "iterations >= 1, but got 0", lambda: solve(Y, iterations=0)),
+    refused(ValueError, "starts >= 1, but got 2.5", lambda: solve(Y, starts=2.5)),  # type: ignore[arg-type]
+    refused(ValueError, "support_size >= 1, but got True", lambda: solve(Y, support_size=True)),
+    refused(ValueError, "atoms <= 4 in a frame", lambda: Atoms(1, atoms=9, frame=(8, 8))),
+    refused(ValueError, "int atoms >= 1", lambda: Atoms(1, atoms=0)),
+    refused(ValueError, "1 to 3 axes", lambda: Atoms(1, frame=(2, 8))),
+]
+
+
+@pytest.mark.parametrize(("error", "message", "call"), REFUSED)
+def test_refused(error: type[Exception], message: str, call: Callable[[], Any]) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_negative_pixels_count_as_zero_with_one_warning() -> None:
+    y, nothing = Y.clone(), Y.clone()
+    y[:, 3, 4], nothing[:, 3, 4] = -1.0, 0.0
+    with pytest.warns(UserWarning, match=r"y has 2 negative pixels.*mask=y >= 0") as caught:
+        found = solve(y, generator=torch.Generator().manual_seed(0), **SHORT)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__  # the warning points at the caller's line
+    same = solve(nothing, generator=torch.Generator().manual_seed(0), **SHORT)
+    assert torch.equal(found.object, same.object)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        masked = solve(y, mask=y >= 0, **SHORT)
+    assert masked.object.isfinite().all()
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_every_scale(scale: float) -> None:
+    one, other = (
+        solve(Y * s, generator=torch.Generator().manual_seed(0), iterations=20, starts=2, progress=False)
+        for s in (1.0, scale)
+    )
+    assert torch.allclose(other.object / math.sqrt(scale), one.object, atol=1e-3)
+
+
+def test_numpy_and_half_precision() -> None:
+    for y in (Y.numpy(), Y.double(), Y.half()):
+        found = solve(y, generator=torch.Generator().manual_seed(0), **SHORT)
+        assert found.object.is_complex()
+        assert found.object.isfinite().all()
+
+
+def test_empty_batch() -> None:
+    found = solve(Y[:0], **SHORT)
+    assert found.object.shape == (0, 6, 5)
+    assert found.history.shape == (2, 0, 2)
+    assert found.verdict == []
