@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import IO, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import IO, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -61,18 +61,40 @@ class Region(NamedTuple):
         """Its description."""
         return Array(self.shape, self.dtype, (1,) * len(self.shape), self.turned)
 
+    # Not through memory that is mapped: a file that is cut meanwhile, or a full disk, would kill the process.
+
     def read(self, index: Index) -> np.ndarray:
         """Read one block."""
-        self.check()
-        if 0 in self.shape:
-            return np.empty(self.shape, self.dtype)[index]
-        order: Literal["F", "C"] = "F" if self.turned else "C"
-        return np.array(np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)[index])
+        counts, starts, length = self._runs(index)
+        values = np.empty(counts, self.dtype)
+        rest = values.reshape(-1).view(np.uint8).data
+        with self.path.open("rb", buffering=0) as file:
+            for start in starts:
+                file.seek(start)
+                run, rest = rest[:length], rest[length:]
+                while run:
+                    count = file.readinto(run)
+                    if not count:
+                        raise EOFError(f"{self.path} ends before its array does")
+                    run = run[count:]
+        return values.T if self.turned else values
 
     def write(self, index: Index, values: np.ndarray) -> None:
-        """Write one block. Not through memory that is mapped: a full disk would kill the process."""
+        """Write one block."""
+        counts, starts, length = self._runs(index)
+        values = np.ascontiguousarray(values.T if self.turned else values, self.dtype).reshape(counts)
+        rest = values.reshape(-1).view(np.uint8).data
+        with self.path.open("r+b", buffering=0) as file:
+            for start in starts:
+                file.seek(start)
+                run, rest = rest[:length], rest[length:]
+                while run:
+                    run = run[file.write(run) :]
+
+    def _runs(self, index: Index) -> tuple[tuple[int, ...], list[int], int]:
+        """Return a block's shape as it lies in the file, where its runs of bytes begin, and the length of one."""
         order = slice(None, None, -1 if self.turned else 1)
-        shape, index, values = self.shape[order], index[order], values.T if self.turned else values
+        shape, index = self.shape[order], index[order]
         counts = tuple(part.stop - part.start for part in index)
         strides = np.cumprod([self.dtype.itemsize, *shape[:0:-1]])[::-1]
         # The block is as many runs of bytes as there are indices before its last axis that is not whole.
@@ -80,14 +102,7 @@ class Region(NamedTuple):
         starts = np.full(1, self.offset + (index[last].start * strides[last] if shape else 0))
         for part, stride in zip(index[:last], strides, strict=False):
             starts = np.add.outer(starts, np.arange(part.start, part.stop) * stride).reshape(-1)
-        rest = np.ascontiguousarray(values, self.dtype).reshape(-1).view(np.uint8).data
-        length = len(rest) // max(1, len(starts))
-        with self.path.open("r+b", buffering=0) as file:
-            for start in starts.tolist():
-                file.seek(start)
-                run, rest = rest[:length], rest[length:]
-                while run:
-                    run = run[file.write(run) :]
+        return counts, starts.tolist(), self.dtype.itemsize * math.prod(counts) // max(1, len(starts))
 
     def check(self) -> Region:
         """Return the region if the file is long enough for it."""
