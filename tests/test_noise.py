@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -38,7 +38,6 @@ def assert_moments(z: Tensor, kurtosis: Tensor | float = 0.0) -> None:
     assert abs(((z.square() - 1) * weight).mean().item()) < 6 / math.sqrt(n)
 
 
-@settings(max_examples=10, deadline=None)
 @given(SEEDS, st.integers(1, 3), st.floats(2.0, 9.0))
 def test_counts_of_the_expected_total(seed: int, d: int, decades: float) -> None:
     """Every pattern has its own scale; all expect the same total, in whole counts, and come back in their units."""
@@ -65,7 +64,6 @@ def test_counts_at_every_rate(rate: float) -> None:
     assert_moments((counts - rate) / math.sqrt(rate), 1 / rate)
 
 
-@settings(max_examples=10, deadline=None)
 @given(SEEDS, st.floats(0.1, 50), st.floats(0, 50))
 def test_background_and_readout_noise(seed: int, std: float, level: float) -> None:
     y = torch.rand(3, 100, 100, generator=seeded(seed)) * 10
@@ -76,7 +74,6 @@ def test_background_and_readout_noise(seed: int, std: float, level: float) -> No
     assert torch.allclose(ReadoutNoise(0.0)(y), y)
 
 
-@settings(max_examples=10, deadline=None)
 @given(SEEDS)
 def test_background_is_in_photons(seed: int) -> None:
     """A background of b photons a pixel raises the pattern by b M / photons of its total."""
@@ -87,7 +84,6 @@ def test_background_is_in_photons(seed: int) -> None:
     assert torch.allclose(share, torch.full_like(share, 3e-4), rtol=1e-9)
 
 
-@settings(max_examples=10, deadline=None)
 @given(SEEDS, st.integers(1, 3), st.booleans(), st.floats(0, 3.4))
 def test_beam_stop(seed: int, d: int, centered: bool, radius: float) -> None:
     shape = tuple(torch.randint(7, 11, (d,), generator=seeded(seed)).tolist())
