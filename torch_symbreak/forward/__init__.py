@@ -1,6 +1,7 @@
 """Measurement models that declare their symmetries."""
 
 from torch_symbreak.forward.base import ForwardModel
+from torch_symbreak.forward.detector import Background, Mask, Measured, PoissonCounts, ReadoutNoise, beam_stop
 from torch_symbreak.forward.elementwise import ElementwiseSquare
 from torch_symbreak.forward.far_field import FarField
 from torch_symbreak.forward.gaussian import GaussianIntensity
@@ -8,10 +9,16 @@ from torch_symbreak.forward.named import NAMES, canonicalizer_of, event_dims_of
 
 __all__ = [
     "NAMES",
+    "Background",
     "ElementwiseSquare",
     "FarField",
     "ForwardModel",
     "GaussianIntensity",
+    "Mask",
+    "Measured",
+    "PoissonCounts",
+    "ReadoutNoise",
+    "beam_stop",
     "canonicalizer_of",
     "event_dims_of",
 ]
