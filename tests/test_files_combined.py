@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torch_symbreak.io import Targets, canonical, find, inspect, open_file, plan
+from torch_symbreak.io import Targets, canonical, find, fit_template, inspect, open_file, plan
 from torch_symbreak.io.formats import Array, Npy
 
 h5py = pytest.importorskip("h5py")
@@ -209,3 +209,19 @@ def test_any_name_can_be_named(name: str, tmp_path: Path) -> None:
             plan("unbreak", out, back, Targets(key="no"), overwrite=True)
         offered = shlex.split(str(error.value.args[0]).partition("those of: --key ")[2].rstrip("."))
         assert offered == [name]
+
+
+# ---------------------------------------------------------------------------------------------------------- templates
+
+
+def test_a_template_is_fitted_to_targets_with_several_batch_axes(tmp_path: Path) -> None:
+    """A block of leading axes was counted without those behind them."""
+    x = GENERATOR.normal(size=(3, 4, 8, 8)).astype(np.float32)
+    for name, array in {"two": x, "one": x.reshape(12, 8, 8)}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    fits = [
+        fit_template(tmp_path / f"{name}.npy", tmp_path / f"{name}.npz", Targets(axes=axes), progress=False)
+        for name, axes in {"two": "n,n,y,x", "one": "n,y,x"}.items()
+    ]
+    assert [fix.seen for fix in fits] == [12, 12]
+    assert torch.equal(fits[0].template, fits[1].template)
