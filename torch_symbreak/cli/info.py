@@ -19,6 +19,7 @@ def info(
     oversampling: o.Oversampling = 2.0,
     threshold: o.Threshold = 1e-4,
     template: o.Template = None,
+    also: o.Also = None,
     debug: o.Debug = False,
 ) -> None:
     """List the arrays in a file, and say which of them break would take as the targets, and why.
@@ -28,7 +29,7 @@ def info(
     with failing(2, debug=debug):
         name = None if template is None else str(template)
         targets = Targets(forward, event_dims, oversampling, threshold, key, layout, batch_axis, axes, name)
-        contents = inspect(src, targets)
+        contents = inspect(src, targets, also=also or ())
     for line in inventory(contents.arrays):
         print(line)
     if contents.error is None:

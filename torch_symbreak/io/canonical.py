@@ -161,8 +161,8 @@ class _Work:
 
     def __call__(self, block: Index) -> Bad | Looked:
         """Do one block: read, check, change, write."""
-        file = _opened(self.src, self.stamp)
-        with _reading:
+        with _reading:  # one opens it for all
+            file = _opened(self.src, self.stamp)
             x = self.layout.read(file, block)
         first = _item(self.layout, block)
         parts = torch.view_as_real(x) if x.is_complex() else x
@@ -202,7 +202,8 @@ class _Work:
 
     def _stored(self, like: Element, first: int) -> Element:
         """The elements in the file, of as many targets as ``like`` has."""
-        file = _opened(self.beside or self.src, self.stamp)
+        with _reading:
+            file = _opened(self.beside or self.src, self.stamp)
         found: dict[str, Any] = {}
         for name in element_arrays(self.layout, self.targets, self.prefix):
             shape = file.arrays[name].shape
@@ -264,6 +265,12 @@ def _arrays_of(note: dict[str, Any]) -> set[str]:
     return {*note["keys"], *note.get("also", ())}
 
 
+def _keys_of(note: dict[str, Any]) -> tuple[str, str]:
+    """The key as it was typed, if it was, and all names."""
+    names = ",".join(note["keys"])
+    return note.get("key") or names, names
+
+
 def _prefix_in(note: dict[str, Any]) -> str:
     return note.get("prefix", OURS)  # without: of a version that kept the elements of one run
 
@@ -273,14 +280,19 @@ def companion(path: Path) -> Path:
     return path.with_name(f"{path.name}.{OURS}.npz")
 
 
+def _with_elements(file: Format) -> Format:
+    """The file that has the elements of ``file``: itself, or the one beside it."""
+    beside = companion(file.path)
+    return open_file(beside) if file.bare and beside.exists() else file
+
+
 #: What a note says of the targets, and :class:`Targets` is made of.
 _OPTIONS = ("forward", "event_dims", "oversampling", "threshold", "layout", "batch_axis")
 
 
 def note_of(file: Format) -> dict[str, Any] | None:
     """The provenance that an earlier run left in a file or beside it."""
-    if file.bare and companion(file.path).exists():
-        file = open_file(companion(file.path))
+    file = _with_elements(file)
     if file.note is None:
         return None
     try:
@@ -470,6 +482,7 @@ class Plan:
 
     def _note(self, file: Format, digest: str) -> str:
         before = note_of(file)
+        axes = ",".join(self.layout.axes) if "N" not in self.layout.axes else ""
         return json.dumps(
             {
                 "torch_symbreak": __version__,
@@ -481,8 +494,9 @@ class Plan:
                 "key": self.targets.key,
                 "keys": self.layout.keys,
                 "layout": self.layout.kind,
-                "batch_axis": (self.targets.batch_axis or 0) if self.targets.axes is None else None,
-                "axes": self.targets.axes,
+                # The axes that were found, so that unbreak need not ask. Those with an N have no words.
+                "batch_axis": None if axes else self.targets.batch_axis or 0,
+                "axes": axes or None,
                 "seed": self.seed if self.command == "scramble" else None,
                 "elements": self.elements,
                 "prefix": self.prefix,
@@ -500,14 +514,10 @@ class Plan:
         keys = (*self.layout.keys, *self.also)
         if not file.repeatable(keys):
             (work / _PROGRESS).unlink()
-        # Elements of earlier runs on these arrays undo nothing any more.
-        now = {*self.layout.keys, *self.also}
-        drop = frozenset(
-            f"{_prefix_in(run)}_{field}"
-            for run in active_runs(note_of(file))
-            if now & _arrays_of(run)
-            for field in Element._fields
-        )
+        prefixes = {self.prefix}
+        if self.command != "unbreak" and not self.elements:  # earlier runs on these arrays can be undone no more
+            prefixes |= {_prefix_in(run) for run in active_runs(note_of(file)) if set(keys) & _arrays_of(run)}
+        drop = frozenset(f"{prefix}_{field}" for prefix in prefixes for field in Element._fields)
         file.finish(work, keys, note, {} if file.bare else extra, drop)
         if file.bare:
             write_npz(work / "beside", note, extra)
@@ -588,11 +598,7 @@ def plan(
         run = _run_to_undo(file, note, targets.key)
         targets, also, prefix = _as_noted(file, run), run.get("also", ()), _prefix_in(run)
     layout, reason = targets.find(file)
-    also = tuple(file.resolve(key) for key in also)
-    for key in also:
-        layout = _on_one_grid(layout, also_layout(file, key, layout))
-    if also and Product(targets.fix(layout.dtype).symmetry).rearrangement is None:
-        raise ValueError(f"--also {also[0]} moves pixels, which --forward {targets.forward} does not. Leave it out.")
+    layout, also = _beside(file, layout, targets, also)
     file.check((*layout.keys, *also), dst.parent)
     check_memory(f"One target of {src}", Array(layout.event, np.dtype(str(layout.dtype)[6:]), layout.event))
     prefix = prefix or prefix_of(layout.keys)
@@ -609,8 +615,10 @@ def _run_to_undo(file: Format, note: dict[str, Any] | None, key: str | None) -> 
     """The note of the latest run whose elements can be undone: whose arrays no later run has changed."""
     runs: list[dict[str, Any]] = []
     later: set[str] = set()
+    there = _with_elements(file).arrays
     for run in active_runs(note):
-        if run["elements"] and not later & {_prefix_in(run), *_arrays_of(run)}:
+        stored = run["elements"] and f"{_prefix_in(run)}_scalar" in there
+        if stored and not later & {_prefix_in(run), *_arrays_of(run)}:
             runs.append(run)
         later |= {_prefix_in(run), *_arrays_of(run)}
     if not runs:
@@ -618,23 +626,32 @@ def _run_to_undo(file: Format, note: dict[str, Any] | None, key: str | None) -> 
     parts = [file.resolve(part.strip()) for part in (key or "").split(",")]
     for run in runs:
         named = [any(fnmatchcase(name, part) or name.startswith(f"{part}/") for part in parts) for name in run["keys"]]
-        if key is None or all(named):
+        if key in (None, *_keys_of(run)) or all(named):
             return run
-    known = " or ".join(f"--key {','.join(shortened(run['keys']))}" for run in runs)
+    known = " or ".join(f"--key {shlex.quote(_keys_of(run)[0])}" for run in runs)
     raise KeyError(f"{file.path} has no elements of {key!r} to undo. It has those of: {known}.")
 
 
 def _as_noted(file: Format, run: dict[str, Any]) -> Targets:
     """The options of the run that made a file, whose elements are there."""
-    key = run.get("key") or ",".join(run["keys"])
-    targets = Targets(**{name: run[name] for name in _OPTIONS}, key=key, axes=run.get("axes"))
+    targets = Targets(**{name: run[name] for name in _OPTIONS}, key=_keys_of(run)[0], axes=run.get("axes"))
     layout, _ = targets.find(file)
-    source = open_file(companion(file.path)) if file.bare else file
+    source = _with_elements(file)
     for name, array in element_arrays(layout, targets, _prefix_in(run)).items():
         there = source.arrays.get(name)
         if there is None or math.prod(there.shape) != math.prod(array.shape):
             raise ValueError(f"{source.path} has {there and there.shape} as {name}, but {array.shape} is needed.")
     return targets
+
+
+def _beside(file: Format, layout: Layout, targets: Targets, also: Sequence[str]) -> tuple[Layout, tuple[str, ...]]:
+    """The layout that is cut as the arrays beside the targets are, too, and their names."""
+    also = tuple(dict.fromkeys(file.resolve(key) for key in also))
+    for key in also:
+        layout = _on_one_grid(layout, also_layout(file, key, layout))
+    if also and Product(targets.fix(layout.dtype).symmetry).rearrangement is None:
+        raise ValueError(f"--also {also[0]} moves pixels, which --forward {targets.forward} does not. Leave it out.")
+    return layout, also
 
 
 def also_layout(file: Format, key: str, targets: Layout) -> Layout:
@@ -736,7 +753,7 @@ class Found(NamedTuple):
     content: str | None = None
 
 
-def inspect(path: str | Path, targets: Targets | None = None) -> Found:
+def inspect(path: str | Path, targets: Targets | None = None, *, also: Sequence[str] = ()) -> Found:
     """Look into a file: its arrays, which of them would be taken as the targets, how and why, and its provenance.
 
     ``content`` tells if a background counts as content, by a sample of the targets.
@@ -744,6 +761,7 @@ def inspect(path: str | Path, targets: Targets | None = None) -> Found:
     Args:
         path: The file.
         targets: What is asked for. Default: targets of a two-dimensional far field.
+        also: As for :func:`plan`. Default none.
 
     Example:
         >>> import tempfile
@@ -756,7 +774,8 @@ def inspect(path: str | Path, targets: Targets | None = None) -> Found:
     try:
         targets = targets or Targets()
         layout, reason = targets.find(file)
-        file.check(layout.keys)
+        layout, beside = _beside(file, layout, targets, also)
+        file.check((*layout.keys, *beside))
         choice = f"{layout.describe()} ({reason})"
         content = _sample(file, layout, targets).of_content(targets.threshold)
     except (KeyError, TypeError, ValueError) as why:

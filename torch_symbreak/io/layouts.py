@@ -426,6 +426,8 @@ def find(
     if split and layout is None:
         _check_whole(file, names)
     found = Layout(tuple(names), kind, shape, dtypes, first[0].grid, ())
+    if real and (found.dtype.is_complex or layout == "channels" or (words and _kind(kind, words) == "channels")):
+        raise TypeError(f"{what} is complex, but the targets of this model are real.")
     if words is None:
         matlab = file.path.suffix.lower() == ".mat"
         words = _settled(what, found, layout, event_dims, batch_axis, split and not real, matlab)
@@ -440,8 +442,6 @@ def find(
     found = replace(found, axes=words, kind=_kind(kind, words))
     if 0 in found.event:
         raise ValueError(f"{what} has shape {shape}, which holds no entries of targets.")
-    if real and found.dtype.is_complex:
-        raise TypeError(f"{what} is complex, but the targets of this model are real.")
     return found, reason
 
 
@@ -533,7 +533,9 @@ def _offers(arrays: dict[str, Array], choices: Sequence[tuple[tuple[str, ...], K
 
 def _named(file: Format, arrays: dict[str, Array], key: str) -> tuple[list[tuple[str, ...]], Kind | None]:
     """The arrays of targets that a key names."""
-    names = [file.resolve(part.strip()) for part in key.split(",")]
+    names = [file.resolve(key)]
+    if names[0] not in arrays:
+        names = [file.resolve(part.strip()) for part in key.split(",")]
     columns = [[name] if name in arrays else _matching(arrays, name) for name in names]
     if len(names) == 1 and not columns[0]:
         inside = _matching(arrays, f"{glob.escape(names[0])}/*")

@@ -87,7 +87,7 @@ def fit_template(
         wanted[torch.randperm(count, generator=generator)[max_objects:]] = False
     parts, first = [], 0
     for block in blocks(layout, BLOCK):
-        size = math.prod(part.stop - part.start for part in block)
+        size = math.prod(part.stop - part.start for part in block) * math.prod(layout.batch[len(block) :])
         chosen = wanted[first : first + size]
         if chosen.any():
             parts.append(layout.read(file, block)[chosen])
