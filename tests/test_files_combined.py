@@ -51,7 +51,7 @@ def save(path: Path, arrays: dict[str, np.ndarray], chunked: bool = False) -> No
 
 def load(path: Path) -> dict[str, np.ndarray]:
     file = open_file(path)
-    return {name: file.read(name, tuple(map(slice, array.shape))) for name, array in file.arrays.items()}
+    return {name: file.read(name, tuple(slice(0, size) for size in array.shape)) for name, array in file.arrays.items()}
 
 
 def same(path: Path, other: Path) -> bool:
