@@ -268,7 +268,7 @@ def test_every_offer_settles(
     shape: tuple[int, ...], dtype: str, dims: int | None, batch_axis: int | None, suffix: str
 ) -> None:
     file: Any = SimpleNamespace(
-        arrays={"x": Array(shape, np.dtype(dtype), (1,) * len(shape))}, path=Path(f"x{suffix}"), resolve=str
+        hidden=(), arrays={"x": Array(shape, np.dtype(dtype), (1,) * len(shape))}, path=Path(f"x{suffix}"), resolve=str
     )
     try:
         layout, _ = find(file, event_dims=dims, batch_axis=batch_axis)
@@ -494,3 +494,21 @@ def test_pages_of_matlab_are_asked_about(tmp_path: Path) -> None:
     scipy_io.savemat(tmp_path / "x.mat", {"x": drawn((8, 9, 5))})
     error = inspect(tmp_path / "x.mat").choice
     assert offered(error) == ["n,y,x", "y,x,n"]
+
+
+def test_single_numbers_are_no_targets_and_structs_are_asked_about(tmp_path: Path) -> None:
+    scipy_io = pytest.importorskip("scipy.io")
+    objects = drawn((5, 9, 8), "c8")
+    scipy_io.savemat(tmp_path / "one.mat", {"rec": {"obj": objects}, "t": 1.0})
+    assert "no array that could be the targets" in str(inspect(tmp_path / "one.mat").error)
+    scipy_io.savemat(tmp_path / "two.mat", {"rec": {"obj": objects}, "pixels": drawn((40, 50), "f4")})
+    error = inspect(tmp_path / "two.mat").choice
+    assert "rec may hold targets inside" in error
+    assert offered(error, "key") == ["pixels"]
+    scipy_io.savemat(tmp_path / "three.mat", {"x": objects, "wavelength": 1.0})
+    assert "x (the only complex target" in inspect(tmp_path / "three.mat", Targets(event_dims=2, batch_axis=0)).choice
+
+
+def test_arrays_of_two_shapes_are_not_offered_together(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", scan_0=drawn((9, 8), "c8"), scan_1=drawn((8, 9), "c8"))
+    assert offered(inspect(tmp_path / "x.npz").choice, "key") == ["scan_0", "scan_1"]

@@ -102,7 +102,7 @@ BatchAxis = Annotated[
 Axes = Annotated[
     str | None,
     typer.Option(
-        metavar="N,Y,X",
+        metavar="n,y,x",
         help="One word per axis, with commas, instead of the three above. n: counts targets. r: real and imaginary "
         "parts. nr, rn: both in one, as re, im, re, im, ... or as all re, then all im. u to z: an axis of each target.",
         show_default=False,

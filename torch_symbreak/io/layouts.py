@@ -489,7 +489,12 @@ def _check_whole(file: Format, keys: Sequence[str]) -> None:
 
 def _only(file: Format, arrays: dict[str, Array], least: int, real: bool) -> tuple[tuple[str, ...], Kind | None, str]:
     """The one choice that a file leaves."""
-    large = {key: array for key, array in arrays.items() if len(array.shape) >= least}
+    # Files of MATLAB hold single numbers as 1 x 1.
+    large = {
+        key: array
+        for key, array in arrays.items()
+        if len(array.shape) >= least and (not least or max(array.shape) != 1)
+    }
     reals = {key: array for key, array in large.items() if _is_real(array.dtype)}
     pairs = [] if real else _pairs(reals)
     whole = [] if real else [key for key, array in large.items() if _is_complex(array.dtype)]
@@ -503,18 +508,23 @@ def _only(file: Format, arrays: dict[str, Array], least: int, real: bool) -> tup
             others = [((key,), plain) for key in (*whole, *reals) if key not in keys]
             named = _called(_TARGETS, *(key for (key,), _ in others)) and not _called(_TARGETS, keys[0])
             measured = _called(_MEASURED, keys[0]) or re.search(r"(^|/)data(_\d+)?/", keys[0])
-            if not (measured or named):
+            hidden = file.hidden if noun == "real array" else ()
+            if not (measured or named or hidden):
                 return keys, kind, f"the only {noun} of at least {least} dimensions"
             why = f"{','.join(keys)} of {file.path} is the only {noun}, but "
-            why += "by its name it was measured" if measured else "others are named like targets"
+            if hidden:
+                why += f"{', '.join(hidden)} may hold targets inside"
+            else:
+                why += "by its name it was measured" if measured else "others are named like targets"
             raise KeyError(f"{why}. Say which: {_offers(arrays, [choices[0], *others])}.")
         if choices:
             raise KeyError(
                 f"{file.path} holds {len(choices)} that could be the targets. Say which: {_offers(arrays, choices)}."
             )
-    if len(arrays) == 1:  # whose own error says more
+    if len(arrays) == 1 and not file.hidden:  # whose own error says more
         return (next(iter(arrays)),), "plain", "the only array"
-    raise KeyError(f"{file.path} holds no array that could be the targets. It holds {_inventory(arrays)}.")
+    unread = f"; {', '.join(file.hidden)}, whose inside is not read" if file.hidden else ""
+    raise KeyError(f"{file.path} holds no array that could be the targets. It holds {_inventory(arrays)}{unread}.")
 
 
 def _offers(arrays: dict[str, Array], choices: Sequence[tuple[tuple[str, ...], Kind]]) -> str:
@@ -526,7 +536,8 @@ def _offers(arrays: dict[str, Array], choices: Sequence[tuple[tuple[str, ...], K
     for pattern, members in alike.items():
         offers += [f"--key {shlex.quote(','.join(keys))}" for keys in members[:3]]
         matched = [_matching(arrays, part) for part in pattern.split(",")]
-        if len(members) > 1 and sorted(zip(*matched, strict=False)) == sorted(members):
+        kinds = {tuple((arrays[key].shape, arrays[key].dtype) for key in keys) for keys in members}
+        if len(members) > 1 and len(kinds) == 1 and sorted(zip(*matched, strict=False)) == sorted(members):
             offers.append(f"--key {shlex.quote(pattern)} for all {len(members)} together")
     return ", or ".join([*offers[:_MOST], *["another"] * (len(offers) > _MOST)])
 

@@ -45,9 +45,10 @@ class Summary:
 
     def __str__(self) -> str:
         small = ", ".join(f"{count} by {name.replace('_', ' ')}" for name, count in self.small.items() if count)
+        full = f"; content fills the frame in {self.filled}, which leaves no shift" if self.filled else ""
         return (
             f"of {self.looked} targets looked at, {self.flipped} flipped, {self.moved} moved, {self.canonical} already "
-            f"canonical; margin below {SMALL:g}: {small or 'none'}"
+            f"canonical; margin below {SMALL:g}: {small or 'none'}{full}"
         )
 
     def of_content(self, threshold: float) -> str | None:

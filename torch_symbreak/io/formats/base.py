@@ -176,6 +176,8 @@ class Format(ABC):
     whole: ClassVar[bool] = False
     #: Whether the file is one array, with no place for anything beside it.
     bare: bool = False
+    #: Variables that are no arrays and may hold some.
+    hidden: tuple[str, ...] = ()
     #: The provenance that an earlier run left.
     note: str | None = None
 

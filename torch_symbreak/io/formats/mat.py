@@ -65,6 +65,7 @@ class Mat(Format):
                 dtype = np.dtype("?" if element.flags & _LOGICAL else real.upper() if is_complex else real)
                 self.arrays[name] = Array(element.shape, dtype, (1,) * len(element.shape), turned=True)
         self._nested = {name: _NESTED[element.kind] for name, element in named.items() if element.kind in _NESTED}
+        self.hidden = tuple(self._nested)
         if OURS in named:
             self.note = str(self._load(OURS).squeeze())
         if not self.arrays and self._nested:
