@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from torch_symbreak import ElementwiseSquare, FarField
-from torch_symbreak.datasets import Atoms
+from torch_symbreak.datasets import Atoms, BraggCrystals
 from torch_symbreak.solvers import refine, solve
 
 MODEL = FarField()
@@ -107,3 +107,16 @@ def test_empty_batch() -> None:
     assert found.object.shape == (0, 6, 5)
     assert found.history.shape == (2, 0, 2)
     assert found.verdict == []
+
+
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize("frame", [(16, 16), (15, 12), (8, 8, 8)])
+def test_patterns_in_the_other_order_are_told(centered: bool, frame: tuple[int, ...]) -> None:
+    """They fit another object: times a checkerboard of signs where all sizes are even."""
+    d = len(frame)
+    x = BraggCrystals(4, frame=frame, strain=0.5).objects(torch.arange(4))
+    y, other = FarField(d, centered=centered)(x), FarField(d, centered=not centered)
+    few: dict[str, Any] = {"iterations": 1, "starts": 1, "progress": False}
+    with pytest.warns(UserWarning, match=rf"pass model=FarField\({d}, centered={centered}\)"):
+        solve(y, model=other, **few)
+    solve(y, model=FarField(d, centered=centered), **few)  # a warning would be an error

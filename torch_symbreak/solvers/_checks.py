@@ -11,8 +11,12 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import as_tensors, describe
+from torch_symbreak._fourier import frequencies
 from torch_symbreak.forward import FarField
 from torch_symbreak.symmetries import Symmetry
+
+#: Share of the power at the highest frequencies along all axes, from which on the order of the pixels is in doubt.
+_MISPLACED = 0.75
 
 
 class Inputs(NamedTuple):
@@ -84,6 +88,7 @@ def check_inputs(
         dims = tuple(range(1, d + 1))
         y, measured = (torch.fft.ifftshift(z, dim=dims) for z in (y, measured))
     y = _intensities(y, measured)
+    _warn_of_order(y, centered=model.centered)
     real = bool(real or nonnegative or model.field == "real")
     unit = {"backward": 1 / math.sqrt(math.prod(torus)), "ortho": 1.0, "forward": math.sqrt(math.prod(torus))}
     if support is not None:
@@ -148,6 +153,22 @@ def _intensities(y: Tensor, measured: Tensor) -> Tensor:
             stacklevel=4,
         )
     return seen.clamp(min=0)
+
+
+def _warn_of_order(y: Tensor, *, centered: bool) -> None:
+    """Warn if most power is where low frequencies would be in the other order: y would fit a modulated object."""
+    d = y.dim() - 1
+    high = [frequencies(n, y.device).abs() * 4 >= n for n in y.shape[1:]]
+    corner = torch.ones(y.shape[1:], dtype=torch.bool, device=y.device)
+    for axis, of_axis in enumerate(high):
+        corner &= of_axis.reshape([-1 if a == axis else 1 for a in range(d)])
+    if float((y * corner).sum(dtype=torch.float64)) > _MISPLACED * float(y.sum(dtype=torch.float64)):
+        where = "at index 0" if centered else "in the middle"
+        warnings.warn(
+            f"y has most of its power at the highest frequencies, as if zero frequency were {where}. If it is there, "
+            f"pass model=FarField({d}, centered={not centered}). Otherwise another object would be found.",
+            stacklevel=4,
+        )
 
 
 def _bool(name: str, mask: Any, batch: Sequence[int], shape: Sequence[int], device: torch.device) -> Tensor:

@@ -111,7 +111,8 @@ def solve(
             the detector is below twice the frame with neither ``support`` nor ``support_size``.
 
     Warns:
-        UserWarning: If measured pixels are negative.
+        UserWarning: If measured pixels are negative, or y has its power where zero frequency would be in the other
+            order of the pixels.
 
     Example: a crystal from its diffraction pattern.
         >>> from torch_symbreak import FarField, relative_error
