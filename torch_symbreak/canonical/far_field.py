@@ -158,6 +158,9 @@ class FarFieldCanonicalizer(Canonicalizer[Product]):
         names = ("translation", "conjugate_flip", "global_phase" if self.field == "complex" else "sign")
         return dict(zip(names, margins, strict=True))
 
+    def deciding_margins(self, x: Tensor) -> dict[str, Tensor]:
+        return self.margins(x)
+
     def margin(self, x: Tensor) -> Tensor:
         return torch.stack(list(self.margins(x).values())).amin(0)
 

@@ -23,7 +23,6 @@ from torch import Tensor
 from torch_symbreak._checks import describe
 from torch_symbreak._content import box_margin
 from torch_symbreak._items import (
-    TIE,
     batch_shape,
     divided,
     eager,
@@ -273,11 +272,9 @@ class AlignToTemplate(Canonicalizer[Product]):
     def margin(self, x: Tensor) -> Tensor:
         return torch.stack(list(self.margins(x).values())).amin(0)
 
-    def tied(self, x: Tensor) -> Tensor:
+    def deciding_margins(self, x: Tensor) -> dict[str, Tensor]:
         # Neighboring shifts of a smooth object gain nearly as much, and little is lost where they are mistaken.
-        margins = [margin for name, margin in self.margins(x).items() if name != "translation"]
-        some = flat_items(x, self.symmetry.item_dims).ne(0).any(-1)
-        return (torch.stack([*margins, torch.ones_like(some, dtype=x.real.dtype)]).amin(0) <= TIE) & some
+        return {name: margin for name, margin in self.margins(x).items() if name != "translation"}
 
     def extra_repr(self) -> str:
         return f"template=<{describe(self.template)}>, {list(self.symmetry.symmetries)!r}"

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._items import too_small
-from torch_symbreak.canonical.far_field import FarFieldCanonicalizer
 from torch_symbreak.canonical.template import AlignToTemplate
 from torch_symbreak.symmetries import Canonicalizer
 from torch_symbreak.symmetries.scalar import FixScalar
@@ -25,15 +24,6 @@ def count_ties(canonicalizer: object, x: Tensor) -> tuple[int, int]:
         return 0, 0
     tied = canonicalizer.tied(x)
     return int(tied.sum()), tied.numel()
-
-
-def margins_of(canonicalizer: Canonicalizer[Any], x: Tensor) -> dict[str, Tensor]:
-    """Return the margins that count, (*batch,) each, by symmetry. A template's gap between shifts does not."""
-    if isinstance(canonicalizer, (AlignToTemplate, FarFieldCanonicalizer)):
-        margins = canonicalizer.margins(x)
-        left_out = "translation" if isinstance(canonicalizer, AlignToTemplate) else None
-        return {name: margin for name, margin in margins.items() if name != left_out}
-    return {type(canonicalizer.symmetry).__name__.lower(): canonicalizer.margin(x)}
 
 
 def of_ties(count: int, looked: int) -> str:

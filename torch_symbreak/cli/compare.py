@@ -14,11 +14,11 @@ import torch
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor
 
 from torch_symbreak._items import join_elements, some_elements
+from torch_symbreak._progress import bar
 from torch_symbreak.cli import _options as o
 from torch_symbreak.cli._run import failing
 from torch_symbreak.io import Targets, open_file, write_file
@@ -169,9 +169,7 @@ def _compare(a: _Side, b: _Side, subpixel: int, item: int, rows: Any) -> _Found:
 
     found = _Found(Product(a.targets.fix(a.layout.dtype).symmetry))
     first, count = 0, math.prod(a.layout.batch)
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("compare", total=count)
+    with bar("compare", count) as advance:
         for block in blocks(a.layout, BLOCK):
             x, reference = a.read(block, first), b.read(block, first)
             comparison = metrics.compare(x, reference, found.group, subpixel=subpixel)
@@ -194,7 +192,7 @@ def _compare(a: _Side, b: _Side, subpixel: int, item: int, rows: Any) -> _Found:
             if rows is not None:
                 _write(rows, first, before, after, element)
             first += len(x)
-            bar.update(task, completed=first)
+            advance(len(x))
     return found
 
 

@@ -14,7 +14,7 @@ EXAMPLES = o.examples(
     "symbreak fit vectors.npy template.npz --forward gaussian --restarts 5",
 )
 
-#: Templates of noise explain at most .03, those of crystals, digits and photographs .43 to .59.
+#: Templates of noise explain .03, those of crystals, digits and photographs .43 to .58 (benchmarks/spread.py).
 _LITTLE = 0.1
 
 
@@ -38,14 +38,12 @@ def fit(
     debug: o.Debug = False,
 ) -> None:
     """Fit a template to the targets in a file, for break --template."""
-    from torch_symbreak.io import Targets, fit_template, inspect
+    from torch_symbreak.io import Targets, fit_template, open_file
 
     with failing(2, debug=debug):
         targets = Targets(forward, event_dims, oversampling, threshold, key, layout, batch_axis, axes)
-        found = inspect(src, targets)
-        if found.error is not None:
-            raise found.error
-        say(found.choice)
+        found, reason = targets.find(open_file(src))
+        say(f"{found.describe()} ({reason})")
         fix = fit_template(
             src,
             dst,

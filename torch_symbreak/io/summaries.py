@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torch_symbreak._items import TIE, flat_items
 from torch_symbreak.canonical.thresholds import DEFAULT, lines_of, threshold_of_lines
-from torch_symbreak.canonical.ties import margins_of, of_ties
+from torch_symbreak.canonical.ties import of_ties
 from torch_symbreak.symmetries import Canonicalizer, Product
 
 #: A margin below this is small: noise of that relative size may decide.
@@ -27,11 +27,12 @@ class Summary:
         looked: Targets that were looked at.
         flipped: Flipped.
         moved: Moved to another place.
-        canonical: Left as they were, to within a phase of .005 and a scale of 1e-4.
+        canonical: Left as they were, to within a phase of .005.
         ties: Ties, whose equal measurements can get several targets.
         small: Symmetry to targets whose margin is below 1e-3. A template's gap between shifts is left out.
         filled: Targets whose content box fills the frame, so that no shift is possible.
-        threshold: Suggestion for ``threshold``. None if most boxes leave room, or scikit-image is missing.
+        threshold: Suggestion for ``threshold``, the default 1e-4 if most boxes leave room. None if scikit-image is
+            missing.
     """
 
     looked: int
@@ -78,7 +79,7 @@ def look(fix: Canonicalizer[Any], x: Tensor) -> tuple[Counter[str], Tensor]:
     group = Product(fix.symmetry)
     g = group.lift(fix.symmetry, fix.element(x), x)
     some = flat_items(x, group.item_dims).ne(0).any(-1)
-    margins = {name: torch.where(some, margin, 1) for name, margin in margins_of(fix, x).items()}
+    margins = {name: torch.where(some, margin, 1) for name, margin in fix.deciding_margins(x).items()}
     like = group.rearrangement
     lines, moved, filled = torch.empty(len(x), 0), torch.zeros_like(g.flipped), torch.zeros_like(g.flipped)
     if like is not None:
@@ -107,14 +108,12 @@ def summarize(looks: Iterable[tuple[Counter[str], Tensor]]) -> Summary:
     total: Counter[str] = Counter()
     for counts, _ in looks:
         total.update(counts)
-    threshold = None
+    threshold: float | None = DEFAULT
     if 2 * total["filled"] > total["looked"]:
         try:
             threshold = threshold_of_lines(torch.cat([lines for _, lines in looks]))
         except ModuleNotFoundError:
             threshold = None
-    else:
-        threshold = DEFAULT
     small = {name.removeprefix("small "): count for name, count in total.items() if name.startswith("small ")}
     numbers = {name: total[name] for name in ("looked", "flipped", "moved", "canonical", "ties", "filled")}
     return Summary(**numbers, small=small, threshold=threshold)

@@ -194,9 +194,15 @@ class Canonicalizer(nn.Module, Generic[S]):
     def margin(self, x: Tensor) -> Tensor:
         """Return how far each item of ``x`` is from a tie, (*batch,) in [0, 1]; 0 at a tie, NaN if it is not finite."""
 
+    def deciding_margins(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the margins that make ties, (*batch,) each, by the name of the symmetry."""
+        return {type(self.symmetry).__name__.lower(): self.margin(x)}
+
     def tied(self, x: Tensor) -> Tensor:
         """Return which items of ``x`` are ties to within rounding, (*batch,) bool. Zero items are none."""
-        return (self.margin(x) <= TIE) & flat_items(x, self.symmetry.item_dims).ne(0).any(-1)
+        some = flat_items(x, self.symmetry.item_dims).ne(0).any(-1)
+        margins = [torch.ones_like(some, dtype=x.real.dtype), *self.deciding_margins(x).values()]
+        return (torch.stack(margins).amin(0) <= TIE) & some
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the canonical points, ``symmetry.act(element(x), x)``: (*batch, *channels, *event), as x."""

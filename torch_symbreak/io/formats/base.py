@@ -6,7 +6,7 @@ import math
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import IO, Any, ClassVar, NamedTuple, Protocol
@@ -65,13 +65,10 @@ class Region(NamedTuple):
 
     def read(self, index: Index) -> np.ndarray:
         """Read one block."""
-        counts, starts, length = self._runs(index)
+        counts, starts = self._runs(index)
         values = np.empty(counts, self.dtype)
-        rest = values.reshape(-1).view(np.uint8).data
         with self.path.open("rb", buffering=0) as file:
-            for start in starts:
-                file.seek(start)
-                run, rest = rest[:length], rest[length:]
+            for run in _located(file, starts, values):
                 while run:
                     count = file.readinto(run)
                     if not count:
@@ -81,18 +78,15 @@ class Region(NamedTuple):
 
     def write(self, index: Index, values: np.ndarray) -> None:
         """Write one block."""
-        counts, starts, length = self._runs(index)
+        counts, starts = self._runs(index)
         values = np.ascontiguousarray(values.T if self.turned else values, self.dtype).reshape(counts)
-        rest = values.reshape(-1).view(np.uint8).data
         with self.path.open("r+b", buffering=0) as file:
-            for start in starts:
-                file.seek(start)
-                run, rest = rest[:length], rest[length:]
+            for run in _located(file, starts, values):
                 while run:
                     run = run[file.write(run) :]
 
-    def _runs(self, index: Index) -> tuple[tuple[int, ...], list[int], int]:
-        """Return a block's shape as it lies in the file, where its runs of bytes begin, and the length of one."""
+    def _runs(self, index: Index) -> tuple[tuple[int, ...], list[int]]:
+        """Return a block's shape as it lies in the file, and where its runs of bytes begin, all of one length."""
         order = slice(None, None, -1 if self.turned else 1)
         shape, index = self.shape[order], index[order]
         counts = tuple(part.stop - part.start for part in index)
@@ -102,7 +96,7 @@ class Region(NamedTuple):
         starts = np.full(1, self.offset + (index[last].start * strides[last] if shape else 0))
         for part, stride in zip(index[:last], strides, strict=False):
             starts = np.add.outer(starts, np.arange(part.start, part.stop) * stride).reshape(-1)
-        return counts, starts.tolist(), self.dtype.itemsize * math.prod(counts) // max(1, len(starts))
+        return counts, starts.tolist()
 
     def check(self) -> Region:
         """Return the region if the file is long enough for it."""
@@ -110,6 +104,15 @@ class Region(NamedTuple):
         if there < self.end:
             raise EOFError(f"it is cut off: {there} bytes, of which its header promises {self.end}")
         return self
+
+
+def _located(file: IO[bytes], starts: Sequence[int], values: np.ndarray) -> Iterator[memoryview]:
+    """Go to every start in a file, and yield the part of the values that lies there."""
+    rest = values.reshape(-1).view(np.uint8).data
+    length = len(rest) // max(1, len(starts))
+    for number, start in enumerate(starts):
+        file.seek(start)
+        yield rest[number * length : (number + 1) * length]
 
 
 #: Arrays that lie in files, by name.
