@@ -81,20 +81,21 @@ def nearest_neighbors(y: Tensor, x: Tensor, k: int = 5) -> Callable[[Tensor], Te
     return predict
 
 
-def nearest_others(y: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
+def nearest_others(y: Tensor, k: int = 5, *, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the distances and the indices of the k nearest other measurements of each: (n, k) each, nearest first.
 
     The mean target of these k is what :func:`nearest_neighbors` would predict if the pair itself were left out.
 
-    Shape: y (n, ...) real, n >= 2. Columns are min(k, n - 1).
+    Shape: y (n, ...) real; with n >= 2 unless ``among`` is given. Columns are k, or as many as there are.
 
     Args:
         y: Measurements, or features of them.
         k: Number of neighbors. Default 5.
+        among: Measurements (m, ...) to search in. Default: the others of y.
 
     Raises:
-        TypeError: If y is no real tensor.
-        ValueError: If y has fewer than 2 measurements, or a value is not finite.
+        TypeError: If a batch is no real tensor.
+        ValueError: If there is no other measurement, or a value is not finite.
         ModuleNotFoundError: If scikit-learn is not installed.
 
     Example:
@@ -107,10 +108,12 @@ def nearest_others(y: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
     from sklearn.neighbors import NearestNeighbors
 
     _check_measurements(y)
-    if len(y) < 2:
-        raise ValueError(f"nearest_others needs at least 2 measurements, but got {describe(y)}.")
-    search = NearestNeighbors(n_neighbors=min(k, len(y) - 1), n_jobs=-1).fit(_rows(y))
-    distances, indices = search.kneighbors()
+    among, others = (y, len(y) - 1) if among is None else (among, len(among))
+    _check_measurements(among)
+    if others < 1:
+        raise ValueError(f"nearest_others needs at least one other measurement, but got {describe(y)}.")
+    search = NearestNeighbors(n_neighbors=min(k, others), n_jobs=-1).fit(_rows(among))
+    distances, indices = search.kneighbors(None if among is y else _rows(y))
     return torch.from_numpy(distances), torch.from_numpy(indices)
 
 

@@ -37,7 +37,7 @@ def fetch(dataset: Any, indices: Sequence[int]) -> list[Any]:
     return samples
 
 
-def _check_map_style(owner: str, dataset: Any) -> None:
+def check_map_style(owner: str, dataset: Any) -> None:
     """Raise ``TypeError`` unless a data set has a length and takes the indices 0, 1, ..."""
     if isinstance(dataset, DataLoader):
         hint = "Wrap its data set instead, or its batches: DeviceLoader(loader, transform, device)."
@@ -65,7 +65,7 @@ class _OnTargets(Dataset[Any]):
                 f"{type(self).__name__} needs a data set, but got a tuple of {len(dataset)} tensors. If it is (y, x), "
                 "pass torch.utils.data.TensorDataset(y, x)."
             )
-        _check_map_style(type(self).__name__, dataset)
+        check_map_style(type(self).__name__, dataset)
         if forward is not None:
             check_callable(type(self).__name__, "forward", forward)
         check_keys(type(self).__name__, keys)

@@ -1,1 +1,6 @@
-"""Diagnose a data set: which symmetries it suffers from, and whether they are broken."""
+"""Does my data set suffer, and is it cured? Diagnose a data set before anyone trains."""
+
+from torch_symbreak.diagnostics.diagnose import diagnose
+from torch_symbreak.diagnostics.report import Report
+
+__all__ = ["Report", "diagnose"]
