@@ -11,9 +11,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from torch_symbreak.plots import show_margins
-from torch_symbreak.plots.axes import _montage, show_object
+from torch_symbreak.plots.axes import montage, show_object
 
 _BINS = 24
+#: Inches. Letters stay readable on a phone.
+_WIDTH = 5.4
+#: Targets beside one another.
+_COLUMNS = 6
 
 
 def figures_of(report: Any) -> Iterator[tuple[str, Figure]]:
@@ -28,11 +32,11 @@ def figures_of(report: Any) -> Iterator[tuple[str, Figure]]:
         "neighbors make.",
         gains(report),
     )
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    for axes, (rule, margins) in zip(figure.subplots(1, 2, squeeze=False)[0], report["margins"].items(), strict=False):
+    figure = Figure(figsize=(_WIDTH, 3 * len(report["margins"])), layout="constrained")
+    for axes, (rule, margins) in zip(
+        figure.subplots(len(report["margins"]), 1, squeeze=False)[:, 0], report["margins"].items(), strict=True
+    ):
         show_margins({name: each["values"] for name, each in margins.items()}, axes).set(title=rule)
-    for axes in figure.axes[len(report["margins"]) :]:
-        axes.set_axis_off()
     yield "Margins: how far the targets are from ties. Left of the dashed line are near-ties.", figure
     if _images(report, "before"):
         yield "Some targets as they are (above), and moved by the rule (below).", before_after(report)
@@ -42,8 +46,12 @@ def figures_of(report: Any) -> Iterator[tuple[str, Figure]]:
 def elements(histograms: dict[str, dict[str, Any]]) -> Figure:
     """Draw a histogram per symmetry and axis, of the exact rule's elements and the template's."""
     panels = [(name, axis, each) for name, each in histograms.items() for axis in range(each["exact"].shape[1])]
-    figure = Figure(figsize=(2.6 * max(len(panels), 2), 2.8), layout="constrained")
-    for axes, (name, axis, each) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    lines = max(1, -(-len(panels) // 2))
+    figure = Figure(figsize=(_WIDTH, 2.4 * lines), layout="constrained")
+    grid = figure.subplots(lines, 2, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (name, axis, each) in zip(grid.flat, panels, strict=False):
         for rule, color in (("exact", "tab:blue"), ("template", "tab:orange")):
             if each[rule] is not None:
                 _histogram(axes, each[rule][:, axis], each["unit"], rule, color)
@@ -75,8 +83,8 @@ def _histogram(axes: Any, values: Tensor, unit: str, label: str, color: str) -> 
 
 def gains(report: Any) -> Figure:
     """Draw neighbors' distances and errors by choice of targets."""
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(_WIDTH, 5), layout="constrained")
+    left, right = figure.subplots(2, 1)
     for number, (mean, low, high) in enumerate(report["neighbors"].values()):
         left.errorbar([mean], [number], xerr=[[mean - low], [high - mean]], fmt="o", capsize=3, color="tab:blue")
     left.set_yticks(range(len(report["neighbors"])), list(report["neighbors"]))
@@ -110,17 +118,21 @@ def _flat(x: Tensor) -> Tensor:
 
 def before_after(report: Any) -> Figure:
     """Draw some targets before and after the rule."""
-    rows = [_flat(report.pictures[name][1]) for name in ("before", "after")]
-    figure = Figure(figsize=(1.2 * len(rows[0]) + 0.6, 2.8), layout="constrained")
+    rows = [_flat(report.pictures[name][1])[:_COLUMNS] for name in ("before", "after")]
+    figure = Figure(figsize=(_WIDTH, 2 * _WIDTH / len(rows[0]) + 0.2), layout="constrained")
     axes = figure.subplots()
-    _montage(rows, axes, own_peak=True)
+    montage(rows, axes, own_peak=True)
     return figure
 
 
 def worst(report: Any) -> Figure:
     """Draw the targets with the smallest margins."""
     index, x = report.pictures["worst"]
-    figure = Figure(figsize=(1.2 * len(x) + 1, 1.8), layout="constrained")
-    for axes, number, item in zip(figure.subplots(1, len(x), squeeze=False)[0], index.tolist(), _flat(x), strict=True):
-        show_object(item, axes, wheel=number == int(index[-1]), title=str(number))
+    lines = -(-len(x) // 4)
+    figure = Figure(figsize=(_WIDTH, 1.6 * lines), layout="constrained")
+    grid = figure.subplots(lines, 4, squeeze=False)
+    for axes in grid.flat[len(x) :]:
+        axes.set_axis_off()
+    for axes, number, item in zip(grid.flat, index.tolist(), _flat(x), strict=False):
+        show_object(item, axes, wheel=axes is grid[0, min(3, len(x) - 1)], title=str(number))
     return figure

@@ -26,7 +26,7 @@ def page_of(report: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    figures = [(caption, base64.b64encode(png(figure)).decode()) for caption, figure in figures_of(report)]
+    figures = [(caption, base64.b64encode(png(figure, dpi=200)).decode()) for caption, figure in figures_of(report)]
     return environment.get_template("report.html.jinja").render(
         report=report,
         tables=list(report.tables()),

@@ -122,7 +122,7 @@ class Report(dict[str, Any]):
             if "status" not in row:
                 rows.append((name.replace("_", " "), holds, row.get("reason", ""), "", ""))
                 continue
-            share = f"{'✖' if row['flag'] else '✓'} {row['violations']:.1%}" if row["rule"] else "–"
+            share = f"{'✖' if row['flag'] else '✓'} {row['violations']:.1%}"
             rows.append((name.replace("_", " "), holds, row["status"], share, row["rule"] or "none"))
         looked = "" if self["looked"] == self["targets"] else f", {self['looked']} of them for templates and neighbors"
         return Table(

@@ -112,7 +112,7 @@ def show_object(
     return axes
 
 
-def _montage(rows: Sequence[Tensor], axes: Axes, *, own_peak: bool) -> None:
+def montage(rows: Sequence[Tensor], axes: Axes, *, own_peak: bool) -> None:
     """Draw rows of images (n, N1, N2) with gaps between."""
     height, width = rows[0].shape[-2:]
     whole = np.ones((len(rows) * (height + _GAP) - _GAP, len(rows[0]) * (width + _GAP) - _GAP, 3))
@@ -166,7 +166,7 @@ def show_orbit(
     moved = group.act(group.sample(items, generator=torch.Generator().manual_seed(seed)), items) if count > 1 else items
     shown = _pictures("show_orbit", torch.cat((x.detach()[None], moved)), (3, 4))
     axes = _axes(axes, (1.6 * count, 2))
-    _montage([shown], axes, own_peak=False)
+    montage([shown], axes, own_peak=False)
     axes.set(title=title)
     return axes
 
@@ -200,7 +200,7 @@ def show_before_after(
     shown = _pictures("show_before_after", x, (3, 4))[:most]
     after = _pictures("show_before_after", transform(x[:most]), (3, 4))
     axes = _axes(axes, (1.4 * len(shown) + 0.6, 3))
-    _montage([shown, after], axes, own_peak=True)
+    montage([shown, after], axes, own_peak=True)
     height = shown.shape[-2]
     axes.set_yticks([height / 2, height * 1.5 + _GAP], ["before", "after"])
     axes.tick_params(length=0)

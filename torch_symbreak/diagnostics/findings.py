@@ -1,0 +1,82 @@
+"""What was found about the symmetries of a measurement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch_symbreak.symmetries import Symmetry
+
+Verdict = Literal["holds", "approximate", "fails", "unknown"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One symmetry, whether the measurement has it, and why that is thought.
+
+    ``error`` is the largest ``||f(g x) - f(x)|| / ||f(x') - f(x)||`` over items and drawn elements g, x' a random
+    change of x as large as that of g. 0 is exact. Around 1, g changes f as much as anything does.
+    """
+
+    symmetry: Symmetry
+    verdict: Verdict
+    error: float  # NaN if nothing could be compared
+    noise: float  # the same of two measurements of one x; rounding included
+    moved: int  # items that a drawn element moved
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SymmetryReport:
+    """Symmetries of a measurement by verdict, each a dict from name to :class:`Finding`. Prints as a table.
+
+    Args:
+        findings: All findings by name, in the order in which they were tested.
+    """
+
+    findings: Mapping[str, Finding]
+
+    def _of(self, verdict: Verdict) -> dict[str, Finding]:
+        return {name: finding for name, finding in self.findings.items() if finding.verdict == verdict}
+
+    @property
+    def holds(self) -> dict[str, Finding]:
+        """Symmetries that the measurement has, up to the tolerance."""
+        return self._of("holds")
+
+    @property
+    def approximate(self) -> dict[str, Finding]:
+        """Symmetries with an error above the tolerance and at most a tenth."""
+        return self._of("approximate")
+
+    @property
+    def fails(self) -> dict[str, Finding]:
+        """Symmetries that the measurement has not."""
+        return self._of("fails")
+
+    @property
+    def unknown(self) -> dict[str, Finding]:
+        """Symmetries that these x cannot decide. Each has its reason."""
+        return self._of("unknown")
+
+    def __str__(self) -> str:
+        rows = [("symmetry", "verdict", "error", "why"), *self._rows()]
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[3]]) for row in rows]
+        return "\n".join(line.rstrip() for line in lines)
+
+    def __rich__(self) -> Any:
+        from rich.table import Table  # only rich calls this
+
+        table = Table("symmetry", "verdict", "error", "why")
+        for row in self._rows():
+            table.add_row(*row)
+        return table
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        return [
+            (name, finding.verdict, "" if math.isnan(finding.error) else f"{finding.error:.1e}", finding.reason)
+            for name, finding in self.findings.items()
+        ]
