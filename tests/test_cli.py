@@ -19,7 +19,7 @@ from torch_symbreak.io.layouts import Kind
 
 pytest.importorskip("typer")
 
-COMMANDS = ("compare", "break", "fit", "scramble", "unbreak", "info", "reproduce")
+COMMANDS = ("compare", "break", "diagnose", "fit", "scramble", "unbreak", "info", "reproduce")
 
 
 def symbreak(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

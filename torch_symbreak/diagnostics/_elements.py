@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._content import box_ends, wrapped_axes
-from torch_symbreak._items import flat_items, join_elements, power, root
+from torch_symbreak._items import flat_items, join_elements, power, root, some_elements
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.canonical import AlignToTemplate
 from torch_symbreak.symmetries import (
@@ -111,9 +111,7 @@ def _shifts(group: Product, g: Element, x: Tensor, seed: int) -> Orientations:
     assert like is not None
     moves = torch.cat(
         [
-            Element(*(part[i : i + STEP] for part in g[:3])).moves(
-                x[i : i + STEP], threshold=like.threshold, wrap=like.wrap
-            )
+            some_elements(g, slice(i, i + STEP)).moves(x[i : i + STEP], threshold=like.threshold, wrap=like.wrap)
             for i in range(0, len(x), STEP)
         ]
     )

@@ -42,8 +42,8 @@ def diagnose(
     Print the report, read it as a dict, or write it with :meth:`Report.save_json` and :meth:`Report.save_html`.
 
     Violations, margins and warnings are computed on all targets; the template, neighbors and duplicates on ``n``, drawn
-    at random. All targets are kept in memory. No network is trained: the gains are those of the mean of the five nearest
-    measurements' targets, each pair left out once.
+    at random. All targets are kept in memory. No network is trained: the gains are those of the mean of the five
+    nearest measurements' targets, each pair left out once.
 
     Args:
         dataset: The training targets: a tensor (n, *item), or a map-style data set of x, (x,), (y, x), or samples with
@@ -63,8 +63,8 @@ def diagnose(
 
     Raises:
         TypeError: If the data set is not map-style, a sample needs ``keys``, or the targets' dtype is not the model's.
-        ValueError: If there are fewer than 8 targets, one is not finite, shapes differ, ``event_dims`` is missing or not
-            the model's, ``n`` is below 8, or no symmetry of a plain function holds.
+        ValueError: If there are fewer than 8 targets, one is not finite, shapes differ, ``event_dims`` is missing or
+            not the model's, ``n`` is below 8, or no symmetry of a plain function holds.
         ModuleNotFoundError: If the extra is missing: ``pip install "torch_symbreak[diagnose]"``.
 
     Example: crystals as they are simulated, and after the exact rule.
@@ -113,11 +113,11 @@ def run(
         rule = _rule_of(forward, few, dims)
         fix = rule(few, None)
         fix.check(data.x)
-        report = Report(symmetries=_tested(forward, fix, few, dims, seed))
+        like = Product(fix.symmetry).rearrangement
+        threshold = _warnings.threshold_for(fix, data.x)
+        suited = rule(few, threshold) if like is not None and threshold > like.threshold else fix
+        report = Report(symmetries=_tested(forward, suited, few, dims, seed))
     said = dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, UserWarning))
-    like = Product(fix.symmetry).rearrangement
-    threshold = _warnings.threshold_for(fix, data.x)
-    suited = rule(few, threshold) if like is not None and threshold > like.threshold else fix
     report |= {"targets": len(data.x), "looked": min(n, len(data.x)), "threshold": None if like is None else threshold}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the model's own are in the report
@@ -127,7 +127,7 @@ def run(
             work.flip_rates(report, lambda noisy: rule(few, _warnings.threshold_for(fix, noisy)), noise)
         if test is not None:
             work.across(report, _data.read(test, forward, keys, dims).x)
-    found = _warnings.of_data(data, list(said))
+    found: list[_warnings.Warned | None] = [*_warnings.of_data(data, list(said))]
     if like is not None and like.shifts:
         found.append(_warnings.of_frame(_warnings.filled(fix, data.x), like.threshold, threshold))
     found.append(_warnings.of_anchor(suited, work.margins))
@@ -157,7 +157,7 @@ def _rule_of(forward: Any, few: Tensor, dims: int) -> Rule:
     """Return the function that makes the exact rule with a content threshold. None is the rule's own."""
 
     def found(x: Tensor, threshold: float | None) -> Canonicalizer[Any]:
-        options = {} if threshold is None else {"threshold": threshold}
+        options: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
         return canonicalizer_for(forward, few, event_dims=dims, generator=torch.Generator().manual_seed(0), **options)
 
     def made(x: Tensor, threshold: float | None) -> Canonicalizer[Any]:
@@ -184,12 +184,12 @@ def _tested(forward: Any, fix: Canonicalizer[Any], few: Tensor, dims: int, seed:
         mine = own.get(type(each.symmetry))
         if mine is not None and _same_action(mine, each.symmetry):
             key = name_of(mine)
-        elif each.verdict == "holds":
+        elif each.verdict == "holds" and not (mine is not None and rows[name_of(mine)]["holds"]):
             key = name
         else:
             continue
         holds = {"holds": True, "unknown": None}.get(each.verdict, False)
-        rows[key] = {"holds": holds, "error": each.error, "reason": each.reason}
+        rows[key] = {"holds": holds, "verdict": each.verdict, "error": each.error, "reason": each.reason}
     return rows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,7 +51,7 @@ class Table(NamedTuple):
 
     title: str
     header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     note: str = ""
 
 
@@ -111,7 +111,7 @@ class Report(dict[str, Any]):
             "Error per entry without training, cross-validated",
             ("targets", "constant", "up to sym.", "5-NN", "up to sym."),
             rows,
-            f"{self['still to gain']:.0%} of the exact rule's 5-NN error vanish up to symmetry: a better rule can gain that.",
+            f"{self['still to gain']:.0%} of the exact rule's 5-NN error vanish up to symmetry: what a better rule can gain.",
         )
         yield self._margins()
 
@@ -119,6 +119,7 @@ class Report(dict[str, Any]):
         rows = []
         for name, row in self["symmetries"].items():
             holds = {True: "✓", False: "✖", None: "?"}[row["holds"]]
+            holds = f"to {row['error']:.1%}" if row.get("verdict") == "approximate" else holds
             if "status" not in row:
                 rows.append((name.replace("_", " "), holds, row.get("reason", ""), "", ""))
                 continue

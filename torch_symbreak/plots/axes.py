@@ -76,7 +76,7 @@ def _wheel(axes: Axes) -> None:
         ((0, 1.08), "π/2", "center", "bottom"),
         ((0, -1.08), "-π/2", "center", "top"),
     ):
-        inset.text(*place, label, ha=horizontal, va=vertical, fontsize=7)
+        inset.text(place[0], place[1], label, ha=horizontal, va=vertical, fontsize=7)
 
 
 def show_object(
