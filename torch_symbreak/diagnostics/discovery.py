@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,16 +12,11 @@ from torch_symbreak._checks import check_callable, check_dims, check_finite, che
 from torch_symbreak._content import Wrap
 from torch_symbreak._items import batch_shape, peak, per_item
 from torch_symbreak._random import uniform
-from torch_symbreak.canonical import FarFieldCanonicalizer, FixInTurn
 from torch_symbreak.diagnostics.findings import Finding, SymmetryReport
 from torch_symbreak.diagnostics.probe import Probe
 from torch_symbreak.symmetries import (
     Canonicalizer,
-    CenterContent,
     ConjugateFlip,
-    FixConjugateFlip,
-    FixGlobalPhase,
-    FixSign,
     GlobalPhase,
     Motion,
     PhaseRamp,
@@ -55,7 +49,7 @@ def symmetries_of(
     Tested are, by name: "Translation" (whole steps that keep content inside the frame; around the frame, too, along
     axes where f is periodic: the finding's ``symmetry.wrap`` says so), "ConjugateFlip" about the content's own center,
     "ConjugateFlip(center=...)" about fixed centers (of the entries that f looks at, of all content, of the frame)
-    unless the two before hold, "GlobalPhase" (complex x) or "Sign" (real x), "GlobalPhase(0)" or "Sign(0)" of every
+    unless translations hold, "GlobalPhase" (complex x) or "Sign" (real x), "GlobalPhase(0)" or "Sign(0)" of every
     entry by itself, "Scale", and "PhaseRamp" (complex x). With ``event_dims=0`` only numbers are tested.
 
     The answer is about these items. A translation cannot be tested where content fills the frame, and nothing below the
@@ -101,7 +95,7 @@ def symmetries_of(
         wrap = translation.symmetry.wrap  # type: ignore[attr-defined]
         own = ConjugateFlip(event_dims, wrap=wrap, **options)
         findings["ConjugateFlip"] = probe.of_symmetry(own, _OWN_TWIN)
-        if any(findings[name].verdict != "holds" for name in ("Translation", "ConjugateFlip")):
+        if translation.verdict != "holds":  # or flips about all centers are one
             for center in _centers(probe, own):
                 flip = ConjugateFlip(event_dims, center=center, **options)
                 name = f"ConjugateFlip(center=({', '.join(f'{c:g}' for c in center)}{',' * (len(center) == 1)}))"
@@ -168,77 +162,7 @@ def canonicalizer_for(
         generator=generator,
         tolerance=tolerance,
     )
-    return canonicalizer_of_report(report)
-
-
-def canonicalizer_of_report(report: SymmetryReport) -> Canonicalizer[Any]:
-    """Return the canonicalizer of the symmetries that hold, or raise ``ValueError``: see :func:`canonicalizer_for`."""
-    parts = [*_motions(report), *_scalars(report)]
-    if not parts:
-        raise ValueError(
-            "canonicalizer_for found no symmetry of forward that it can break. Train on your targets as they are, or "
-            f"test other items if the report names a reason:\n{report}"
-        )
-    _warn_of_rest(report)
-    if len(parts) == 1:
-        return parts[0]
-    if parts[-1].symmetry.item_dims == 0:
-        raise ValueError(
-            f"canonicalizer_for found motions and numbers of every entry, which no one canonicalizer breaks. Compose "
-            f"them: torchvision.transforms.Compose({parts[::-1]!r})."
-        )
-    kinds = [type(part) for part in parts]
-    if kinds[:2] == [CenterContent, FixConjugateFlip] and len(kinds) == 3:
-        group = parts[0].symmetry
-        return FarFieldCanonicalizer(
-            group.event_dims,
-            channel_dims=group.channel_dims,
-            threshold=group.threshold,
-            wrap=group.wrap,
-            field="complex" if kinds[2] is FixGlobalPhase else "real",
-        )
-    return FixInTurn(parts)
-
-
-def _motions(report: SymmetryReport) -> list[Canonicalizer[Any]]:
-    held = {name: finding.symmetry for name, finding in report.holds.items()}
-    shift, flips = held.get("Translation"), [flip for flip in held.values() if isinstance(flip, ConjugateFlip)]
-    if shift is not None:
-        flips = [flip for flip in flips if not flip.fixed]
-    elif "Translation" in report.fails:  # then a fixed center is what f has; content may lie elsewhere in other items
-        flips.sort(key=lambda flip: not flip.fixed)
-    fixes: list[Canonicalizer[Any]] = []
-    if isinstance(shift, Translation):
-        options: dict[str, Any] = {"channel_dims": shift.channel_dims, "threshold": shift.threshold}
-        fixes.append(CenterContent(shift.event_dims, wrap=shift.wrap, **options))
-    for flip in flips[:1]:
-        options = {"channel_dims": flip.channel_dims, "threshold": flip.threshold, "center": flip.center}
-        fixes.append(FixConjugateFlip(flip.event_dims, wrap=flip.wrap, **options))
-    return fixes
-
-
-def _scalars(report: SymmetryReport) -> list[Canonicalizer[Any]]:
-    for name in ("GlobalPhase(0)", "Sign(0)", "GlobalPhase", "Sign"):
-        if name in report.holds:
-            group = report.holds[name].symmetry
-            fix = FixGlobalPhase if isinstance(group, GlobalPhase) else FixSign
-            return [fix(group.event_dims, channel_dims=group.channel_dims)]
-    return []
-
-
-def _warn_of_rest(report: SymmetryReport) -> None:
-    left = [name for name in ("Scale", "PhaseRamp") if name in report.holds]
-    if "GlobalPhase(0)" in report.holds:
-        left = [name for name in left if name != "PhaseRamp"]  # it is a phase of every entry
-    doubtful = [f"{name} ({finding.reason})" for name, finding in report.unknown.items() if finding.moved]
-    if left:
-        warnings.warn(
-            f"canonicalizer_for found that {' and '.join(left)} holds, too, and no canonicalizer breaks it. For a "
-            "scale, divide every target by its norm.",
-            stacklevel=4,
-        )
-    if doubtful:
-        warnings.warn(f"canonicalizer_for leaves what it could not decide: {', '.join(doubtful)}.", stacklevel=4)
+    return report.broken(stacklevel=3)
 
 
 def _checked(owner: str, forward: Any, x: Any, event_dims: int, channel_dims: int) -> Tensor:

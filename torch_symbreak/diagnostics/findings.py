@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch_symbreak.symmetries import Symmetry
+from torch_symbreak.diagnostics.choice import joined, parts_for, unbroken
+from torch_symbreak.symmetries import Canonicalizer, Symmetry
 
 Verdict = Literal["holds", "approximate", "fails", "unknown"]
 
@@ -23,7 +25,7 @@ class Finding:
     symmetry: Symmetry
     verdict: Verdict
     error: float  # NaN if nothing could be compared
-    noise: float  # the same of two measurements of one x; rounding included
+    noise: float  # the same of two measurements of one x
     moved: int  # items that a drawn element moved
     reason: str = ""
 
@@ -32,8 +34,21 @@ class Finding:
 class SymmetryReport:
     """Symmetries of a measurement by verdict, each a dict from name to :class:`Finding`. Prints as a table.
 
+    Obtain it from :func:`symmetries_of`.
+
     Args:
         findings: All findings by name, in the order in which they were tested.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak.diagnostics import symmetries_of
+        >>> report = symmetries_of(lambda x: x.cumsum(-1).abs(), torch.randn(40, 5), event_dims=1)
+        >>> [name for name in report.findings if name not in report.fails], list(report.holds)
+        (['Translation', 'Sign'], ['Sign'])
+        >>> print(report.unknown["Translation"].reason)
+        content fills the frame, so that no shift keeps it inside: pad x with zeros, or raise threshold
+        >>> report.canonicalizer()
+        FixSign(event_dims=1, channel_dims=0, anchor='sum')
     """
 
     findings: Mapping[str, Finding]
@@ -60,6 +75,31 @@ class SymmetryReport:
     def unknown(self) -> dict[str, Finding]:
         """Symmetries that these x cannot decide. Each has its reason."""
         return self._of("unknown")
+
+    def canonicalizer(self) -> Canonicalizer[Any]:
+        """Return the canonicalizer of the symmetries that hold, as :func:`canonicalizer_for`, with its errors."""
+        return self.broken(stacklevel=3)
+
+    def broken(self, stacklevel: int) -> Canonicalizer[Any]:
+        """Return the canonicalizer; warnings go to the caller ``stacklevel`` calls up."""
+        held = {name: finding.symmetry for name, finding in self.holds.items()}
+        parts, left = parts_for(held, self.fails), unbroken(held)
+        if not parts:
+            raise ValueError(
+                "canonicalizer_for found no symmetry of forward that it can break. Train on your targets as they are, "
+                f"or test other items if the report names a reason:\n{self}"
+            )
+        doubtful = [f"{name} ({finding.reason})" for name, finding in self.unknown.items() if finding.moved]
+        if left:
+            warnings.warn(
+                f"canonicalizer_for found that {' and '.join(left)} holds, too, and no canonicalizer breaks it. For a "
+                "scale, divide every target by its norm.",
+                stacklevel=stacklevel,
+            )
+        if doubtful:
+            message = f"canonicalizer_for leaves what it could not decide: {', '.join(doubtful)}."
+            warnings.warn(message, stacklevel=stacklevel)
+        return joined(parts)
 
     def __str__(self) -> str:
         rows = [("symmetry", "verdict", "error", "why"), *self._rows()]

@@ -70,11 +70,11 @@ class Probe:
         self.tolerance = tolerance
         self.y = self._flat(raw, x)
         self.seen = self.y.isfinite().any(-1)
-        rounding = _ROUNDING * eps * _norm(torch.where(self.y.isfinite(), self.y, 0))
+        self.rounding = _ROUNDING * eps * _norm(torch.where(self.y.isfinite(), self.y, 0))
         self.noise = self._largest_of(_REPEATS)
-        if bool((self.noise > 0).any()):
+        self.noisy = bool((self.noise > self.rounding).any())
+        if self.noisy:
             self.noise = torch.maximum(self.noise, self._largest_of(_MORE))
-        self.floor = torch.maximum(self.noise, rounding)
 
     def _largest_of(self, repeats: int) -> Tensor:
         """Return the largest distance of repeated measurements from f(x), (B,)."""
@@ -128,28 +128,34 @@ class Probe:
         """Test whether f changes as ``draw`` changes x."""
         draws = [self._drawn(draw()) for _ in range(_DRAWS)]
         moved, error, sensitivity = (torch.stack(column) for column in zip(*draws, strict=True))
-        # A change that f does not see above its noise says nothing about the symmetry.
-        counted = moved & self.seen & (sensitivity > _SPREAD * self.floor)
+        # A change that f does not see above its noise says nothing, and a fine error needs digits.
+        tested = moved & self.seen
+        visible = tested & (sensitivity > _SPREAD * torch.maximum(self.noise, self.rounding))
+        fine = visible & (self.rounding <= self.tolerance * sensitivity)
         items = int(moved.any(0).sum())
-        if not counted.any():
-            return Finding(symmetry, "unknown", math.nan, math.nan, items, self._why_none(moved, unmoved))
-        scale = torch.where(counted, sensitivity, 1)
-        ratio, floor = (torch.where(counted, size / scale, 0) for size in (error, self.floor))
-        by_draw = [(float(r.max()), float(n.max())) for r, n in zip(ratio, floor, strict=True)]
-        clear = [worst for worst, noise in by_draw if worst > max(self.tolerance, _SPREAD * noise)]
-        worst, noise = max(r for r, _ in by_draw), max(n for _, n in by_draw)
-        finest = min(n for _, n in by_draw)
-        if clear:
-            verdict: Verdict = "approximate" if max(clear) <= _CLOSE else "fails"
-            return Finding(symmetry, verdict, max(clear), finest, items, self._why(counted, ratio))
-        if max(worst, noise) <= self.tolerance:
-            return Finding(symmetry, "holds", worst, finest, items)
-        reason = f"cannot tell below the {self._source} of f, {finest:.1e}"
-        return Finding(symmetry, "unknown", worst, finest, items, reason)
-
-    @property
-    def _source(self) -> str:
-        return "noise" if bool((self.noise > 0).any()) else "rounding"
+        if bool((tested & error.isinf()).any()):
+            reason = "f(g x) is not finite where f(x) is, or the other way round"
+            return Finding(symmetry, "fails", math.inf, math.nan, items, reason)
+        if not visible.any():
+            return Finding(symmetry, "unknown", math.nan, math.nan, items, self._why_none(moved, sensitivity, unmoved))
+        scale = torch.where(visible, sensitivity, 1)
+        ratio, noise = (torch.where(visible, size / scale, 0) for size in (error, self.noise))
+        # Of noise alone, the largest of all items compares with the largest: single ones may lie far apart.
+        beyond = torch.where(error > _SPREAD * self.rounding, ratio, 0).amax(-1)
+        clear = beyond > (_SPREAD * noise.amax(-1)).clamp(min=self.tolerance)
+        least = float(noise.amax(-1)[visible.any(-1)].min())
+        if bool(clear.any()):
+            worst = float(beyond[clear].max())
+            verdict: Verdict = "approximate" if worst <= _CLOSE else "fails"
+            return Finding(symmetry, verdict, worst, least, items, self._why(visible, ratio))
+        worst = float(ratio[fine if fine.any() else visible].max())
+        if not fine.any():
+            reason = "cannot tell below the rounding of f: compute it in double precision, or raise tolerance"
+        elif max(worst, float(noise[fine].max())) <= self.tolerance:
+            return Finding(symmetry, "holds", worst, least, items)
+        else:
+            reason = f"cannot tell below the {'noise' if self.noisy else 'rounding'} of f, {least:.1e}"
+        return Finding(symmetry, "unknown", worst, least, items, reason)
 
     def _drawn(self, moved: Tensor) -> _Draw:
         x, dims = self.x, self.item_dims
@@ -163,19 +169,20 @@ class Probe:
         least = _MOVES * _norm(flat_items(x, dims))
         return _Draw((size > least).flatten(), error, sensitivity)
 
-    def _why_none(self, moved: Tensor, unmoved: str) -> str:
+    def _why_none(self, moved: Tensor, sensitivity: Tensor, unmoved: str) -> str:
+        tested = moved & self.seen
         if not self.seen.any():
             return "f(x) has no finite entry"
-        if not moved.any():
+        if not tested.any():
             return unmoved
-        if self._source == "noise":
+        if bool((tested & sensitivity.isnan()).any()):
+            return "f is not finite at a random change of x of the same size"
+        if self.noisy:
             return "cannot tell below the noise of f, which hides a random change of the same size"
         return "f is constant: a random change of the same size does not change f(x)"
 
-    def _why(self, counted: Tensor, ratio: Tensor) -> str:
-        if not ratio.isfinite().all():
-            return "f(g x) is not finite where f(x) is, or the other way round"
-        items = counted.any(0)
+    def _why(self, visible: Tensor, ratio: Tensor) -> str:
+        items = visible.any(0)
         good = int((items & (ratio.amax(0) <= self.tolerance)).sum())
         return f"holds for {good} of {int(items.sum())} items" if good else ""
 
@@ -186,12 +193,12 @@ def _norm(x: Tensor) -> Tensor:
 
 
 def _distance(a: Tensor, b: Tensor, *, where_both: bool = False) -> Tensor:
-    """Return ``||a - b||``, (B,), over entries that are finite in both; infinite if one is finite in one alone.
+    """Return ``||a - b||``, (B,), infinite if an entry is finite in one alone. Dead pixels, NaN in both, are equal.
 
-    Entries that are finite in neither, such as dead pixels, do not count.
+    With ``where_both`` entries that are finite in both count, and without any the distance is NaN.
     """
     finite = a.isfinite() & b.isfinite()
     distance = _norm(torch.where(finite, a - b, 0))
     if where_both:
-        return distance
+        return torch.where(finite.any(-1), distance, torch.nan)
     return torch.where((a.isfinite() == b.isfinite()).all(-1), distance, torch.inf)
