@@ -1,7 +1,7 @@
 """Does the proxy order rules and data sets as trained networks do? Predictions first, networks after.
 
-``python -m benchmarks.proxy predict`` writes docs/results/proxy/predictions.json: five nearest neighbors, each pair left
-out once, on the training pairs of five cases. ``train CASE`` trains the two networks of a case into
+``python -m benchmarks.proxy predict`` writes docs/results/proxy/predictions.json: five nearest neighbors, each pair
+left out once, on the training pairs of five cases. ``train CASE`` trains the two networks of a case into
 docs/results/proxy/CASE. ``compare`` prints each prediction beside what the networks gave.
 
 A pair "rule" asks whether the exact rule or the template has the lower test MSE in a case. A pair "gain" asks which of

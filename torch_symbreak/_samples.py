@@ -120,8 +120,8 @@ def appended(owner: str, sample: Any, part: Any, key: str) -> Any:
         return _copied(sample, {key: part})
     if isinstance(sample, tuple) and hasattr(sample, "_make"):
         raise TypeError(
-            f"{owner} cannot add a {key} to a {type(sample).__name__}, which has fixed fields. Return tuple(sample) or a "
-            "dict from the data set."
+            f"{owner} cannot add a {key} to a {type(sample).__name__}, which has fixed fields. Return tuple(sample) or "
+            "a dict from the data set."
         )
     return type(sample)((*sample, part)) if isinstance(sample, (tuple, list)) else (sample, part)
 

@@ -16,7 +16,6 @@ from torch_symbreak.canonical.ties import TieWatch, smallest_margins
 from torch_symbreak.datasets.base import check_index
 from torch_symbreak.symmetries import Canonicalizer, Product, Symmetry
 
-
 #: What becomes of targets that are nearly ties.
 Ties = Literal["keep", "drop", "weight"]
 #: A margin below this is a near-tie, as ``symbreak break`` counts them.
@@ -172,8 +171,8 @@ class SymmetryBrokenDataset(_OnTargets):
             raise ValueError(f"SymmetryBrokenDataset needs min_margin in (0, 1], but got {min_margin!r}.")
         if ties != "keep" and not isinstance(canonicalizer, Canonicalizer):
             raise TypeError(
-                f"SymmetryBrokenDataset needs margins for ties={ties!r}, but {describe(canonicalizer)} has none. Pass a "
-                "Canonicalizer, such as model.canonicalizer()."
+                f"SymmetryBrokenDataset needs margins for ties={ties!r}, but {describe(canonicalizer)} has none. Pass "
+                "a Canonicalizer, such as model.canonicalizer()."
             )
         self.canonicalizer = canonicalizer
         self.ties: Ties = ties

@@ -48,7 +48,8 @@ def read(dataset: Any, forward: Forward, keys: Keys, item_dims: int) -> Read:
         raise ValueError(f"{_OWNER} needs one key, but got keys={keys!r}. Name the part that holds the targets.")
     if isinstance(dataset, tuple) and all(isinstance(part, Tensor) for part in dataset):
         raise TypeError(
-            f"{_OWNER} got a tuple of {len(dataset)} tensors. If it is (y, x), pass torch.utils.data.TensorDataset(y, x)."
+            f"{_OWNER} got a tuple of {len(dataset)} tensors. If it is (y, x), pass "
+            "torch.utils.data.TensorDataset(y, x)."
         )
     check_map_style(_OWNER, dataset)
     if isinstance(dataset, Tensor):

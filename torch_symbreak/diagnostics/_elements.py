@@ -16,6 +16,7 @@ from torch import Tensor
 
 from torch_symbreak._content import box_ends, wrapped_axes
 from torch_symbreak._items import flat_items, join_elements, power, root, some_elements
+from torch_symbreak._random import item_seed
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.canonical import AlignToTemplate
 from torch_symbreak.symmetries import (
@@ -37,6 +38,8 @@ _PHASE = 1e-3
 #: A template's target may be this far, in gain over ``||x|| ||t||``, from the nearest point of its orbit: a template
 #: estimated from n targets differs by their spread over sqrt(n).
 _GAP = 2e-3
+#: Makes a seed another one.
+_OWN = 0x5EED0
 #: Two targets closer than this, relative to their norms, are one.
 SAME = 1e-3
 
@@ -121,7 +124,9 @@ def _shifts(group: Product, g: Element, x: Tensor, seed: int) -> Orientations:
     periodic = torch.tensor(_periodic(group, tuple(event.tolist())))
     places = torch.where(periodic, event, event - length + 1)
     free = length < event
-    drawn = torch.rand(lo.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    # Whoever scrambled the targets may have used the same seed, and the same numbers would not be independent.
+    generator = torch.Generator().manual_seed(item_seed(seed, _OWN))
+    drawn = torch.rand(lo.shape, dtype=torch.float64, generator=generator)
     uniform = torch.where(free, (lo + drawn) / places, torch.nan)
     values = torch.where(free, moves.double(), torch.nan)
     moved = moves.ne(0).any(-1)

@@ -51,9 +51,9 @@ def of(report: dict[str, Any], line: LineOf, threshold: float | None) -> tuple[s
     if report["rule"] == "literal":
         doubled = report["doubled"]
         return (
-            "The literal reading of Algorithm 2 broke these targets. It does not break the flip: it has two targets for "
-            f"{doubled['orbits']:.0%} of the orbits, in {doubled['opposite orientations']:.0%} of opposite orientation. "
-            + gain,
+            "The literal reading of Algorithm 2 broke these targets. It does not break the flip: it has two targets "
+            f"for {doubled['orbits']:.0%} of the orbits, in {doubled['opposite orientations']:.0%} of opposite "
+            f"orientation. {gain}",
             line("exact" if advice == "none" else advice, threshold),
         )
     if report["rule"] is not None:

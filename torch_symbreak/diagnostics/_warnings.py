@@ -8,15 +8,18 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._items import flat_items
+from torch_symbreak.canonical import FarFieldCanonicalizer
 from torch_symbreak.canonical.thresholds import DEFAULT, suggest_threshold
 from torch_symbreak.diagnostics._data import Read
 from torch_symbreak.diagnostics._elements import STEP
-from torch_symbreak.symmetries import Canonicalizer, GlobalPhase, Product
+from torch_symbreak.symmetries import Canonicalizer, Product
 
 #: Items that are looked at for a threshold.
 _SOME = 500
 #: Stored measurements may differ from f(x) by their noise, relative to their norm.
 _APART = 0.1
+#: A sum below this share of the sum of magnitudes is near zero.
+_NO_SUM = 1e-3
 
 
 class Warned(NamedTuple):
@@ -95,18 +98,20 @@ def of_data(read: Read, forward_warnings: list[str]) -> list[Warned]:
     return found
 
 
-def of_anchor(fix: Canonicalizer[Any], margins: dict[str, Tensor]) -> Warned | None:
-    """Warn of targets with mean zero, whose phase or sign the exact rule cannot anchor at their sum."""
-    name = "global_phase" if any(isinstance(part, GlobalPhase) for part in Product(fix.symmetry).symmetries) else "sign"
-    if name not in margins:
+def of_anchor(fix: Canonicalizer[Any], x: Tensor) -> Warned | None:
+    """Warn of targets with a sum near zero, which anchors no phase or sign."""
+    if not isinstance(fix, FarFieldCanonicalizer):
         return None
-    flags = margins[name] < 1e-3
-    share = float(flags.double().mean())
-    if share <= 0.05:
+    dims = fix.symmetry.item_dims
+    items = flat_items(x, dims)
+    total = items.abs().sum(-1, dtype=torch.float64)
+    share = items.sum(-1).abs().double() / torch.where(total > 0, total, 1)
+    flags = (share < _NO_SUM) & (total > 0)
+    if flags.double().mean() <= 0.05:
         return None
-    what = "phase" if name == "global_phase" else "sign"
+    what = "phase" if x.is_complex() else "sign"
     text = (
-        f"{share:.0%} of the targets have a sum near zero, on which the exact rule's {what} rests: there it is a tie. "
-        "A template does not need the sum."
+        f"{float(flags.double().mean()):.0%} of the targets have a sum near zero, on which the exact rule's {what} "
+        "rests: there it is a tie, or another anchor decides. A template does not need the sum."
     )
-    return Warned("anchor", text, "fix = model.fit_canonicalizer(x)", flags, margins[name].clamp(0, 1))
+    return Warned("anchor", text, "fix = model.fit_canonicalizer(x)", flags, share.clamp(0, 1))

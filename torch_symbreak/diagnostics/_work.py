@@ -25,8 +25,10 @@ NEAR = 1e-3
 #: Elements are not uniform if that has less than this chance (corrected for the tests made) and their distribution
 #: function is at least this far from the uniform one.
 CHANCE, FAR = 1e-3, 0.1
-#: A rule broke a symmetry if at most this share of the targets violates it.
-MOST = 0.1
+#: A rule broke the targets if at most this share of them violates it, and a single symmetry if at most that share does.
+MOST, MOST_ALONE = 0.1, 0.01
+#: A template has to be kept with the network. It is advised if it surely saves more than this share of the error.
+LITTLE = 0.05
 #: Worst items that are kept for pictures.
 SHOWN = 8
 
@@ -107,7 +109,9 @@ class Work:
         row["p"] = min(1.0, len(tests) * min(test.p for test in tests))
         row["distance"] = max(test.distance for test in tests)
         far = any(len(tests) * test.p < CHANCE and test.distance >= FAR for test in tests)
-        row["status"] = "broken" if rule is not None or share <= MOST else "naturally oriented" if far else "unbroken"
+        row["status"] = (
+            "broken" if rule is not None or share <= MOST_ALONE else "naturally oriented" if far else "unbroken"
+        )
         if rule is not None and rule.rule == "literal" and share > MOST:
             row["status"] = "not properly broken"
         row["rule"] = by.rule if "broken" in row["status"] and row["status"] != "unbroken" else None
@@ -146,7 +150,8 @@ class Work:
         report["advice"] = "exact"
         if "template" in mean:
             saved = errors["exact"]["5-NN"].raw - errors["template"]["5-NN"].raw
-            report["advice"] = "template" if _gains.bootstrap(saved, seed=self.seed)[1] > 0 else "exact"
+            less = _gains.bootstrap(saved, seed=self.seed)[1]
+            report["advice"] = "template" if less > LITTLE * mean["exact"] else "exact"
         saved = errors["raw"]["5-NN"].raw - errors[report["advice"]]["5-NN"].raw
         if _gains.bootstrap(saved, seed=self.seed)[1] <= 0:
             report["advice"] = "none"

@@ -112,6 +112,11 @@ def run(
         few = data.x[torch.randperm(len(data.x), generator=torch.Generator().manual_seed(seed))[:_TESTED]]
         rule = _rule_of(forward, few, dims)
         fix = rule(few, None)
+        if Product(fix.symmetry).item_dims != dims:
+            raise ValueError(
+                f"diagnose found that every entry of the targets has a symmetry of its own: {fix}. Pass event_dims=0 "
+                "if the function measures every entry by itself."
+            )
         fix.check(data.x)
         like = Product(fix.symmetry).rearrangement
         threshold = _warnings.threshold_for(fix, data.x)
@@ -130,7 +135,7 @@ def run(
     found: list[_warnings.Warned | None] = [*_warnings.of_data(data, list(said))]
     if like is not None and like.shifts:
         found.append(_warnings.of_frame(_warnings.filled(fix, data.x), like.threshold, threshold))
-    found.append(_warnings.of_anchor(suited, work.margins))
+    found.append(_warnings.of_anchor(suited, data.x))
     for warned in found:
         if warned is not None:
             report["warnings"].append({"name": warned.name, "text": warned.text, "line": warned.line})

@@ -111,7 +111,8 @@ class Report(dict[str, Any]):
             "Error per entry without training, cross-validated",
             ("targets", "constant", "up to sym.", "5-NN", "up to sym."),
             rows,
-            f"{self['still to gain']:.0%} of the exact rule's 5-NN error vanish up to symmetry: what a better rule can gain.",
+            f"{self['still to gain']:.0%} of the exact rule's 5-NN error vanish up to symmetry: "
+            "what a better rule can gain.",
         )
         yield self._margins()
 
