@@ -198,7 +198,7 @@ class Report(dict[str, Any]):
         """Return the report as JSON. Tensors become lists, NaN becomes null.
 
         Example:
-            >>> Report(verdict="Fine.", scores=torch.tensor([1.0, float("nan")])).to_json()[-43:]
+            >>> Report(verdict="Fine.", scores=torch.tensor([1.0, float("nan")])).to_json()[-42:]
             '"verdict": "Fine.", "scores": [1.0, null]}'
         """
         return json.dumps(_plain(dict(self)), allow_nan=False, ensure_ascii=False)
