@@ -427,6 +427,9 @@ def test_doubts_are_told() -> None:
     sure, doubt = Finding(Sign(1), "holds", 0.0, 0.0, 5), Finding(Scale(1), "unknown", 0.0, 0.1, 5, "noise")
     with pytest.warns(UserWarning, match=r"leaves what it could not decide: Scale \(noise\)"):
         assert isinstance(SymmetryReport({"Sign": sure, "Scale": doubt}).canonicalizer(), FixSign)
+    near = Finding(Translation(1), "approximate", 0.03, 0.0, 5)
+    with pytest.warns(UserWarning, match=r"holds approximately: Translation \(3.0e-02\). To break it, too, raise tol"):
+        assert isinstance(SymmetryReport({"Sign": sure, "Translation": near}).canonicalizer(), FixSign)
     still = Finding(Translation(1), "unknown", 0.0, 0.1, 0, "content fills the frame")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
