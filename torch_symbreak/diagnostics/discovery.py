@@ -44,8 +44,8 @@ def symmetries_of(
     """Return which symmetries of the library a measurement has, by trying them on the items of ``x``.
 
     Elements g are drawn for every item. The error is ``||f(g x) - f(x)|| / ||f(x') - f(x)||``, x' a random change of x
-    with ``||x' - x|| = ||g x - x||``, so that neither a large constant in f nor a constant f passes for a symmetry. 0 is
-    exact. At 1, g changes f as much as the random change does.
+    with ``||x' - x|| = ||g x - x||``, so that neither a large constant in f nor a constant f passes for a symmetry. At
+    0 a symmetry is exact. At 1, g changes f as much as the random change does.
 
     Tested are, by name: "Translation" (whole steps that keep content inside the frame; around the frame, too, along
     axes where f is periodic: the finding's ``symmetry.wrap`` says so), "ConjugateFlip" about the content's own center,
