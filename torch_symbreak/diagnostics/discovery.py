@@ -43,8 +43,9 @@ def symmetries_of(
 ) -> SymmetryReport:
     """Return which symmetries of the library a measurement has, by trying them on the items of ``x``.
 
-    Elements g are drawn for every item, and ``||f(g x) - f(x)||`` is compared with what a random change of x does that
-    is as large as that of g. An error of 0 is exact, and around 1 g changes f as much as anything does.
+    Elements g are drawn for every item. The error is ``||f(g x) - f(x)|| / ||f(x') - f(x)||``, x' a random change of x
+    with ``||x' - x|| = ||g x - x||``, so that neither a large constant in f nor a constant f passes for a symmetry. At
+    0 a symmetry is exact. At 1, g changes f as much as the random change does.
 
     Tested are, by name: "Translation" (whole steps that keep content inside the frame; around the frame, too, along
     axes where f is periodic: the finding's ``symmetry.wrap`` says so), "ConjugateFlip" about the content's own center,
@@ -137,8 +138,8 @@ def canonicalizer_for(
             phases or signs of every entry hold beside motions.
 
     Warns:
-        UserWarning: If a symmetry holds that no canonicalizer breaks (``Scale``, ``PhaseRamp``), or one remains unknown
-            though elements move the items.
+        UserWarning: If a symmetry holds that no canonicalizer breaks (``Scale``, ``PhaseRamp``), if one is approximate,
+            or if one remains unknown though elements move the items.
 
     Example:
         >>> import torch

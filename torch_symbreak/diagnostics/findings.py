@@ -19,7 +19,7 @@ class Finding:
     """One symmetry, whether the measurement has it, and why that is thought.
 
     ``error`` is the largest ``||f(g x) - f(x)|| / ||f(x') - f(x)||`` over items and drawn elements g, x' a random
-    change of x as large as that of g. 0 is exact. Around 1, g changes f as much as anything does.
+    change of x with ``||x' - x|| = ||g x - x||``. 0 is exact. At 1, g changes f as much as the random change does.
     """
 
     symmetry: Symmetry
@@ -96,6 +96,10 @@ class SymmetryReport:
                 "scale, divide every target by its norm.",
                 stacklevel=stacklevel,
             )
+        close = [f"{name} ({finding.error:.1e})" for name, finding in self.approximate.items()]
+        if close:
+            message = f"canonicalizer_for leaves what holds approximately: {', '.join(close)}. To break it, too, raise "
+            warnings.warn(f"{message}tolerance.", stacklevel=stacklevel)
         if doubtful:
             message = f"canonicalizer_for leaves what it could not decide: {', '.join(doubtful)}."
             warnings.warn(message, stacklevel=stacklevel)

@@ -7,7 +7,7 @@ double precision. It is differentiable in x with the group element held fixed.
 - *One value per orbit.* All points of the reference's orbit give an item the same value, unless two points of the
   orbit of x are equally near. Exceptions: ``Scale``, under which only ratios (relative error, NRMSE, PSNR, SSIM) keep
   their value; ``PhaseRamp``, which is found approximately; ``ConjugateFlip`` without ``Translation``, which flips x
-  about its own content box.
+  about its own content box unless it has a center.
 - *NaN.* An item that is not finite, in x or in the reference, gets NaN, and so do its mean and sum. The other items
   keep their values.
 - *No symmetries*, ``()``, give the plain error. An item is then one index of the first dimension; a tensor of one
