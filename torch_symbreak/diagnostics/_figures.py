@@ -52,9 +52,8 @@ def elements(histograms: dict[str, dict[str, Any]]) -> Figure:
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
     for axes, (name, axis, each) in zip(grid.flat, panels, strict=False):
-        for rule, color in (("exact", "tab:blue"), ("template", "tab:orange")):
-            if each[rule] is not None:
-                _histogram(axes, each[rule][:, axis], each["unit"], rule, color)
+        values = {rule: each[rule][:, axis] for rule in ("exact", "template") if each[rule] is not None}
+        _histograms(axes, {rule: of[~of.isnan()] for rule, of in values.items()}, each["unit"])
         words = name.replace("_", " ")
         axes.set_title(words if each["exact"].shape[1] == 1 else f"{words}, axis {axis}", fontsize=10)
         axes.set_ylabel("share", fontsize=8)
@@ -64,21 +63,22 @@ def elements(histograms: dict[str, dict[str, Any]]) -> Figure:
     return figure
 
 
-def _histogram(axes: Any, values: Tensor, unit: str, label: str, color: str) -> None:
-    values = values[~values.isnan()]
+def _histograms(axes: Any, values: dict[str, Tensor], unit: str) -> None:
+    """Draw the values of several rules in the same bins."""
     if unit == "rad":
         edges = torch.linspace(-math.pi, math.pi, _BINS + 1).tolist()
         axes.set_xticks([-math.pi, 0, math.pi], ["-π", "0", "π"])
     elif unit == "entries":
-        low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
+        whole = torch.cat(list(values.values()))
+        low, high = (int(whole.min()), int(whole.max())) if len(whole) else (0, 0)
         step = max(1, -(-(high - low + 1) // _BINS))
         edges = [low - 0.5 + step * number for number in range((high - low) // step + 2)]
         axes.set_xlabel("moved by entries", fontsize=8)
     else:
         edges = [-0.5, 0.5, 1.5]
         axes.set_xticks([0, 1], ["as it is", unit])
-    weights = [1 / max(1, len(values))] * len(values)
-    axes.hist(values.tolist(), bins=edges, weights=weights, color=color, alpha=0.5, label=label)
+    for (rule, of), color in zip(values.items(), ("tab:blue", "tab:orange"), strict=False):
+        axes.hist(of.tolist(), bins=edges, weights=[1 / max(1, len(of))] * len(of), color=color, alpha=0.5, label=rule)
 
 
 def gains(report: Any) -> Figure:

@@ -67,8 +67,9 @@ def _wheel(axes: Axes) -> None:
     line = torch.linspace(-1, 1, 101, dtype=torch.float64)
     z = torch.complex(line.expand(101, 101), -line[:, None].expand(101, 101))
     image = np.concatenate((colors(z, 1.0), (z.abs() <= 1).numpy()[..., None]), -1)
-    inset = axes.inset_axes((1.06, 0.72, 0.26, 0.26))
+    inset = axes.inset_axes((1.02, 0.62, 0.38, 0.38))
     inset.imshow(image, extent=(-1, 1, -1, 1), interpolation="bilinear")
+    inset.set(xlim=(-1.7, 1.7), ylim=(-1.7, 1.7))  # room for the labels
     inset.set_axis_off()
     for place, label, horizontal, vertical in (
         ((1.08, 0), "0", "left", "center"),
