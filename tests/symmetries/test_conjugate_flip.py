@@ -67,6 +67,15 @@ def test_a_template_under_a_flip_about_a_center() -> None:
     assert laws["dropped"] <= 0.05  # ties alone
 
 
+def test_a_fixed_center_does_not_ask_for_the_content() -> None:
+    """A line at the threshold is a tie of the content's box, and of nothing about a fixed center."""
+    x = torch.zeros(1, 8, dtype=torch.complex128)
+    x[0, 1:5] = torch.tensor([1.0, 0.5j, 0.3, 0.7])
+    x[0, 6] = 1e-4
+    assert float(FixConjugateFlip(1).margin(x)) < 1e-9
+    assert float(FixConjugateFlip(1, center=(3.5,)).margin(x)) > 1e-3
+
+
 @pytest.mark.parametrize("center", [(1.0,), (1.0, 2.25), 3.0, (1.0, "2")])
 def test_centers_that_are_none(center: Any) -> None:
     with pytest.raises(ValueError, match=r"needs a center of 2 multiples of 1/2.*\(N - 1\) / 2"):
