@@ -21,7 +21,9 @@ def main() -> None:
     clock, processor = time.perf_counter(), time.process_time()
     report = diagnose(x, model, noise=0.01)
     seconds = time.perf_counter() - clock, time.process_time() - processor
-    print(f"{count} x {size} x {size}: {seconds[0]:.1f} s on the clock, {seconds[1]:.1f} s of the processor")
+    print(
+        f"{count} x {size} x {size}: {seconds[0]:.1f} s on the clock, {seconds[1]:.1f} s of the processor", flush=True
+    )
     clock = time.perf_counter()
     page = report.to_html()
     print(f"page of {len(page) / 1e6:.1f} MB: {time.perf_counter() - clock:.1f} s")

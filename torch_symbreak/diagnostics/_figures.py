@@ -23,8 +23,8 @@ _COLUMNS = 6
 def figures_of(report: Any) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a report with their captions."""
     yield (
-        "Elements that would canonicalize the targets. Flat bars: the targets lie anywhere in their orbits. One bar: "
-        "they are broken, or alike by nature.",
+        "Elements that would canonicalize the targets. Broad: the targets lie anywhere in their orbits, shifts as "
+        "far as the frame has room. One bar: they are broken, or alike by nature.",
         elements(report["elements"]),
     )
     yield (
