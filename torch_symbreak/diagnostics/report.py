@@ -152,7 +152,10 @@ class Report(dict[str, Any]):
         return Table("Near-ties: margins below 1e-3", ("rule", "symmetry", "targets"), [row[:3] for row in rows], note)
 
     def sentences(self) -> Iterator[str]:
-        """Yield what the report says besides tables: duplicates and warnings."""
+        """Yield what the report says besides tables: what could not be decided, duplicates and warnings."""
+        for name, row in self["symmetries"].items():
+            if row["holds"] is None and row.get("reason"):
+                yield f"Whether f has the {name.replace('_', ' ')} is unknown: {row['reason']}."
         found = self["duplicates"]
         if len(found["pairs"]):
             yield f"Duplicates up to symmetry: {found['share']:.1%} of the targets, such as {_named(found['pairs'])}."
