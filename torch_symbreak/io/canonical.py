@@ -9,7 +9,6 @@ power cut.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import math
@@ -50,7 +49,7 @@ from torch_symbreak.io.formats import (
     write_npz,
 )
 from torch_symbreak.io.layouts import BLOCK, Layout, blocks, count_event, find, parse_axes, shortened
-from torch_symbreak.io.runs import PROGRESS, Hash, Progress, Run, Stamp, companion, is_there, stamp_of
+from torch_symbreak.io.runs import PROGRESS, Hash, Progress, Run, Stamp, companion, is_there, opened, stamp_of
 from torch_symbreak.io.summaries import Summary, look, summarize
 from torch_symbreak.io.template import canonicalizer_from, check_note, digest, read_template
 from torch_symbreak.symmetries import Canonicalizer, Element, Product
@@ -157,9 +156,9 @@ class _Work:
     def __call__(self, block: Index) -> Bad | Looked:
         """Do one block: read, check, change, write."""
         with _reading:  # one opens it for all
-            file = _opened(self.src, self.stamp)
+            file = opened(self.src, self.stamp)
             x = self.layout.read(file, block)
-        first = _item(self.layout, block)
+        first = self.layout.first(block)
         parts = torch.view_as_real(x) if x.is_complex() else x
         # The extremes tell, NaN being one if there is any, in a twentieth of the time that isfinite takes.
         if x.numel() and not all(extreme.isfinite() for extreme in parts.aminmax()):
@@ -198,7 +197,7 @@ class _Work:
     def _stored(self, like: Element, first: int) -> Element:
         """The elements in the file, of as many targets as ``like`` has."""
         with _reading:
-            file = _opened(self.beside or self.src, self.stamp)
+            file = opened(self.beside or self.src, self.stamp)
         found: dict[str, Any] = {}
         for name in element_arrays(self.layout, self.targets, self.prefix):
             shape = file.arrays[name].shape
@@ -213,18 +212,6 @@ class _Work:
 
 
 _reading = threading.Lock()  # not every library that reads a file lets two threads do it
-
-
-@functools.lru_cache(maxsize=2)
-def _opened(path: Path, stamp: Stamp) -> Format:
-    """A file, opened once per process."""
-    return open_file(path)
-
-
-def _item(layout: Layout, block: Index) -> int:
-    """The number of a block's first target, counted over the flattened batch."""
-    batch = layout.batch
-    return sum(part.start * math.prod(batch[axis + 1 :]) for axis, part in enumerate(block))
 
 
 def element_arrays(layout: Layout, targets: Targets, prefix: str) -> dict[str, Array]:
@@ -398,11 +385,11 @@ class Plan(Run):
                             looks.append(result)
                         if not bad:
                             self.write_progress(done)
-                        progress(count if done == len(todo) else _item(self.layout, todo[done]), count)
+                        progress(count if done == len(todo) else self.layout.first(todo[done]), count)
                 digest = hashing.result()
             finally:
                 hashing.stop()
-                _opened.cache_clear()
+                opened.cache_clear()
             self.check_unchanged()
             if bad:
                 raise ValueError(_describe(bad, self.src, self.layout.keys))

@@ -146,6 +146,10 @@ class Layout:
                 index[axes[place]] = slice(twice * part.start, twice * part.stop)
         return tuple(index)
 
+    def first(self, block: Index) -> int:
+        """The number of a block's first target, counted over the flattened batch."""
+        return sum(part.start * math.prod(self.batch[axis + 1 :]) for axis, part in enumerate(block))
+
     def forward(self, values: np.ndarray) -> np.ndarray:
         """Values as the file has them to (*batch, *event), or (*batch, 2, *event)."""
         return values.reshape(self._spread(values.shape)).transpose(self._order)
@@ -487,7 +491,8 @@ def find_intensities(
             )
     try:
         layout, _ = find(
-            file, key=names[0] if key is None else key, layout="plain", event_dims=event_dims, axes=axes, real=True, integers=True
+            file, key=names[0] if key is None else key, layout="plain", event_dims=event_dims, axes=axes, real=True,
+            integers=True,
         )  # fmt: skip
     except (TypeError, ValueError) as error:
         raise type(error)(re.sub(r"\btarget(s?)\b", r"pattern\1", str(error))) from None

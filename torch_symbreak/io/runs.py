@@ -6,6 +6,7 @@ handed to the operating system. Killed at any time, the same command goes on fro
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ from typing import Any
 
 from torch_symbreak._version import __version__
 from torch_symbreak.io.arrays import write_file
-from torch_symbreak.io.formats import OURS
+from torch_symbreak.io.formats import OURS, Format, open_file
 
 #: Called with the number of items done, and of all.
 Progress = Callable[[int, int], None]
@@ -121,6 +122,12 @@ def stamp_of(path: Path) -> Stamp:
                 file.seek(max(0, found.st_size - _ENDS))
                 digest.update(file.read(_ENDS))
     return size, time, digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=4)
+def opened(path: Path, stamp: Stamp) -> Format:
+    """A file, opened once per process. Who opened it clears the cache at the end."""
+    return open_file(path)
 
 
 class Hash:

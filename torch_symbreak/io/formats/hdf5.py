@@ -195,16 +195,12 @@ class Hdf5(Format):
 
 
 def write_hdf5(path: Path, regions: Regions) -> None:
-    """Write arrays that lie in .npy files to a new HDF5 file, words as UTF-8 of one length."""
+    """Write arrays that lie in .npy files to a new HDF5 file, words in ASCII."""
     h5 = importlib.import_module("h5py")
     with _told_shortly(), h5.File(path, "w") as out:
         for name, region in regions.items():
             values = np.load(region.path, mmap_mode="c")
-            if values.dtype.kind == "U":
-                encoded = np.char.encode(values, "utf-8")
-                out.create_dataset(name, data=encoded, dtype=h5.string_dtype("utf-8", max(1, encoded.dtype.itemsize)))
-            else:
-                out.create_dataset(name, data=values)
+            out.create_dataset(name, data=values.astype("S") if values.dtype.kind == "U" else values)
 
 
 def _decoded(name: bytes) -> str:
