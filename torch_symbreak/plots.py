@@ -273,7 +273,7 @@ def plot_solution(measured: Tensor, x: Tensor, support: Tensor, *, title: str = 
         first.set_ylabel("log10(intensity / largest)", fontsize=8)
         second.plot(x.abs().numpy())
         third.plot(x.angle().where(x.abs() > _NO_PHASE * top, math.nan).numpy(), ".")
-        third.set_ylim(-math.pi, math.pi)
+        third.set(xlim=second.get_xlim(), ylim=(-math.pi, math.pi))
         last.plot(support.float().numpy(), drawstyle="steps-mid")
         return figure
     intensity = first.imshow(y.numpy(), cmap="magma", norm=Normalize(low, 0), interpolation="nearest")

@@ -19,7 +19,7 @@ from torch_symbreak.forward import FarField
 from torch_symbreak.io.solutions import Patterns, Solved, SolvePlan, plan_solve
 
 EXAMPLES = o.examples(
-    "symbreak solve scan.h5 found.h5 --key entry/intensities --centered --mask entry/good",
+    "symbreak solve scan.h5 found.h5 --key data --centered --mask good",
     "symbreak solve counts.npy found.npz --frame 24,24 --starts 16",
 )
 
@@ -166,6 +166,8 @@ class _Job:
 
     def frame(self, torus: tuple[int, ...], *, known: bool) -> tuple[int, ...]:
         """Return the frame of the objects, or raise what solve says of the options."""
+        if self.pictures and len(torus) > 3:
+            raise ValueError(f"Pictures show patterns of 1 to 3 dimensions, but these have {len(torus)}: --no-pictures")
         options = self.options
         if known:  # of any shape: it is looked for next
             options = {**options, "support_size": options["support_size"] or 1}

@@ -473,7 +473,7 @@ def find_intensities(
     arrays = {name: array for name, array in file.arrays.items() if not is_ours(name)}
     if key is None:
         least = count_event(parse_axes(axes)) if axes is not None else 2 if event_dims is None else event_dims
-        names, reason = [_only_intensities(file, arrays, least)], "the only real array with as many dimensions"
+        names, reason = [_only_intensities(file, arrays, least)], f"the only real array of at least {least} dimensions"
     else:
         groups, _ = _named(file, arrays, key)
         if any(len(group) > 1 for group in groups):

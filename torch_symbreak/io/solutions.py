@@ -67,6 +67,11 @@ class Beside:
     layout: Layout | None  # None: one for all
     stamp: Stamp
 
+    @property
+    def name(self) -> str:
+        """The array and its file."""
+        return f"{self.key} of {self.path}"
+
     def read(self, block: Index) -> Tensor:
         """Return (*event,), or (B, *event) of a block."""
         file = opened(self.path, self.stamp)
@@ -78,7 +83,7 @@ class Beside:
         if values.dtype != bool and not np.isin(values, (0, 1)).all():
             other = values[~np.isin(values, (0, 1))].flat[0]
             raise ValueError(
-                f"{self.flag} {self.key} of {self.path} holds {other}, but needs bools, or 0 and 1. Save it as bools, "
+                f"{self.flag} {self.name} holds {other}, but needs bools, or 0 and 1. Save it as bools, "
                 "True where counted."
             )
         return torch.from_numpy(np.ascontiguousarray(values.astype(bool)))
@@ -200,13 +205,18 @@ class SolvePlan(Run):
         """Read all patterns once, and return what a user should know about them.
 
         Raises:
-            ValueError: If a measured pixel is not finite, or a pattern is not positive on any. It names the first.
+            ValueError: If a measured pixel is not finite, a pattern is not positive on any, or its support is empty.
         """
         negative = hidden = pixels = 0
         dark: list[int] = []
         name = f"{', '.join(self.layout.keys)} of {self.src}"
         for block in blocks(_uncut(self.layout), BLOCK):
-            first, y, mask, _ = self.read(block)
+            first, y, mask, support = self.read(block)
+            if self.support is not None and support is not None:
+                inside = (support if self.support.layout else support[None]).flatten(1).any(1)
+                if not inside.all():
+                    item = first + int((~inside).nonzero()[0])
+                    raise ValueError(f"--support {self.support.name} is False everywhere in item {item}. Leave it out.")
             measured = torch.ones_like(y, dtype=torch.bool) if mask is None else mask.expand_as(y)
             if (bad := measured & ~torch.isfinite(y)).any():
                 item, *place = bad.nonzero()[0].tolist()
@@ -229,7 +239,7 @@ class SolvePlan(Run):
         if negative:
             said.append(f"{name} has {negative} negative pixels. They count as zero. To leave them out: --mask.")
         if self.mask is not None:
-            said.append(f"{1 - hidden / pixels:.1%} of the pixels are measured, by --mask {self.mask.key}.")
+            said.append(f"{1 - hidden / pixels:.1%} of the pixels are measured, by {self.mask.name}.")
         return said
 
     def run(
@@ -264,7 +274,7 @@ class SolvePlan(Run):
             todo = blocks(_uncut(self.layout), entries * self.layout.dtype.itemsize)
             hashing = Hash(self.src)
             try:
-                if done is None:
+                if not done:
                     done = 0
                     for message in self.look():
                         say(message)
@@ -283,6 +293,9 @@ class SolvePlan(Run):
             except OSError as error:
                 kept = f" {done} of {len(todo)} blocks are done and kept: the same command goes on from there."
                 raise OSError(f"{error}. {self.dst} is not written.{kept if done else ''}") from error
+            except (ValueError, TypeError, LookupError, EOFError):  # which the same call would meet again
+                done = 0
+                raise
             finally:
                 hashing.stop()
                 opened.cache_clear()
@@ -309,8 +322,8 @@ class SolvePlan(Run):
             "command": "solve",
             "keys": self.layout.keys,
             "axes": ",".join(self.layout.axes).lower(),
-            "mask": self.mask and self.mask.key,
-            "support": self.support and self.support.key,
+            "mask": self.mask and [self.mask.path.name, self.mask.key],
+            "support": self.support and [self.support.path.name, self.support.key],
             **dict(self.options),
             "input": self.src.name,
             "input_sha256": digest,
@@ -385,6 +398,8 @@ def plan_solve(
         raise FileNotFoundError(f"There is no file {src}.")
     if dst.exists() and src.samefile(dst):
         raise ValueError(f"The output {dst} is the input, which is never changed. Name another file.")
+    if src.resolve() in dst.resolve().parents:
+        raise ValueError(f"The output {dst} lies in the input {src}. Name another place.")
     if not dst.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {dst.parent}.")
     if dst.is_dir():
