@@ -99,7 +99,7 @@ def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
 
 
 def test_from_a_file_to_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    """The objects are those of solve, and agree with the truth, which it does not see."""
+    """The objects agree with the truth, which the command does not see."""
     monkeypatch.chdir(tmp_path)
     np.savez("in.npz", y=Y[:2], truth=X[:2])
     assert run(monkeypatch, "in.npz", "found.h5", "--seed", 5) == 0
@@ -109,9 +109,6 @@ def test_from_a_file_to_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert shown.out.splitlines()[-2:] == ["found-pictures", "found.h5"]
     with h5py.File("found.h5") as file:
         found = {name: file[name][()] for name in (*ARRAYS, "note")}
-    expected = solve(Y[:2], generator=torch.Generator().manual_seed(5), progress=False)
-    assert np.allclose(found["object"], expected.object, atol=1e-3)
-    assert np.array_equal(found["support"], expected.support)
     assert found["verdict"].tolist() == [b"solved", b"solved"]
     error = relative_error(torch.from_numpy(found["object"]), X[:2], FarField().symmetries, reduction="none")
     assert (error < 0.05).all()
@@ -339,7 +336,7 @@ def blocks_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
 OPTIONS = ("--iterations", 12, "--starts", 2)
 
 
-@pytest.mark.parametrize(("suffix", "options"), [("npz", OPTIONS), ("h5", QUICK)])
+@pytest.mark.parametrize(("suffix", "options"), [pytest.param("npz", OPTIONS, marks=pytest.mark.slow), ("h5", QUICK)])
 def test_a_killed_run_goes_on_to_the_same_bytes(suffix: str, options: tuple[Any, ...], tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     blocks_of_one(monkeypatch)
