@@ -22,7 +22,7 @@ from torch import Tensor
 from benchmarks.measure import machine, versions
 from torch_symbreak import FarField, relative_error
 from torch_symbreak.datasets import Atoms, BraggCrystals
-from torch_symbreak.forward import Measured, PoissonCounts
+from torch_symbreak.forward import Measured, PoissonCounts, beam_stop
 from torch_symbreak.solvers import Solution, solve
 
 #: Frame and strain of the crystals.
@@ -57,7 +57,9 @@ def _items(found: Solution, x: Tensor, torus: Sequence[int], seconds: float) -> 
         }
 
 
-def crystals(case: str, count: int, at_once: int, photons: float | None, **options: Any) -> Iterator[dict[str, Any]]:
+def crystals(
+    case: str, count: int, at_once: int, photons: float | None, stop: float | None, **options: Any
+) -> Iterator[dict[str, Any]]:
     """Solve crystals, and yield one dict per object."""
     size, strain = CRYSTALS[case]
     data = BraggCrystals(count, frame=(size, size), strain=strain, seed=1)
@@ -66,8 +68,9 @@ def crystals(case: str, count: int, at_once: int, photons: float | None, **optio
         if photons is not None:
             counts = PoissonCounts(generator=torch.Generator().manual_seed(int(part[0])))
             y = Measured(FarField(2), [counts], photons=photons)(x)
+        mask = None if stop is None else beam_stop(y.shape[1:], stop)
         start = time.process_time()
-        found = solve(y, generator=torch.Generator().manual_seed(int(part[0])), progress=False, **options)
+        found = solve(y, mask=mask, generator=torch.Generator().manual_seed(int(part[0])), progress=False, **options)
         yield from _items(found, x, y.shape[1:], time.process_time() - start)
 
 
@@ -105,6 +108,7 @@ def main() -> None:
     parser.add_argument("--methods", default="hio", help="of crystals. Default: %(default)s")
     parser.add_argument("--iterations", type=int, help="of each start of crystals. Default: the recipe's")
     parser.add_argument("--photons", help="expected totals of a pattern, as in 1e5,1e6. Default: no noise")
+    parser.add_argument("--stop", type=float, help="radius of a beam stop, in pixels. Default: none")
     parser.add_argument("--at-once", type=int, default=10, help="crystals per call. Default: %(default)s")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all objects as JSON. Default: only the table")
     options = parser.parse_args()
@@ -123,8 +127,8 @@ def main() -> None:
             items = rows.setdefault(f"{name} {method}", [])
             source = (
                 crystals(
-                    case, options.objects, options.at_once, total and float(total), method=method,
-                    iterations=options.iterations,
+                    case, options.objects, options.at_once, total and float(total), options.stop,
+                    method=method, iterations=options.iterations,
                 )
                 if case in CRYSTALS
                 else atoms(case, options.objects)

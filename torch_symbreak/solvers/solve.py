@@ -234,7 +234,7 @@ def _solve(
     elif known.start is not None:
         first = _run.support_around(known.start)
     else:
-        first = autocorrelation_support(known.intensities, len(known.torus))
+        first = autocorrelation_support(known.intensities, len(known.torus), mask=known.measured)
     sigma = _run.SIGMA if known.start is None else _run.GIVEN_SIGMA
     shrinks = known.support is None and not whole
     problem = _run.Problem(roots, fitted, first, known.real, shrinks, sigma, tuple(further), whole)
