@@ -52,7 +52,7 @@ def test_a_beam_stop_hardly_changes_the_first_support(radius: int, most: float) 
     whole = autocorrelation_support(y, 2)
     found = autocorrelation_support(y.where(mask, 0), 2, mask=mask)
     assert (found.sum((1, 2)) < most * whole.sum((1, 2))).all()
-    assert ((found & whole).sum((1, 2)) > 0.8 * whole.sum((1, 2))).all()
+    assert ((found & whole).sum((1, 2)) > 0.7 * whole.sum((1, 2))).all()
     assert torch.equal(autocorrelation_support(y[0].where(mask, 0), 2, mask=mask), found[0])
     assert torch.equal(autocorrelation_support(y, 2, mask=torch.ones_like(mask)), whole)
 
