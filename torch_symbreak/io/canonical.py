@@ -9,7 +9,6 @@ power cut.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import math
@@ -18,7 +17,6 @@ import os
 import shlex
 import shutil
 import signal
-import stat
 import threading
 import warnings
 from collections import Counter, deque
@@ -36,7 +34,7 @@ from torch import Tensor
 from torch_symbreak._version import __version__
 from torch_symbreak.canonical.ties import LOOK
 from torch_symbreak.forward import canonicalizer_of, event_dims_of
-from torch_symbreak.io.arrays import locked, write_file
+from torch_symbreak.io.arrays import locked
 from torch_symbreak.io.formats import (
     OURS,
     Array,
@@ -51,16 +49,12 @@ from torch_symbreak.io.formats import (
     write_npz,
 )
 from torch_symbreak.io.layouts import BLOCK, Layout, blocks, count_event, find, parse_axes, shortened
+from torch_symbreak.io.runs import PROGRESS, Hash, Progress, Run, Stamp, companion, is_there, opened, stamp_of
 from torch_symbreak.io.summaries import Summary, look, summarize
 from torch_symbreak.io.template import canonicalizer_from, check_note, digest, read_template
 from torch_symbreak.symmetries import Canonicalizer, Element, Product
 
 Command = Literal["break", "scramble", "unbreak"]
-Progress = Callable[[int, int], None]
-#: What tells a file from another: see :func:`_stamp`.
-Stamp = tuple[Any, ...]
-
-_PROGRESS = "progress.json"
 
 
 @dataclass(frozen=True)
@@ -162,9 +156,9 @@ class _Work:
     def __call__(self, block: Index) -> Bad | Looked:
         """Do one block: read, check, change, write."""
         with _reading:  # one opens it for all
-            file = _opened(self.src, self.stamp)
+            file = opened(self.src, self.stamp)
             x = self.layout.read(file, block)
-        first = _item(self.layout, block)
+        first = self.layout.first(block)
         parts = torch.view_as_real(x) if x.is_complex() else x
         # The extremes tell, NaN being one if there is any, in a twentieth of the time that isfinite takes.
         if x.numel() and not all(extreme.isfinite() for extreme in parts.aminmax()):
@@ -203,7 +197,7 @@ class _Work:
     def _stored(self, like: Element, first: int) -> Element:
         """The elements in the file, of as many targets as ``like`` has."""
         with _reading:
-            file = _opened(self.beside or self.src, self.stamp)
+            file = opened(self.beside or self.src, self.stamp)
         found: dict[str, Any] = {}
         for name in element_arrays(self.layout, self.targets, self.prefix):
             shape = file.arrays[name].shape
@@ -218,18 +212,6 @@ class _Work:
 
 
 _reading = threading.Lock()  # not every library that reads a file lets two threads do it
-
-
-@functools.lru_cache(maxsize=2)
-def _opened(path: Path, stamp: Stamp) -> Format:
-    """A file, opened once per process."""
-    return open_file(path)
-
-
-def _item(layout: Layout, block: Index) -> int:
-    """The number of a block's first target, counted over the flattened batch."""
-    batch = layout.batch
-    return sum(part.start * math.prod(batch[axis + 1 :]) for axis, part in enumerate(block))
 
 
 def element_arrays(layout: Layout, targets: Targets, prefix: str) -> dict[str, Array]:
@@ -275,11 +257,6 @@ def _prefix_in(note: dict[str, Any]) -> str:
     return note.get("prefix", OURS)  # without: of a version that kept the elements of one run
 
 
-def companion(path: Path) -> Path:
-    """Where the provenance and the elements are if a file of one array has no place for them."""
-    return path.with_name(f"{path.name}.{OURS}.npz")
-
-
 def _with_elements(file: Format) -> Format:
     """The file that has the elements of ``file``: itself, or the one beside it."""
     beside = companion(file.path)
@@ -305,7 +282,7 @@ def note_of(file: Format) -> dict[str, Any] | None:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Run):
     """A call that can be carried out: see :func:`plan`."""
 
     command: Command
@@ -323,44 +300,14 @@ class Plan:
     stamp: Stamp
 
     @property
-    def work(self) -> Path:
-        """The hidden folder: another call has another one."""
-        what = (self.targets, self.layout.keys, self.also, self.elements, self.seed)
-        return self._hidden(__version__, self.command, self.src, self.dst.name, *what)
-
-    @property
-    def lock(self) -> Path:
-        """The file that whoever writes this output holds a lock on."""
-        hidden = self._hidden(self.dst.name)
-        return hidden.with_name(f"{hidden.name}.lock")
-
-    def _hidden(self, *parts: object) -> Path:
-        name = os.fsdecode(os.fsencode(self.dst.name)[:200])  # of at most 255 bytes, with the rest
-        digest = hashlib.sha256(repr(parts).encode(errors="surrogateescape")).hexdigest()[:12]
-        return self.dst.with_name(f".{name}.{OURS}-{digest}")
-
-    def resumable(self) -> int | None:
-        """How many blocks an interrupted run of the same call left; None if there is nothing to go on from.
-
-        Raises:
-            ValueError: If that run read another input, as far as can be told without reading it whole.
-        """
-        try:
-            before = json.loads((self.work / _PROGRESS).read_text())
-        except FileNotFoundError:
-            return None
-        if before["stamp"] != list(self.stamp):
-            raise ValueError(
-                f"{self.src} was replaced or changed after a run that was interrupted, whose blocks are in "
-                f"{self.work}. To start afresh: rm -r {shlex.quote(str(self.work))}"
-            )
-        return int(before["done"])
+    def call(self) -> tuple[object, ...]:
+        return self.command, self.targets, self.layout.keys, self.also, self.elements, self.seed
 
     def check_output(self) -> None:
         """Raise ``FileExistsError`` if there is an output that is not to be replaced."""
         # A run that was killed at its very end has put the companion there already.
         for path in (self.dst, companion(self.dst)) if self.bare and not self.work.exists() else (self.dst,):
-            if _is_there(path) and not self.overwrite:
+            if is_there(path) and not self.overwrite:
                 raise FileExistsError(f"{path} exists. To replace it: --overwrite.")
 
     def run(
@@ -391,7 +338,7 @@ class Plan:
         with locked(self.lock, f"is writing {self.dst}"):
             # Another run may have ended between the plan and the lock.
             self.check_output()
-            self._unchanged()
+            self.check_unchanged()
             return self._run(self.resumable(), processes, scheduler, progress, warn)
 
     def _run(
@@ -416,7 +363,7 @@ class Plan:
                 file.prepare(work, keys)
                 for name, path in stages.items():
                     new_npy(path, arrays[name])
-                self._write_progress(0)
+                self.write_progress(0)
             done = before or 0
             extra = {name: npy_region(path) for name, path in stages.items()}
             beside = companion(self.src) if self.command == "unbreak" and file.bare else None
@@ -425,7 +372,7 @@ class Plan:
                 tuple(file.sinks(work, keys)), self.also, self.prefix, extra,
                 -(-LOOK // len(todo)) if self.command == "break" and todo else 0,
             )  # fmt: skip
-            hashing = _Hash(self.src)
+            hashing = Hash(self.src)
             bad: list[Bad] = []
             looks: list[Looked] = []
             try:
@@ -437,13 +384,13 @@ class Plan:
                         else:
                             looks.append(result)
                         if not bad:
-                            self._write_progress(done)
-                        progress(count if done == len(todo) else _item(self.layout, todo[done]), count)
+                            self.write_progress(done)
+                        progress(count if done == len(todo) else self.layout.first(todo[done]), count)
                 digest = hashing.result()
             finally:
                 hashing.stop()
-                _opened.cache_clear()
-            self._unchanged()
+                opened.cache_clear()
+            self.check_unchanged()
             if bad:
                 raise ValueError(_describe(bad, self.src, self.layout.keys))
             self._finish(file, work, self._note(file, digest), extra)
@@ -466,19 +413,11 @@ class Plan:
             raise OSError(message) from error
         except (ValueError, TypeError, LookupError, EOFError):  # which the same call would meet again
             done = 0
-            self._unchanged()
+            self.check_unchanged()
             raise
         finally:
             if not done:
                 shutil.rmtree(work, ignore_errors=True)
-
-    def _write_progress(self, done: int) -> None:
-        write_file(self.work / _PROGRESS, json.dumps({"done": done, "stamp": self.stamp}).encode())
-
-    def _unchanged(self) -> None:
-        """Raise ``ValueError`` if the input is another one than at the beginning, whatever came of it."""
-        if _stamp(self.src) != self.stamp:
-            raise ValueError(f"{self.src} changed while it was read. Nothing is written: do it again.")
 
     def _note(self, file: Format, digest: str) -> str:
         before = note_of(file)
@@ -513,7 +452,7 @@ class Plan:
         """Give the output its name."""
         keys = (*self.layout.keys, *self.also)
         if not file.repeatable(keys):
-            (work / _PROGRESS).unlink()
+            (work / PROGRESS).unlink()
         prefixes = {self.prefix}
         if self.command != "unbreak" and not self.elements:  # earlier runs on these arrays can be undone no more
             prefixes |= {_prefix_in(run) for run in active_runs(note_of(file)) if set(keys) & _arrays_of(run)}
@@ -522,7 +461,7 @@ class Plan:
         if file.bare:
             write_npz(work / "beside", note, extra)
             os.replace(work / "beside", companion(self.dst))
-        (work / _PROGRESS).unlink(missing_ok=True)
+        (work / PROGRESS).unlink(missing_ok=True)
         if self.dst.is_dir():
             os.rename(self.dst, work / "old")
         os.replace(work / "part", self.dst)
@@ -583,7 +522,7 @@ def plan(
         raise ValueError(f"The output {dst} and the input {src} lie in one another. Name another place.")
     if not dst.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {dst.parent}.")
-    stamp = _stamp(src)
+    stamp = stamp_of(src)
     file = open_file(src)
     suffixes = {src.suffix.lower(), dst.suffix.lower()}
     if len(suffixes) > 1 and not suffixes <= set(file.suffixes):
@@ -706,41 +645,6 @@ def _on_one_grid(layout: Layout, other: Layout) -> Layout:
         for word, mine in zip(layout.axes, layout.grid, strict=True)
     ]
     return replace(layout, grid=tuple(grid))
-
-
-def _is_there(path: Path) -> bool:
-    """Whether there is anything; an error if there cannot be, as with a name that is too long."""
-    try:
-        path.lstat()
-    except FileNotFoundError:
-        return False
-    return True
-
-
-#: Bytes at each end of a file that tell it from another of the same size and times.
-_ENDS = 1 << 20
-
-
-def _stamp(path: Path) -> Stamp:
-    """Tell a file from any other: size, times of change, inode, and a hash of its ends; a folder, by all that is in it.
-
-    A copy that keeps size and time (``cp -p``) has another inode or time of change of the inode. The ends are for
-    file systems that keep neither.
-    """
-    companions = [each for each in (companion(path),) if each.is_file()]
-    digest, files = hashlib.sha256(), sorted(path.rglob("*")) if path.is_dir() else [*companions]
-    size = time = 0
-    for each in (path, *files):
-        found = each.stat()
-        size, time = size + found.st_size, max(time, found.st_mtime_ns)
-        kept = (str(each.relative_to(path.parent)), found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns)
-        digest.update(repr(kept).encode(errors="surrogateescape"))
-        if stat.S_ISREG(found.st_mode) and not path.is_dir():
-            with each.open("rb") as file:
-                digest.update(file.read(_ENDS))
-                file.seek(max(0, found.st_size - _ENDS))
-                digest.update(file.read(_ENDS))
-    return size, time, digest.hexdigest()
 
 
 class Found(NamedTuple):
@@ -875,43 +779,6 @@ def _follow_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
-
-
-class _Hash:
-    """SHA-256 of a file, in a thread; of a folder, that of the lines that ``sha256sum`` prints for its sorted files."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stop = threading.Event()
-        self._result: str | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        if not self._path.is_dir():
-            self._result = self._file(self._path)
-            return
-        lines = hashlib.sha256()
-        for path in sorted(path for path in self._path.rglob("*") if path.is_file()):
-            lines.update(f"{self._file(path)}  ./{path.relative_to(self._path).as_posix()}\n".encode())
-        self._result = lines.hexdigest()
-
-    def _file(self, path: Path) -> str:
-        digest = hashlib.sha256()
-        with path.open("rb", buffering=0) as file:
-            while not self._stop.is_set() and (part := file.read(1 << 20)):
-                digest.update(part)
-        return digest.hexdigest()
-
-    def result(self) -> str:
-        self._thread.join()
-        if self._result is None:
-            raise OSError(f"{self._path} could not be read to its end.")
-        return self._result
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
 
 
 def _describe(bad: list[Bad], src: Path, keys: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ from torch_symbreak.plots.axes import (
     show_object,
     show_orbit,
 )
-from torch_symbreak.plots.figures import Line, plot_comparison, plot_lines, plot_objects, png
+from torch_symbreak.plots.figures import Line, plot_comparison, plot_lines, plot_objects, plot_solution, png
 
 __all__ = [
     "Line",
@@ -19,6 +19,7 @@ __all__ = [
     "plot_learning_curve",
     "plot_lines",
     "plot_objects",
+    "plot_solution",
     "png",
     "show_before_after",
     "show_margins",
