@@ -193,7 +193,8 @@ class Report(dict[str, Any]):
             console.print(self)
         return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self) if "proxy" in self else super().__repr__()
 
     # ------------------------------------------------------------------------------------------------------ files
 
