@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from torch_symbreak import FarField, RandomSymmetry
+from torch_symbreak import FarField, RandomSymmetry, suggest_threshold
 from torch_symbreak.io import Targets, canonical, inspect, open_file, plan
 from torch_symbreak.io.summaries import summarize
 
@@ -244,12 +244,12 @@ def test_small_margins_are_told_by_symmetry(tmp_path: Path) -> None:
     assert "2 by conjugate flip" in str(summary)
 
 
-def noisy_file(path: Path) -> torch.Tensor:
+def noisy_file(path: Path, noise: float = 0.01) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     clean = torch.nn.functional.pad(torch.randn(60, 9, 8, dtype=torch.complex64, generator=generator), (3, 5, 4, 3))
     clean = RandomSymmetry(FarField().symmetries, generator=generator)(clean)
     peak = clean.abs().amax((1, 2), keepdim=True)
-    np.save(path, (clean + 0.01 * peak * torch.randn(clean.shape, dtype=clean.dtype, generator=generator)).numpy())
+    np.save(path, (clean + noise * peak * torch.randn(clean.shape, dtype=clean.dtype, generator=generator)).numpy())
     return clean
 
 
@@ -259,7 +259,7 @@ def test_a_background_that_counts_as_content_is_told_with_the_remedy(
     clean = noisy_file(tmp_path / "x.npy")
     told = "The content fills the frame in 60 of 60 targets looked at"
     assert run(monkeypatch, "info", tmp_path / "x.npy") == 0
-    printed = " ".join(capsys.readouterr().out.split())
+    printed = capsys.readouterr().err
     assert told in printed
     assert run(monkeypatch, "break", tmp_path / "x.npy", tmp_path / "y.npy") == 0
     error = " ".join(capsys.readouterr().err.split())
@@ -282,12 +282,52 @@ def test_a_background_that_counts_as_content_is_told_with_the_remedy(
     assert distances[1] < 0.1
 
 
-def test_content_that_fills_its_frame_is_no_background(tmp_path: Path) -> None:
+@pytest.mark.parametrize("noise", [0.001, 0.05, 0.15, 0.3, 0.6])
+def test_every_background_is_told_with_a_line_to_type(
+    noise: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """Above .1 it is nearly as bright as the objects: nothing was said but the last words of the summary."""
+    noisy_file(tmp_path / "x.npy", noise)
+    told = "The content fills the frame in 60 of 60 targets looked at"
+    for command in (["info"], ["break", tmp_path / "y.npy"]):
+        assert run(monkeypatch, command[0], tmp_path / "x.npy", *command[1:]) == 0
+        error = capsys.readouterr().err
+        assert told in error
+        threshold = float(error.partition("--threshold ")[2].split()[0].rstrip(".,"))
+        assert 1e-4 < threshold < 1
+    suggested = suggest_threshold(torch.from_numpy(np.load(tmp_path / "x.npy")))
+    assert threshold == suggested or (suggested == 1e-4 and "nearly as bright as they are" in error)
+    assert run(monkeypatch, "info", tmp_path / "x.npy", "--threshold", threshold) == 0
+    assert told not in capsys.readouterr().err
+
+
+def test_content_that_fills_its_frame_may_be_right(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.random.default_rng(0).random((20, 8, 8)))
-    assert inspect(tmp_path / "x.npy").content is None
-    summary = plan("break", tmp_path / "x.npy", tmp_path / "y.npy").run()
+    with pytest.warns(UserWarning, match="If the objects fill their frames, nothing is wrong"):
+        summary = plan("break", tmp_path / "x.npy", tmp_path / "y.npy").run()
     assert summary is not None
-    assert (summary.filled, summary.threshold) == (20, 1e-4)
+    assert (summary.filled, summary.clear) == (20, False)
+    np.save(tmp_path / "x.npy", np.ones((20, 8, 8)))
+    assert "raise --threshold above it" in str(inspect(tmp_path / "x.npy").content)
+
+
+def test_a_resumed_run_says_what_an_undisturbed_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canonical, "BLOCK", 4000)
+    np.save(tmp_path / "x.npy", objects(40))
+    whole = plan("break", tmp_path / "x.npy", tmp_path / "whole.npy").run()
+
+    def stop(done: int, count: int) -> None:
+        if done > 20:
+            raise KeyboardInterrupt
+
+    planned = plan("break", tmp_path / "x.npy", tmp_path / "y.npy")
+    with pytest.raises(KeyboardInterrupt):
+        planned.run(progress=stop)
+    assert planned.resumable()
+    resumed = plan("break", tmp_path / "x.npy", tmp_path / "y.npy").run()
+    assert whole is not None
+    assert whole.looked == 40
+    assert resumed == whole
 
 
 def test_without_scikit_image_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

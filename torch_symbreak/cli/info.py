@@ -1,7 +1,7 @@
 """``symbreak info IN``."""
 
 from torch_symbreak.cli import _options as o
-from torch_symbreak.cli._run import failing
+from torch_symbreak.cli._run import failing, say
 from torch_symbreak.io import Targets, inspect
 from torch_symbreak.io.layouts import inventory
 
@@ -34,11 +34,11 @@ def info(
         print(line)
     if contents.error is None:
         print(f"targets: {contents.choice}")
-    if contents.content is not None:
-        print(f"content: {contents.content}")
     for name, value in (contents.note or {}).items():
         if value is not None:
             print(f"made with {name}: {value}")
+    if contents.content is not None:
+        say(contents.content)
     with failing(2, debug=debug):
         if contents.error is not None:
             raise contents.error

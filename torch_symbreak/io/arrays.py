@@ -134,3 +134,13 @@ def _key(path: Path, there: list[str], key: str | None) -> str:
     if key not in there:
         raise KeyError(f"{path} has no array {key!r}. It holds {there}.")
     return key
+
+
+def check_new(path: Path, *, overwrite: bool) -> None:
+    """Raise ``FileExistsError`` if an output exists, a link that leads nowhere too, unless it is to be replaced."""
+    try:
+        path.lstat()  # whose error tells a name that is too long
+    except FileNotFoundError:
+        return
+    if not overwrite:
+        raise FileExistsError(f"{path} exists. To replace it: --overwrite.")

@@ -22,7 +22,7 @@ from torch_symbreak.io.layouts import BLOCK, blocks
 from torch_symbreak.symmetries import Product, Sign
 
 if TYPE_CHECKING:
-    from torch_symbreak.io.canonical import Targets
+    from torch_symbreak.io.targets import Targets
 
 #: Name of the array in a template's file.
 _ARRAY = "template"
