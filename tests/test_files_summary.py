@@ -123,9 +123,12 @@ def test_companions_of_other_axes_and_of_channels(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--also", "none"], "--also none is no array of numbers"),
+        (["--also", "mosk"], "Type --also mask, or --also weight."),
+        (["--also", "/weights"], "Type --also weight, or --also mask."),
         (["--also", "x"], "--also x is one of the targets"),
-        (["--also", "y"], "has dtype complex64, but needs bool, integers or floats"),
-        (["--also", "one"], "has shape (8, 12), but needs (9, 8, 12)"),
+        (["--also", "y"], "has dtype complex64 and shape (9, 8, 12) in"),
+        (["--also", "one"], "shape (8, 12) in"),
+        (["--also", "y"], "It needs bool, integers or floats of shape (9, 8, 12). Type --also mask"),
         (["--also", "mask", "--forward", "gaussian"], "moves pixels, which --forward gaussian does not"),
     ],
 )
@@ -133,7 +136,7 @@ def test_companions_that_do_not_fit(
     options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     x = objects()
-    np.savez(tmp_path / "in.npz", x=x, y=x, one=x[0].real, mask=x != 0)
+    np.savez(tmp_path / "in.npz", x=x, y=x, one=x[0].real, mask=x != 0, weight=x.real)
     assert run(monkeypatch, "break", tmp_path / "in.npz", tmp_path / "out.npz", "--key", "x", *options) == 2
     assert message in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["in.npz"]
@@ -176,7 +179,7 @@ def test_without_a_key_the_latest_run_is_undone(tmp_path: Path) -> None:
     plan("break", tmp_path / "a.npz", tmp_path / "b.npz", Targets(key="y"), elements=True).run()
     plan("break", tmp_path / "b.npz", tmp_path / "c.npz", Targets(key="x"), elements=True).run()
     assert plan("unbreak", tmp_path / "c.npz", tmp_path / "d.npz").layout.keys == ("x",)
-    with pytest.raises(KeyError, match=r"no elements of 'z' to undo. It has those of: --key x or --key y"):
+    with pytest.raises(KeyError, match=r"no elements of 'z' to undo. It has those of: key='x' or key='y'"):
         plan("unbreak", tmp_path / "c.npz", tmp_path / "d.npz", Targets(key="z"))
 
 
@@ -308,7 +311,7 @@ def test_content_that_fills_its_frame_may_be_right(tmp_path: Path) -> None:
     assert summary is not None
     assert (summary.filled, summary.clear) == (20, False)
     np.save(tmp_path / "x.npy", np.ones((20, 8, 8)))
-    assert "raise --threshold above it" in str(inspect(tmp_path / "x.npy").content)
+    assert "raise threshold= above it" in str(inspect(tmp_path / "x.npy").content)
 
 
 def test_a_resumed_run_says_what_an_undisturbed_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

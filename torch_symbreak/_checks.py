@@ -147,7 +147,7 @@ def check_implemented(thing: object) -> None:
     """
     if torch.compiler.is_compiling():  # what a class lacks does not depend on that
         return
-    cls = type(thing)
+    cls: Any = type(thing)
     missing = _missing(cls)
     if not missing:
         return

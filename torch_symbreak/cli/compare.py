@@ -117,7 +117,7 @@ class _Side:
             self.layout: Layout = targets.find(self.file)[0]
         except (KeyError, TypeError, ValueError) as error:
             # Options of break, which have two names here.
-            raise type(error)(re.sub(r"--(key|layout|axes)\b", rf"--\1-{letter}", str(error.args[0]))) from None
+            raise type(error)(re.sub(r"\b(key|layout|axes)=", rf"\1_{letter}=", str(error.args[0]))) from None
 
     def read(self, block: Any, first: int) -> Tensor:
         """Read a block of targets whose first has this number. Raise ``ValueError`` if an entry is not finite."""

@@ -130,7 +130,7 @@ def _key(path: Path, there: list[str], key: str | None) -> str:
     if key is None and len(there) == 1:
         return there[0]
     if key is None:
-        raise KeyError(f"{path} holds {len(there)} arrays, {there}. Say which: key=, or --key-a and --key-b.")
+        raise KeyError(f"{path} holds {len(there)} arrays, {there}. Say which: key=.")
     if key not in there:
         raise KeyError(f"{path} has no array {key!r}. It holds {there}.")
     return key
@@ -143,4 +143,4 @@ def check_new(path: Path, *, overwrite: bool) -> None:
     except FileNotFoundError:
         return
     if not overwrite:
-        raise FileExistsError(f"{path} exists. To replace it: --overwrite.")
+        raise FileExistsError(f"{path} exists. To replace it: overwrite=True.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shlex
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -108,7 +107,7 @@ def run_to_undo(file: Format, note: dict[str, Any] | None, key: str | None) -> d
         named = [any(fnmatchcase(name, part) or name.startswith(f"{part}/") for part in parts) for name in run["keys"]]
         if key in (None, *keys_of(run)) or all(named):
             return run
-    known = " or ".join(f"--key {shlex.quote(keys_of(run)[0])}" for run in runs)
+    known = " or ".join(f"key={keys_of(run)[0]!r}" for run in runs)
     raise KeyError(f"{file.path} has no elements of {key!r} to undo. It has those of: {known}.")
 
 

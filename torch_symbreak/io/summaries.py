@@ -50,8 +50,8 @@ class Summary:
         small = ", ".join(f"{count} by {name.replace('_', ' ')}" for name, count in self.small.items() if count)
         full = f"; content fills the frame in {self.filled}" if self.filled else ""
         return (
-            f"of {self.looked} targets looked at, {self.flipped} flipped, {self.moved} moved, {self.canonical} already "
-            f"canonical; margin below {SMALL:g}: {small or 'none'}{full}"
+            f"of {self.looked} target{'s' * (self.looked != 1)} looked at, {self.flipped} flipped, {self.moved} moved, "
+            f"{self.canonical} already canonical; margin below {SMALL:g}: {small or 'none'}{full}"
         )
 
     def of_content(self, threshold: float) -> str | None:
@@ -61,13 +61,13 @@ class Summary:
         if self.threshold is None:
             remedy = 'To get a threshold suggested: pip install "torch_symbreak[io]".'
         elif self.threshold <= threshold:
-            remedy = "If that is a background, raise --threshold above it."
+            remedy = "If that is a background, raise threshold= above it."
         elif self.clear:
-            remedy = f"If that is a background, type --threshold {self.threshold:g}."
+            remedy = f"If that is a background, type threshold={self.threshold:g}."
         else:
             remedy = (
                 "If the objects fill their frames, nothing is wrong. If that is a background, it is nearly as bright "
-                f"as they are: try --threshold {self.threshold:g}, and look at the result."
+                f"as they are: try threshold={self.threshold:g}, and look at the result."
             )
         return (
             f"The content fills the frame in {self.filled} of {self.looked} targets looked at, so their shifts are not "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class Targets:
         template: File of a template, to which targets are moved nearest. Default: the exact rule.
 
     Raises:
-        ValueError: If ``forward`` is another one.
+        ValueError: If ``forward`` is another one, or ``threshold`` is outside [0, 1).
     """
 
     forward: str = "farfield"
@@ -50,6 +51,10 @@ class Targets:
     template_sha256: str | None = None  # of the file when it was named, so that another one has another run
 
     def __post_init__(self) -> None:
+        if not 0 <= self.threshold < 1:
+            raise ValueError(
+                f"threshold={self.threshold:g} is no fraction of the peak. Give 0 or more, and less than 1."
+            )
         self._rule(torch.float32)
         if self.template is not None and self.template_sha256 is None:
             read_template(self.template)
@@ -90,7 +95,7 @@ def beside(file: Format, layout: Layout, targets: Targets, also: Sequence[str]) 
     for key in also:
         layout = _on_one_grid(layout, also_layout(file, key, layout))
     if also and Product(targets.fix(layout.dtype).symmetry).rearrangement is None:
-        raise ValueError(f"--also {also[0]} moves pixels, which --forward {targets.forward} does not. Leave it out.")
+        raise ValueError(f"also={also[0]!r} moves pixels, which forward={targets.forward!r} does not. Leave it out.")
     return layout, also
 
 
@@ -98,25 +103,24 @@ def also_layout(file: Format, key: str, targets: Layout) -> Layout:
     """How an array beside the targets, of their batch and event shape, is read and written.
 
     Raises:
-        KeyError: If there is no such array, or it is one of the targets.
-        TypeError: If it is not real.
-        ValueError: If its shape is another one.
+        ValueError: If there is no such array, it is one of the targets, it is not real, or its shape is another one.
     """
-    if key not in file.arrays or key in targets.keys:
-        why = "is one of the targets" if key in targets.keys else "is no array of numbers"
-        raise KeyError(f"--also {key} {why} in {file.path}. Name an array beside the targets.")
-    if len(targets.keys) > len(targets.dtypes):
-        raise ValueError(f"--also {key} needs targets in one array, but got {', '.join(shortened(targets.keys))}.")
-    array = file.arrays[key]
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"--also {key} of {file.path} has dtype {array.dtype}, but needs bool, integers or floats.")
     # Without real and imaginary parts.
     words = [(word if len(word) == 1 else "n", size // len(word)) for word, size in _axes_of(targets)]
     wanted = tuple(size for _, size in words)
-    if array.shape != wanted:
+    array = file.arrays.get(key)
+    if len(targets.keys) > len(targets.dtypes):
+        raise ValueError(f"also={key!r} needs targets in one array, but got {', '.join(shortened(targets.keys))}.")
+    if array is None or key in targets.keys or array.dtype.kind not in "biuf" or array.shape != wanted:
+        what = f"has dtype {array.dtype} and shape {array.shape}" if array else "is no array of numbers"
+        fit = [
+            n for n, a in file.arrays.items() if n not in targets.keys and a.dtype.kind in "biuf" and a.shape == wanted
+        ]
+        close = sorted(fit, key=lambda name: -SequenceMatcher(None, name, key).ratio())[:3]
+        what = "is one of the targets" if key in targets.keys else what
         raise ValueError(
-            f"--also {key} of {file.path} has shape {array.shape}, but needs {wanted}, as many entries per target as "
-            "the targets have."
+            f"also={key!r} {what} in {file.path}. It needs bool, integers or floats of shape {wanted}. "
+            + (f"Type {', or '.join(f'also={name!r}' for name in close)}." if close else "The file has none.")
         )
     axes = tuple(word for word, _ in words)
     return replace(
