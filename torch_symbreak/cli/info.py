@@ -1,5 +1,7 @@
 """``symbreak info IN``."""
 
+import shlex
+
 from torch_symbreak.cli import _options as o
 from torch_symbreak.cli._run import as_typed, failing, say
 from torch_symbreak.io import Targets, inspect
@@ -34,9 +36,9 @@ def info(
     for line in inventory(contents.arrays):
         print(line)
     if fitted := note_of_template(src):
-        options = [f"{name}={fitted[name]!r}" for name in ("forward", "oversampling", "threshold")]
-        print(f"a template, fitted to {fitted['seen']} targets of {fitted['input']}. To use it: symbreak break IN OUT")
-        print(as_typed(f"  --template {src} {' '.join(options)}"))
+        options = " ".join(f"{name}={fitted[name]!r}" for name in ("forward", "oversampling", "threshold"))
+        print(f"a template, fitted to {fitted['seen']} targets of {fitted['input']}")
+        print(f"to use it: symbreak break IN OUT --template {shlex.quote(str(src))} {as_typed(options)}")
         return
     for offer in getattr(contents.error, "__notes__", ()):
         print(as_typed(f"to type: {offer}"))
