@@ -340,9 +340,9 @@ def plan(
         raise ValueError(f"{dst} is {'a folder' if dst.is_dir() else 'no folder'}, and is not replaced.")
     if dst.is_dir():
         open_file(dst)  # nothing but a zarr store is replaced
-    prefix = None
+    note, prefix = note_of(file), None
     if command == "unbreak":
-        run = run_to_undo(file, note_of(file), targets.key)
+        run = run_to_undo(file, note, targets.key)
         targets, also, prefix = as_noted(file, run), run.get("also", ()), prefix_in(run)
     layout, reason = targets.find(file)
     layout, also = beside(file, layout, targets, also)

@@ -68,5 +68,5 @@ def sample(file: Format, layout: Layout, targets: Targets) -> Summary:
     looks = []
     for block in every[:: -(-len(every) // 16)] if every else ():
         x = layout.read(file, block)[:few]
-        looks.append(look(fix, x[torch.isfinite(x).flatten(1).all(1)]))
+        looks.append(look(fix, x[torch.isfinite(x).reshape(len(x), -1).all(1)]))
     return summarize(looks)
