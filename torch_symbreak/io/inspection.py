@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,5 +69,5 @@ def sample(file: Format, layout: Layout, targets: Targets) -> Summary:
     looks = []
     for block in every[:: -(-len(every) // 16)] if every else ():
         x = layout.read(file, block)[:few]
-        looks.append(look(fix, x[torch.isfinite(x).reshape(len(x), -1).all(1)]))
+        looks.append(look(fix, x[torch.isfinite(x).reshape(len(x), math.prod(layout.event)).all(1)]))
     return summarize(looks)
