@@ -39,6 +39,7 @@ def inspect(path: str | Path, targets: Targets | None = None, *, also: Sequence[
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     np.savez(f"{folder}/x.npz", objects=np.zeros((5, 8, 8), np.complex64), labels=np.arange(5))
         ...     inspect(f"{folder}/x.npz").choice
