@@ -343,3 +343,16 @@ def test_a_summary_of_nothing() -> None:
     assert str(summarize([])) == (
         "of 0 targets looked at, 0 flipped, 0 moved, 0 already canonical; margin below 0.001: none"
     )
+
+
+@pytest.mark.parametrize("count", [30, 700, 3000])
+def test_the_sample_is_taken_evenly_from_the_whole_file(count: int, tmp_path: Path) -> None:
+    """Of a block, only the first targets were looked at."""
+    x = np.repeat(FIX(torch.from_numpy(objects(1))).numpy(), count, 0)
+    x[count // 2 :] = np.roll(x[count // 2 :], 1, 1)
+    np.save(tmp_path / "x.npy", x)
+    summary = plan("break", tmp_path / "x.npy", tmp_path / "y.npy").run()
+    assert summary is not None
+    assert min(count, 500) <= summary.looked <= 1000
+    assert abs(summary.moved / summary.looked - 0.5) < 0.02
+    assert summary.moved + summary.canonical == summary.looked

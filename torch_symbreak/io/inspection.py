@@ -65,10 +65,11 @@ _SAMPLE = 16 << 20
 def sample(file: Format, layout: Layout, targets: Targets) -> Summary:
     """Look at some targets, from blocks that are taken evenly from the file."""
     every = blocks(layout, _SAMPLE // 16)
+    some = every[:: max(1, -(-len(every) // 16))]
+    step = max(1, -(-math.prod(layout.batch) * len(some) // max(1, len(every) * LOOK)))
     fix = targets.fix(layout.dtype)
-    few = -(-LOOK // 16)
     looks = []
-    for block in every[:: -(-len(every) // 16)] if every else ():
-        x = layout.read(file, block)[:few]
+    for block in some:
+        x = layout.read(file, block)[::step]
         looks.append(look(fix, x[torch.isfinite(x).reshape(len(x), math.prod(layout.event)).all(1)]))
     return summarize(looks)
