@@ -51,7 +51,7 @@ from torch_symbreak.io.provenance import (
 from torch_symbreak.io.summaries import Summary
 from torch_symbreak.io.targets import Targets, beside
 from torch_symbreak.io.work import Bad, Work, describe, first_item, opened
-from torch_symbreak.io.workers import Hashing, Stamp, Workers, in_order, stamp_of
+from torch_symbreak.io.workers import Hashing, Workers, in_order, stamp_of
 from torch_symbreak.symmetries import Element
 
 Command = Literal["break", "scramble", "unbreak"]
@@ -76,7 +76,7 @@ class Plan:
     also: tuple[str, ...]
     prefix: str
     bare: bool
-    stamp: Stamp
+    stamp: str
 
     @property
     def work(self) -> Path:
@@ -105,7 +105,7 @@ class Plan:
             before = json.loads((self.work / _PROGRESS).read_text())
         except FileNotFoundError:
             return None
-        if before["stamp"] != list(self.stamp):
+        if before["stamp"] != self.stamp:
             raise ValueError(
                 f"{self.src} was replaced or changed after a run that was interrupted, whose blocks are in "
                 f"{self.work}. To start afresh: rm -r {shlex.quote(str(self.work))}"

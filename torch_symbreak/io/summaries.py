@@ -96,17 +96,10 @@ def look(fix: Canonicalizer[Any], x: Tensor) -> tuple[Counter[str], Tensor]:
         event = torch.tensor(x.shape[x.dim() - like.event_dims :])
         filled = (like.box(x).length == event).all(-1) & some
     same = ~g.flipped & ~moved & ((g.scalar - 1).abs() < 0.005)
-    counts = Counter({f"small {name}": int((margin < SMALL).sum()) for name, margin in margins.items()})
     tied = torch.stack([torch.ones_like(some, dtype=x.real.dtype), *margins.values()]).amin(0) <= TIE
-    for name, which in {
-        "flipped": g.flipped,
-        "moved": moved,
-        "canonical": same,
-        "ties": tied,
-        "filled": filled,
-    }.items():
-        counts[name] = int(which.sum())
-    counts["looked"] = len(x)
+    which = {"flipped": g.flipped, "moved": moved, "canonical": same, "ties": tied, "filled": filled}
+    which |= {f"small {name}": margin < SMALL for name, margin in margins.items()}
+    counts = Counter({"looked": len(x)} | {name: int(each.sum()) for name, each in which.items()})
     return counts, lines
 
 

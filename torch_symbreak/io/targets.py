@@ -92,10 +92,10 @@ class Targets:
 def beside(file: Format, layout: Layout, targets: Targets, also: Sequence[str]) -> tuple[Layout, tuple[str, ...]]:
     """The layout that is cut as the arrays beside the targets are, too, and their names."""
     also = tuple(dict.fromkeys(file.resolve(key) for key in also))
-    for key in also:
-        layout = _on_one_grid(layout, also_layout(file, key, layout))
     if also and Product(targets.fix(layout.dtype).symmetry).rearrangement is None:
         raise ValueError(f"also={also[0]!r} moves pixels, which forward={targets.forward!r} does not. Leave it out.")
+    for key in also:
+        layout = _on_one_grid(layout, also_layout(file, key, layout))
     return layout, also
 
 
@@ -105,32 +105,25 @@ def also_layout(file: Format, key: str, targets: Layout) -> Layout:
     Raises:
         ValueError: If there is no such array, it is one of the targets, it is not real, or its shape is another one.
     """
-    # Without real and imaginary parts.
-    words = [(word if len(word) == 1 else "n", size // len(word)) for word, size in _axes_of(targets)]
-    wanted = tuple(size for _, size in words)
-    array = file.arrays.get(key)
+    # Without axes of real and imaginary parts.
+    sizes = zip(targets.axes, targets.shape, strict=True)
+    axes, wanted = zip(*((w if len(w) == 1 else "n", n // len(w)) for w, n in sizes if w != "r"), strict=True)
     if len(targets.keys) > len(targets.dtypes):
         raise ValueError(f"also={key!r} needs targets in one array, but got {', '.join(shortened(targets.keys))}.")
-    if array is None or key in targets.keys or array.dtype.kind not in "biuf" or array.shape != wanted:
-        what = f"has dtype {array.dtype} and shape {array.shape}" if array else "is no array of numbers"
-        fit = [
-            n for n, a in file.arrays.items() if n not in targets.keys and a.dtype.kind in "biuf" and a.shape == wanted
-        ]
-        close = sorted(fit, key=lambda name: -SequenceMatcher(None, name, key).ratio())[:3]
-        what = "is one of the targets" if key in targets.keys else what
+    others = {name: each for name, each in file.arrays.items() if name not in targets.keys}
+    fit = {name: each for name, each in others.items() if each.dtype.kind in "biuf" and each.shape == wanted}
+    if key not in fit:
+        there, closest = others.get(key), sorted(fit, key=lambda name: -SequenceMatcher(None, name, key).ratio())[:3]
+        what = f"has dtype {there.dtype} and shape {there.shape}" if there else "is no array of numbers"
         raise ValueError(
-            f"also={key!r} {what} in {file.path}. It needs bool, integers or floats of shape {wanted}. "
-            + (f"Type {', or '.join(f'also={name!r}' for name in close)}." if close else "The file has none.")
+            f"also={key!r} {'is one of the targets' if key in targets.keys else what} in {file.path}. It needs bool, "
+            f"integers or floats of shape {wanted}. "
+            + (f"Type {', or '.join(f'also={name!r}' for name in closest)}." if closest else "The file has none.")
         )
-    axes = tuple(word for word, _ in words)
+    array = fit[key]
     return replace(
         targets, keys=(key,), kind="plain", shape=wanted, dtypes=(array.dtype,), grid=array.grid, axes=axes
     )  # fmt: skip
-
-
-def _axes_of(layout: Layout) -> list[tuple[str, int]]:
-    """The words and sizes of the axes that are not real and imaginary parts alone."""
-    return [(word, size) for word, size in zip(layout.axes, layout.shape, strict=True) if word != "r"]
 
 
 def moved_beside(group: Product, g: Element, values: np.ndarray) -> np.ndarray:

@@ -17,7 +17,6 @@ from torch_symbreak.io.formats import Format, Index, Region, Sink, open_file
 from torch_symbreak.io.layouts import Layout, shortened
 from torch_symbreak.io.provenance import element_arrays
 from torch_symbreak.io.targets import also_layout, moved_beside
-from torch_symbreak.io.workers import Stamp
 from torch_symbreak.symmetries import Canonicalizer, Element, Product
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ _reading = threading.Lock()  # not every library that reads a file lets two thre
 
 
 @functools.lru_cache(maxsize=2)
-def opened(path: Path, stamp: Stamp) -> Format:
+def opened(path: Path, stamp: str) -> Format:
     """A file, opened once per process."""
     return open_file(path)
 

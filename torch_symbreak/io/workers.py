@@ -19,25 +19,19 @@ import torch
 
 from torch_symbreak.io.provenance import companion
 
-#: What tells a file from another: see :func:`stamp_of`.
-Stamp = tuple[Any, ...]
-
 #: Bytes at each end of a file that tell it from another of the same size and times.
 _ENDS = 1 << 20
 
 
-def stamp_of(path: Path) -> Stamp:
+def stamp_of(path: Path) -> str:
     """Tell a file from any other: size, times of change, inode, and a hash of its ends; a folder, by all that is in it.
 
     A copy that keeps size and time (``cp -p``) has another inode or time of change of the inode. The ends are for
     file systems that keep neither.
     """
     digest, beside = hashlib.sha256(), companion(path)
-    files = sorted(path.rglob("*")) if path.is_dir() else [beside] if beside.is_file() else []
-    size = time = 0
-    for each in (path, *files):
+    for each in (path, *(sorted(path.rglob("*")) if path.is_dir() else [beside] if beside.is_file() else [])):
         found = each.stat()
-        size, time = size + found.st_size, max(time, found.st_mtime_ns)
         kept = (str(each.relative_to(path.parent)), found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns)
         digest.update(repr(kept).encode(errors="surrogateescape"))
         if stat.S_ISREG(found.st_mode) and not path.is_dir():
@@ -45,7 +39,7 @@ def stamp_of(path: Path) -> Stamp:
                 digest.update(file.read(_ENDS))
                 file.seek(max(0, found.st_size - _ENDS))
                 digest.update(file.read(_ENDS))
-    return size, time, digest.hexdigest()
+    return digest.hexdigest()
 
 
 def in_order(executor: Executor, job: Callable[[Any], Any], todo: Sequence[Any], ahead: int) -> Iterator[Any]:
@@ -127,34 +121,21 @@ class Hashing:
     """SHA-256 of a file, in a thread; of a folder, that of the lines that ``sha256sum`` prints for its sorted files."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stop = threading.Event()
-        self._result: str | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._stopped = threading.Event()
+        self._thread = ThreadPoolExecutor(1)
+        self.result = self._thread.submit(self._hash, path).result
 
-    def _run(self) -> None:
-        if not self._path.is_dir():
-            self._result = self._file(self._path)
-            return
-        lines = hashlib.sha256()
-        for path in sorted(path for path in self._path.rglob("*") if path.is_file()):
-            lines.update(f"{self._file(path)}  ./{path.relative_to(self._path).as_posix()}\n".encode())
-        self._result = lines.hexdigest()
-
-    def _file(self, path: Path) -> str:
+    def _hash(self, path: Path) -> str:
         digest = hashlib.sha256()
+        if path.is_dir():
+            for each in sorted(each for each in path.rglob("*") if each.is_file()):
+                digest.update(f"{self._hash(each)}  ./{each.relative_to(path).as_posix()}\n".encode())
+            return digest.hexdigest()
         with path.open("rb", buffering=0) as file:
-            while not self._stop.is_set() and (part := file.read(1 << 20)):
+            while not self._stopped.is_set() and (part := file.read(1 << 20)):
                 digest.update(part)
         return digest.hexdigest()
 
-    def result(self) -> str:
-        self._thread.join()
-        if self._result is None:
-            raise OSError(f"{self._path} could not be read to its end.")
-        return self._result
-
     def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._stopped.set()
+        self._thread.shutdown()
