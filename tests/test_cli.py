@@ -20,7 +20,7 @@ from torch_symbreak.io.layouts import Kind
 
 pytest.importorskip("typer")
 
-COMMANDS = ("compare", "break", "fit", "scramble", "unbreak", "info", "reproduce")
+COMMANDS = ("compare", "break", "fit", "scramble", "unbreak", "info", "solve", "reproduce")
 
 
 def symbreak(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -51,6 +51,7 @@ def test_help_ends_with_two_examples(command: str | None, monkeypatch: pytest.Mo
     [
         *((command, "--forward", NAMES) for command in ("compare", "break", "scramble", "info")),
         *((command, "--layout", get_args(Kind)) for command in ("break", "scramble", "info")),
+        ("solve", "--method", ("hio", "er", "raar", "dm", "rrr")),
         ("reproduce", "EXPERIMENT", ("square", "gaussian", "farfield")),
         ("reproduce", "--preset", ("quick", "cpu", "paper")),
         ("reproduce", "--device", ("auto", "cpu", "cuda")),
@@ -73,6 +74,7 @@ def test_help_lists_choices(command: str, option: str, choices: tuple[str, ...],
         ("compare in.npy in.npy --forward sqare", "got 'sqare'. Did you mean 'square'?"),
         ("scramble in.npy out.npy --layout channel", "got 'channel'. Did you mean 'channels'?"),
         ("info in.npy --layout Polar", "got 'Polar'. Did you mean 'polar'?"),
+        ("solve in.npy out.npz --method hoi", "got 'hoi'. Did you mean 'hio'?"),
         ("reproduce gausian", "got 'gausian'. Did you mean 'gaussian'?"),
         ("reproduce square --preset quik", "got 'quik'. Did you mean 'quick'?"),
         ("reproduce square --device cuda:0", "got 'cuda:0'. Did you mean 'cuda'?"),
@@ -147,6 +149,7 @@ def test_help_imports_nothing_heavy() -> None:
         ("lightning", "reproduce square", '"torch_symbreak[experiments]"'),
         ("matplotlib", "reproduce square", '"torch_symbreak[experiments]"'),
         ("matplotlib", "compare in.npy in.npy", "matplotlib"),
+        ("matplotlib", "solve in.npy out.npz", "matplotlib"),
         ("h5py", "info in.h5", '"torch_symbreak[io]"'),
     ],
 )

@@ -8,11 +8,9 @@ power cut.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
-import shlex
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,9 +21,8 @@ from typing import Literal
 import numpy as np
 
 from torch_symbreak._version import __version__
-from torch_symbreak.io.arrays import check_new, locked, write_file
+from torch_symbreak.io.arrays import check_new, locked
 from torch_symbreak.io.formats import (
-    OURS,
     Array,
     Format,
     Region,
@@ -41,27 +38,24 @@ from torch_symbreak.io.provenance import (
     active_runs,
     arrays_of,
     as_noted,
-    companion,
     element_arrays,
     note_of,
     prefix_in,
     prefix_of,
     run_to_undo,
 )
+from torch_symbreak.io.runs import PROGRESS, Hash, Progress, Run, companion, opened, stamp_of
 from torch_symbreak.io.summaries import Summary
 from torch_symbreak.io.targets import Targets, beside
-from torch_symbreak.io.work import Bad, Work, describe, first_item, opened
-from torch_symbreak.io.workers import Hashing, Workers, in_order, stamp_of
+from torch_symbreak.io.work import Bad, Work, describe
+from torch_symbreak.io.workers import Workers, in_order
 from torch_symbreak.symmetries import Element
 
 Command = Literal["break", "scramble", "unbreak"]
-Progress = Callable[[int, int], None]
-
-_PROGRESS = "progress.json"
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Run):
     """A call that can be carried out: see :func:`plan`."""
 
     command: Command
@@ -79,38 +73,8 @@ class Plan:
     stamp: str
 
     @property
-    def work(self) -> Path:
-        """The hidden folder: another call has another one."""
-        what = (self.targets, self.layout.keys, self.also, self.elements, self.seed)
-        return self._hidden(__version__, self.command, self.src, self.dst.name, *what)
-
-    @property
-    def lock(self) -> Path:
-        """The file that whoever writes this output holds a lock on."""
-        hidden = self._hidden(self.dst.name)
-        return hidden.with_name(f"{hidden.name}.lock")
-
-    def _hidden(self, *parts: object) -> Path:
-        name = os.fsdecode(os.fsencode(self.dst.name)[:200])  # of at most 255 bytes, with the rest
-        digest = hashlib.sha256(repr(parts).encode(errors="surrogateescape")).hexdigest()[:12]
-        return self.dst.with_name(f".{name}.{OURS}-{digest}")
-
-    def resumable(self) -> int | None:
-        """How many blocks an interrupted run of the same call left; None if there is nothing to go on from.
-
-        Raises:
-            ValueError: If that run read another input, as far as can be told without reading it whole.
-        """
-        try:
-            before = json.loads((self.work / _PROGRESS).read_text())
-        except FileNotFoundError:
-            return None
-        if before["stamp"] != self.stamp:
-            raise ValueError(
-                f"{self.src} was replaced or changed after a run that was interrupted, whose blocks are in "
-                f"{self.work}. To start afresh: rm -r {shlex.quote(str(self.work))}"
-            )
-        return int(before["done"])
+    def call(self) -> tuple[object, ...]:
+        return self.command, self.targets, self.layout.keys, self.also, self.elements, self.seed
 
     def check_output(self) -> None:
         """Raise ``FileExistsError`` if there is an output that is not to be replaced."""
@@ -146,7 +110,7 @@ class Plan:
         with locked(self.lock, f"is writing {self.dst}"):
             # Another run may have ended between the plan and the lock.
             self.check_output()
-            self._unchanged()
+            self.check_unchanged()
             return self._run(self.resumable(), processes, scheduler, progress, warn)
 
     def _run(
@@ -171,12 +135,12 @@ class Plan:
                 file.prepare(work, keys)
                 for name, path in stages.items():
                     new_npy(path, arrays[name])
-                self._write_progress(0)
+                self.write_progress(0)
             done = before or 0
             extra = {name: npy_region(path) for name, path in stages.items()}
             elements_in = companion(self.src) if file.bare else self.src
             job = Work(self, elements_in, tuple(file.sinks(work, keys)), extra)
-            hashing = Hashing(self.src)
+            hashing = Hash(self.src)
             bad: list[Bad] = []
             try:
                 with Workers(processes, scheduler) as (executor, workers):
@@ -185,8 +149,8 @@ class Plan:
                         if result is not None:
                             bad.append(result)
                         if not bad:
-                            self._write_progress(done)
-                        progress(count if done == len(todo) else first_item(self.layout, todo[done]), count)
+                            self.write_progress(done)
+                        progress(count if done == len(todo) else self.layout.first(todo[done]), count)
                     # Of the input, so that a run that was resumed says the same.
                     looked = self.command == "break" and not bad
                     summary = sample(opened(self.src, self.stamp), self.layout, self.targets) if looked else None
@@ -194,7 +158,7 @@ class Plan:
             finally:
                 hashing.stop()
                 opened.cache_clear()
-            self._unchanged()
+            self.check_unchanged()
             if bad:
                 raise ValueError(describe(bad, self.src, self.layout.keys))
             self._finish(file, work, self._note(file, digest), extra)
@@ -214,19 +178,11 @@ class Plan:
             raise OSError(message) from error
         except (ValueError, TypeError, LookupError, EOFError):  # which the same call would meet again
             done = 0
-            self._unchanged()
+            self.check_unchanged()
             raise
         finally:
             if not done:
                 shutil.rmtree(work, ignore_errors=True)
-
-    def _write_progress(self, done: int) -> None:
-        write_file(self.work / _PROGRESS, json.dumps({"done": done, "stamp": self.stamp}).encode())
-
-    def _unchanged(self) -> None:
-        """Raise ``ValueError`` if the input is another one than at the beginning, whatever came of it."""
-        if stamp_of(self.src) != self.stamp:
-            raise ValueError(f"{self.src} changed while it was read. Nothing is written: do it again.")
 
     def _note(self, file: Format, digest: str) -> str:
         before = note_of(file)
@@ -261,7 +217,7 @@ class Plan:
         """Give the output its name."""
         keys = (*self.layout.keys, *self.also)
         if not file.repeatable(keys):
-            (work / _PROGRESS).unlink()
+            (work / PROGRESS).unlink()
         prefixes = {self.prefix}
         if self.command != "unbreak" and not self.elements:  # earlier runs on these arrays can be undone no more
             prefixes |= {prefix_in(run) for run in active_runs(note_of(file)) if set(keys) & arrays_of(run)}
@@ -270,7 +226,7 @@ class Plan:
         if file.bare:
             write_npz(work / "beside", note, extra)
             os.replace(work / "beside", companion(self.dst))
-        (work / _PROGRESS).unlink(missing_ok=True)
+        (work / PROGRESS).unlink(missing_ok=True)
         if self.dst.is_dir():
             os.rename(self.dst, work / "old")
         os.replace(work / "part", self.dst)

@@ -44,6 +44,7 @@ _MEASURED = re.compile(
     r"amplitudes|detector|diffraction|fft|fourier|ft|intensit(y|ies)|kspace|measure(d|ments?)|patterns?|probe|"
     r"reciprocal|spectrum"
 )
+_NO_INTENSITIES = re.compile(r"masks?|supports?|flags?|magnitudes?|mag|amplitudes?|amp|abs|modul(us|i)|phases?|angles?")
 _TARGETS = re.compile(r"density|images?|obj(ects?)?|samples?|specimen|targets?|truth")
 
 #: Names in one message, and lines to type.
@@ -143,6 +144,10 @@ class Layout:
             if self.axes[axes[place]] != "rn":  # which is never cut
                 index[axes[place]] = slice(twice * part.start, twice * part.stop)
         return tuple(index)
+
+    def first(self, block: Index) -> int:
+        """The number of a block's first target, counted over the flattened batch."""
+        return sum(part.start * math.prod(self.batch[axis + 1 :]) for axis, part in enumerate(block))
 
     def forward(self, values: np.ndarray) -> np.ndarray:
         """Values as the file has them to (*batch, *event), or (*batch, 2, *event)."""
@@ -371,6 +376,7 @@ def find(
     batch_axis: int | None = None,
     axes: str | None = None,
     real: bool = False,
+    integers: bool = False,
 ) -> tuple[Layout, str]:
     """Find the targets in a file, and say why these.
 
@@ -387,6 +393,7 @@ def find(
         batch_axis: Default: 0, likewise.
         axes: One word per axis instead, as in "n,y,x,r": see :func:`parse_axes`.
         real: Whether only real targets count. Default False.
+        integers: Whether integers count as real numbers. Default False.
 
     Raises:
         KeyError: If the key is missing, or needed; the message says what is there.
@@ -427,7 +434,8 @@ def find(
     for group in groups:
         for name, like in zip(group, first, strict=True):
             array = arrays[name]
-            if not (_is_real(array.dtype) or (len(group) == 1 and _is_complex(array.dtype))):
+            number = _is_real(array.dtype) or (integers and array.dtype.kind in "iu")
+            if not (number or (len(group) == 1 and _is_complex(array.dtype))):
                 raise TypeError(
                     f"{name} of {file.path} has dtype {array.dtype}, which cannot be that of a target. Save it as "
                     "complex64 or float32, or name another array: key=."
@@ -458,7 +466,80 @@ def find(
     return found, reason
 
 
+def find_intensities(
+    file: Format, *, key: str | None = None, event_dims: int | None = None, axes: str | None = None
+) -> tuple[Layout, str]:
+    """Find measured intensities in a file, real or whole numbers, and say why these.
+
+    Args:
+        file: An open file.
+        key: An array, or several as ``scan_*/data`` names them. Default: the file's only real array that has enough
+            dimensions, unless its name calls it something else.
+        event_dims: As for :func:`find`, of one pattern.
+        axes: Likewise.
+
+    Raises:
+        KeyError: If the key is missing, or needed; the message says what is there.
+        TypeError: If the array is complex, or no array of numbers.
+        ValueError: If the shape does not fit, or leaves a choice.
+    """
+    arrays = {name: array for name, array in file.arrays.items() if not is_ours(name)}
+    if key is None:
+        least = count_event(parse_axes(axes)) if axes is not None else 2 if event_dims is None else event_dims
+        names, reason = [_only_intensities(file, arrays, least)], f"the only real array of at least {least} dimensions"
+    else:
+        groups, _ = _named(file, arrays, key)
+        if any(len(group) > 1 for group in groups):
+            raise KeyError(f"Intensities are one array, but got key={key!r}. Name that array.")
+        names, reason = [name for (name,) in groups], "the key names it" if len(groups) == 1 else "the key names them"
+    for name in names:
+        if _is_complex(arrays[name].dtype):
+            raise TypeError(
+                f"{name} of {file.path} is complex, but solve wants intensities, which are real. From Fourier values "
+                "save abs(values) ** 2."
+            )
+        if not _counts(arrays[name].dtype):
+            raise TypeError(
+                f"{name} of {file.path} has dtype {arrays[name].dtype}, but solve wants integers or floats."
+            )
+    try:
+        layout, _ = find(
+            file, key=names[0] if key is None else key, layout="plain", event_dims=event_dims, axes=axes, real=True,
+            integers=True,
+        )  # fmt: skip
+    except (TypeError, ValueError) as error:
+        raise type(error)(re.sub(r"\btarget(s?)\b", r"pattern\1", str(error))) from None
+    return layout, reason
+
+
 # ------------------------------------------------------------------------------------------------ which arrays
+
+
+def _counts(dtype: np.dtype[Any]) -> bool:
+    """Whether values may be intensities or counts."""
+    return _is_real(dtype) or dtype.kind in "iu"
+
+
+def _only_intensities(file: Format, arrays: dict[str, Array], least: int) -> str:
+    """The one array that may hold intensities."""
+    found = [name for name, array in arrays.items() if len(array.shape) >= least and max(array.shape, default=1) != 1]
+    real = [name for name in found if _counts(arrays[name].dtype)]
+    if not real and any(_is_complex(arrays[name].dtype) for name in found):
+        raise TypeError(
+            f"{file.path} holds only complex arrays, but solve wants intensities, which are real: "
+            f"{_inventory(arrays)}. From Fourier values save abs(values) ** 2."
+        )
+    if not real:
+        raise KeyError(f"{file.path} holds no array of at least {least} dimensions. It holds {_inventory(arrays)}.")
+    offers = _offers(arrays, [((name,), "plain") for name in real])
+    if len(real) > 1:
+        raise _asked(KeyError(f"{file.path} holds {len(real)} arrays that may be the intensities. Say which"), offers)
+    if _called(_NO_INTENSITIES, real[0]) or _called(_TARGETS, real[0]):
+        raise KeyError(
+            f"{real[0]} of {file.path} is the only real array, but by its name it holds no intensities. If it does: "
+            f"{offers[0]}. Square magnitudes before."
+        )
+    return real[0]
 
 
 def _words_of(key: str) -> list[str]:

@@ -7,13 +7,13 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from torch_symbreak.io.formats import OURS, Array, Format, open_file
 from torch_symbreak.io.layouts import Layout
+from torch_symbreak.io.runs import companion
 from torch_symbreak.io.targets import Targets
 from torch_symbreak.symmetries import Product
 
@@ -59,11 +59,6 @@ def keys_of(note: dict[str, Any]) -> tuple[str, str]:
 
 def prefix_in(note: dict[str, Any]) -> str:
     return note.get("prefix", OURS)  # without: of a version that kept the elements of one run
-
-
-def companion(path: Path) -> Path:
-    """Where the provenance and the elements are if a file of one array has no place for them."""
-    return path.with_name(f"{path.name}.{OURS}.npz")
 
 
 def _with_elements(file: Format) -> Format:

@@ -94,7 +94,7 @@ def look(fix: Canonicalizer[Any], x: Tensor) -> tuple[Counter[str], Tensor]:
         lines = lines_of(x, like.event_dims)
         moved = g.moves(x, threshold=like.threshold, wrap=like.wrap).ne(0).any(-1)
         event = torch.tensor(x.shape[x.dim() - like.event_dims :])
-        filled = (like.box(x).length == event).all(-1) & some
+        filled = (like.box(x).length == event).all(-1) & some & (not like.fixed)
     same = ~g.flipped & ~moved & ((g.scalar - 1).abs() < 0.005)
     tied = torch.stack([torch.ones_like(some, dtype=x.real.dtype), *margins.values()]).amin(0) <= TIE
     which = {"flipped": g.flipped, "moved": moved, "canonical": same, "ties": tied, "filled": filled}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import math
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_symbreak.io.formats import Format, Index, Region, Sink, open_file
-from torch_symbreak.io.layouts import Layout, shortened
+from torch_symbreak.io.formats import Index, Region, Sink
+from torch_symbreak.io.layouts import shortened
 from torch_symbreak.io.provenance import element_arrays
+from torch_symbreak.io.runs import opened
 from torch_symbreak.io.targets import also_layout, moved_beside
 from torch_symbreak.symmetries import Canonicalizer, Element, Product
 
@@ -47,7 +46,7 @@ class Work:
         with _reading:  # one opens it for all
             file = opened(plan.src, plan.stamp)
             x = layout.read(file, block)
-        first = first_item(layout, block)
+        first = layout.first(block)
         parts = torch.view_as_real(x) if x.is_complex() else x
         # The extremes tell, NaN being one if there is any, in a twentieth of the time that isfinite takes.
         if x.numel() and not all(extreme.isfinite() for extreme in parts.aminmax()):
@@ -100,18 +99,6 @@ def _rows(first: int, count: int, shape: tuple[int, ...]) -> Index:
 
 
 _reading = threading.Lock()  # not every library that reads a file lets two threads do it
-
-
-@functools.lru_cache(maxsize=2)
-def opened(path: Path, stamp: str) -> Format:
-    """A file, opened once per process."""
-    return open_file(path)
-
-
-def first_item(layout: Layout, block: Index) -> int:
-    """The number of a block's first target, counted over the flattened batch."""
-    batch = layout.batch
-    return sum(part.start * math.prod(batch[axis + 1 :]) for axis, part in enumerate(block))
 
 
 def describe(bad: list[Bad], src: Path, keys: tuple[str, ...]) -> str:
