@@ -531,7 +531,7 @@ def _only_intensities(file: Format, arrays: dict[str, Array], least: int) -> str
         )
     if not real:
         raise KeyError(f"{file.path} holds no array of at least {least} dimensions. It holds {_inventory(arrays)}.")
-    offers = _offers(arrays, [((name,), "plain") for name in real])
+    offers = _offers(arrays, [((name,), "plain") for name in real], measured=True)
     if len(real) > 1:
         raise _asked(KeyError(f"{file.path} holds {len(real)} arrays that may be the intensities. Say which"), offers)
     if _called(_NO_INTENSITIES, real[0]) or _called(_TARGETS, real[0]):
@@ -620,11 +620,14 @@ def _only(file: Format, arrays: dict[str, Array], least: int, real: bool) -> tup
     raise KeyError(f"{file.path} holds no array that could be the targets. It holds {_inventory(arrays)}{unread}.")
 
 
-def _offers(arrays: dict[str, Array], choices: Sequence[tuple[tuple[str, ...], Kind]]) -> list[str]:
+def _offers(
+    arrays: dict[str, Array], choices: Sequence[tuple[tuple[str, ...], Kind]], *, measured: bool = False
+) -> list[str]:
     """Return what to say for each of several choices, the likeliest first, and for many that are called alike."""
 
     def likeliest(keys: tuple[str, ...]) -> tuple[int, list[Any]]:
-        return 1 + _called(_MEASURED, *keys) - _called(_TARGETS, *keys), [_natural(key) for key in keys]
+        order = _called(_MEASURED, *keys) - _called(_TARGETS, *keys)
+        return -order if measured else order, [_natural(key) for key in keys]
 
     alike: dict[str, list[tuple[str, ...]]] = {}
     for keys in sorted((keys for keys, _ in choices), key=likeliest):
