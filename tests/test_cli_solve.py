@@ -329,6 +329,6 @@ def test_words_are_those_of_the_library() -> None:
 
 def test_arrays_called_like_measurements_are_offered_first(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    np.savez("in.npz", **{name: Y for name in ("a", "b", "c", "object", "z_intensity")})
+    np.savez("in.npz", **dict.fromkeys(("a", "b", "c", "object", "z_intensity"), Y))
     error = refused(monkeypatch, capsys, "in.npz", "found.npz")
     assert "Say which: --key z_intensity, or --key a, or --key b, and 2 more" in error
