@@ -251,7 +251,7 @@ def bad(name: str) -> np.ndarray:
         (
             np.ones((20, 20, 20)),
             "",
-            "--axes n,y,x for 20 real patterns of 20 x 20, or --axes z,y,x for 1 real patterns",
+            "--axes n,y,x for 20 real patterns of 20 x 20, or --axes z,y,x for 1 real pattern",
         ),
     ],
 )
@@ -325,3 +325,10 @@ def test_files_that_are_not_written(arguments: str, message: str, tmp_path, monk
 def test_words_are_those_of_the_library() -> None:
     assert set(_run.METHODS) == set(command.METHODS)
     assert (_choice.SOLVED, _choice.DOUBTFUL, _choice.NOT_SOLVED) == command.VERDICTS
+
+
+def test_arrays_called_like_measurements_are_offered_first(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("in.npz", **dict.fromkeys(("a", "b", "c", "object", "z_intensity"), Y))
+    error = refused(monkeypatch, capsys, "in.npz", "found.npz")
+    assert "Say which: --key z_intensity, or --key a, or --key b, and 2 more" in error
