@@ -174,14 +174,18 @@ def test_masks_by_key_and_by_file(quick) -> None:
     y = np.where(mask, Y, np.nan)
     np.savez("in.npz", intensity=y, good=mask, each=np.broadcast_to(mask, Y.shape), bytes=mask.astype(np.uint8))
     np.save("mask.npy", mask)
-    np.savez("masks.npz", a=mask, b=~mask)
+    np.savez("masks.npz", a=mask, b=~mask, c=(np.indices((32, 32)).sum(0) % 16 == 5) & mask)
     expected = solve(
         y, mask=mask, iterations=12, starts=2, generator=torch.Generator().manual_seed(0), progress=False
     )  # fmt: skip
     for number, name in enumerate(("good", "each", "bytes", "mask.npy", "masks.npz:a")):
         found, said = quick("in.npz", f"{number}.npz", "--key", "intensity", "--mask", name)
         assert "93.7% of the pixels are measured" in said
+        assert "Few pixels" not in said
         assert np.allclose(found["residual"], expected.residual, atol=1e-4)
+    said = quick("in.npz", "few.npz", "--key", "intensity", "--mask", "masks.npz:c")[1]
+    assert "5.9% of the pixels are measured" in said
+    assert "If the mask is True where pixels are bad, type in Python numpy.save('good.npy', mask == 0)" in said
 
 
 def test_what_else_is_known(quick) -> None:
@@ -271,6 +275,7 @@ def test_bad_input_gets_one_line(y: np.ndarray, options: str, message: str, tmp_
     ("arrays", "message"),
     [
         ({"a": Y, "b": Y}, "2 arrays that may be the intensities. Say which: --key a, or --key b"),
+        ({"detector_mask": Y, "b": Y}, "Say which: --key b, or --key detector_mask"),
         ({"amplitudes": Y}, "by its name it holds no intensities. If it does: --key amplitudes"),
         ({"object": Y}, "by its name it holds no intensities"),
         ({"labels": np.arange(3)}, "no array of at least 2 dimensions"),

@@ -26,7 +26,7 @@ _UNPRINTED = "The results cannot be printed to the standard output: {}."
 class _Interrupt:
     """Answer Ctrl-C. A command at work gets a ``KeyboardInterrupt``, to clean up. Else the process ends at once.
 
-    Modules that are being imported would print many lines, or make another error of it.
+    An import that gets a ``KeyboardInterrupt`` prints many lines, or turns it into another error.
     """
 
     working = False
