@@ -58,6 +58,14 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys):  # type: ign
     return call
 
 
+def test_unsolved_items_come_with_a_way_on(capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = {name: np.ones(3) for name in ("residual", "held_out", "agreement")}
+    told = "To solve more: check --centered and --mask. Then try more --starts, or --method rrr."
+    for words, wanted in ((["solved", "doubtful", "not solved"], True), (["solved", "doubtful", "solved"], False)):
+        command._print_summary({**numbers, "verdict": np.array(words)})
+        assert (told in capsys.readouterr().out) is wanted
+
+
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: Any, *arguments: object) -> str:
     """Return the one line that a refused call says. It leaves nothing behind."""
     before = sorted(path.name for path in Path().iterdir())
@@ -103,6 +111,7 @@ def test_from_a_file_to_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert "2 patterns of 32 x 32, float32, from one array: y (the only real array" in shown.err
     assert re.search(r"solved +2 +100%", shown.out)
     assert shown.out.splitlines()[-2:] == ["found-pictures", "found.h5"]
+    assert "To solve more" not in shown.out
     with h5py.File("found.h5") as file:
         found = {name: file[name][()] for name in (*ARRAYS, "note")}
     assert found["verdict"].tolist() == [b"solved", b"solved"]

@@ -67,7 +67,14 @@ Out = Annotated[
     Path,
     typer.Argument(parser=named, metavar="OUT", help="Output file, in the input's format.", show_default=False),
 ]
-Forward = Annotated[str, choice("--forward", NAMES, "Measurement model, whose symmetries count.")]
+Forward = Annotated[
+    str,
+    choice(
+        "--forward",
+        NAMES,
+        "Measurement, whose symmetries count. farfield: |F x|². gaussian: |A x|². square: x².",
+    ),
+]
 Key = Annotated[
     str | None,
     typer.Option(
@@ -81,7 +88,8 @@ LayoutKind = Annotated[
     choice(
         "--layout",
         get_args(Kind),
-        "Storage of the targets. Needed if names and shapes leave a choice.",
+        "Storage of the targets. plain: one array. channels: real and imaginary parts along an axis. parts: one array "
+        "each. polar: magnitude and phase. Needed if names and shapes leave a choice.",
     ),
 ]
 EventDims = Annotated[

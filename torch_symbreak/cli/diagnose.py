@@ -39,7 +39,7 @@ def diagnose(
         ),
     ] = None,
     test_key: Annotated[str | None, typer.Option(help="--key of the test targets.", show_default=False)] = None,
-    n: Annotated[int, typer.Option("-n", help="Targets to fit a template to and to find neighbors among.")] = 2000,
+    n: Annotated[int, typer.Option("-n", help="Targets for the template and the neighbors, drawn at random.")] = 2000,
     noise: Annotated[
         float | None,
         typer.Option(help="Say how often noise flips a target. 0.01: noise of 1 % of the peak.", show_default=False),
