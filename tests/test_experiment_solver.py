@@ -162,6 +162,18 @@ def test_page_and_figure(measured):
     assert (out / "solver.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_volumes(tmp_path):
+    experiment = FarFieldPhaseRetrieval(frame=(8, 8, 8), width=2, test_samples=3)
+    grid = Grid(data=("crystals",), networks=("unet",), breaking=("template",), samples=(20,))
+    training = Training(max_epochs=1)
+    experiment.run(grid, tmp_path, training=training, hardware=CPU, keep=True)
+    rows = refine_answers(experiment, [grid], tmp_path, Refining(iterations=(30,)), training=training, hardware=CPU)
+    assert [(row["network"], row["iterations"], row["objects"]) for row in rows] == [
+        ("random", 30, 3), ("unet", 0, 3), ("unet", 30, 3)
+    ]  # fmt: skip
+    assert rows[2]["residual"] < rows[1]["residual"]
+
+
 def test_half_at_is_the_fewest_iterations():
     def rows(*solved):
         same = {"data": "a", "network": "unet", "breaking": "exact", "n": 20, "seed": 0, "method": "hio"}
