@@ -69,11 +69,16 @@ class Problem:
     shrinks: bool
     sigma: float = SIGMA  # of the first blur
     further: tuple[Projection, ...] = ()  # constraints besides the support
+    whole: bool = False  # the support is the whole frame, and need not be imposed
 
     def items(self, index: Tensor) -> Problem:
         """Return some of the items."""
         parts = (self.magnitudes[index], self.fitted[index], self.support[index])
-        return Problem(*parts, self.real, self.shrinks, self.sigma, self.further)
+        return Problem(*parts, self.real, self.shrinks, self.sigma, self.further, self.whole)
+
+    def constraint(self, support: Support) -> Projection:
+        """Return the projection onto everything that is known of the objects."""
+        return Both(*self.further) if self.whole else Both(*self.further, support)
 
 
 @dataclass
@@ -147,7 +152,7 @@ def _run_chunk(
         spread = _SPREAD ** (2 * place / (starts - 1) - 1) if starts > 1 else torch.ones_like(place)
         sigma = max(_LEAST, part.sigma * _DECAY ** (begin // _SHRINK))
         support = ShrinkWrap(support.mask, threshold=_THRESHOLD * spread, sigma=sigma, decay=_DECAY, least=_LEAST)
-    constraint = Both(*part.further, support)
+    constraint = part.constraint(support)
     x, trace = flat.x[chunk], [flat.residual[chunk]]
     for iteration in range(begin + 1, begin + count + 1):
         polish = method.polished and (iteration - 1) % _CYCLE >= _CYCLE - _POLISH
@@ -175,7 +180,7 @@ def estimate(problem: Problem, state: State, method: Method) -> Tensor:
     answers = []
     for i in range(len(state.x)):
         part = problem.items(torch.full((starts,), i, device=state.x.device))
-        constraint = Both(*problem.further, Support(state.support[i]))
+        constraint = problem.constraint(Support(state.support[i]))
         magnitudes = Magnitudes(part.magnitudes, part.fitted, real=problem.real)
         answers.append(constraint(near(state.x[i], magnitudes, constraint, method)))
     return torch.stack(answers)
