@@ -17,9 +17,8 @@ from torch_symbreak.cli._run import failing
 from torch_symbreak.forward import NAMES
 
 EXAMPLES = o.examples(
-    "symbreak reproduce farfield",
     "symbreak reproduce gaussian --preset cpu --dims 5,10 --networks dnn --resume",
-    "symbreak reproduce farfield --breaking template --solver hio --iterations 100,400",
+    "symbreak reproduce farfield --solver hio --iterations 100,400",
 )
 
 #: Names of the experiments, the quickest first.
