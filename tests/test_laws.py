@@ -133,11 +133,10 @@ def test_far_field_is_the_composition_in_any_order(case: Drawn) -> None:
     assert list(margins) == names
     assert torch.equal(fix.margin(x), torch.stack(list(margins.values())).amin(0))
     for name, part in zip(names, parts, strict=True):
-        expected = part.margin(x)
+        expected = margins[name]
         if name == "conjugate_flip":  # alone it also answers for the box
-            assert torch.equal(expected, torch.minimum(margins[name], margins["translation"]))
-        else:
-            assert torch.equal(expected, margins[name])
+            expected = torch.minimum(expected, margins["translation"])
+        torch.testing.assert_close(part.margin(x), expected, rtol=tolerance, atol=tolerance)
 
 
 @given(cases(dims=(1,)), st.integers(1, 9))
@@ -181,7 +180,7 @@ def test_mirror_symmetric_on_the_last_axis(case: Drawn) -> None:
     x = case.place(values + values.flip(-1))
     flip = FixConjugateFlip(case.event_dims, wrap=case.wrap)
     scores = scores_of(flip, x)
-    assert (scores[:, 0].abs() < 1e-9).all()
+    assert (scores[..., 0].abs() < 1e-9).all()
     clear = (scores.abs().amax(-1) > 1e-4) & decided_clearly(scores)
     center = CenterContent(case.event_dims, wrap=case.wrap)
     clear &= center.margin(x) > 1e-4
