@@ -156,7 +156,7 @@ def test_page_and_figure(measured):
     assert [path.name for path in write_refined(out)] == ["solver.jsonl", "solver.md", "solver.png"]
     page = (out / "solver.md").read_text()
     row = _row(rows, "unet + turns", "template", 1e5, 40)
-    lines = [line for line in page.splitlines() if "| 100000 | 12 | 20 | unet + turns | template |" in line]
+    lines = [line for line in page.splitlines() if "| 1e+05 photons | 12 | 20 | unet + turns | template |" in line]
     wanted = [f"{100 * row['solved']:.0f} %", f"{row['error']:.4g}", f"{row['residual']:.4g}"]
     assert [line.removesuffix(" |").split(" | ")[9] for line in lines[:3]] == wanted
     assert (out / "solver.png").read_bytes().startswith(b"\x89PNG")
@@ -218,7 +218,7 @@ def test_command(tmp_path, monkeypatch, capsys):
         ("rrr", photons, k) for photons in (None, 1e4) for k in (0, 2, 3)
     }
     printed = capsys.readouterr().out
-    assert "rrr: crystals, random starts, 10000 photons" in printed
+    assert "rrr: crystals, random starts, 1e+04 photons" in printed
     assert "solver.png" in printed.replace("\n", "")
     shutil.rmtree(tmp_path / "checkpoints")  # as a run without --solver leaves it
     assert symbreak(monkeypatch, *command, "--resume", "--solver", "hio") == 2

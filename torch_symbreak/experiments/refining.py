@@ -145,8 +145,7 @@ def refine_answers(
                 todo = [k for k in counts if tuple((columns | {"iterations": k})[name] for name in _KEY) not in done]
                 if not todo:
                     continue
-                noise = "no noise" if photons is None else f"{photons:g} photons"
-                report(f"{refining.method}: {start.label}, {noise}")
+                report(f"{refining.method}: {start.label}, {_noise(photons)}")
                 for row in _refined(experiment.model(data), refining.method, start, y, x, todo):
                     rows.append(
                         {
@@ -310,10 +309,15 @@ def write_refined(out: Path) -> list[Path]:
     page = ["# Refined test objects", "", SHARES, "", *reports.markdown_lines(shares(rows)), ""]
     for metric, heading in _METRICS.items():
         page += [f"## {heading}", "", *reports.markdown_lines(_table(rows, metric, reports.spread)), ""]
-    files = {"solver.md": "\n".join(page).encode(), "solver.png": png(plot_lines(
-        _panels(rows), x="iterations", y="share of objects solved"
-    ))}  # fmt: skip
+    figure = plot_lines(_panels(rows), x="iterations", y="share of objects solved")
+    for axes in figure.axes:
+        axes.set_ylim(-0.03, 1.03)
+    files = {"solver.md": "\n".join(page).encode(), "solver.png": png(figure)}
     return [out / _FILE, *(write_file(out / name, content) for name, content in files.items())]
+
+
+def _noise(photons: object) -> str:
+    return "no noise" if photons is None else f"{photons:.3g} photons"
 
 
 def _grouped(rows: Sequence[Row]) -> dict[tuple[object, ...], dict[int, list[Row]]]:
@@ -333,9 +337,9 @@ def _grouped(rows: Sequence[Row]) -> dict[tuple[object, ...], dict[int, list[Row
 def _table(rows: Sequence[Row], metric: str, cell: Callable[[Sequence[float]], str]) -> list[list[str]]:
     counts = sorted({row["iterations"] for row in rows})
     heads = ["alone" if count == 0 else str(count) for count in counts]
-    lines = [["data", "method", "photons", "objects", "n", "start", "targets", *heads]]
+    lines = [["data", "method", "noise", "objects", "n", "start", "targets", *heads]]
     for (data, method, photons, objects, n, network, breaking), by_count in _grouped(rows).items():
-        names = (data, method, "no noise" if photons is None else f"{photons:g}", objects, n, network, breaking)
+        names = (data, method, _noise(photons), objects, n, network, breaking)
         cells = [cell([row[metric] for row in by_count[k]]) if k in by_count else "" for k in counts]
         lines.append([*("" if name is None else str(name) for name in names), *cells])
     return lines
@@ -358,8 +362,7 @@ def _panels(rows: Sequence[Row]) -> dict[str, list[Line]]:
     for (data, method, photons, objects, n, network, breaking), by_count in groups.items():
         if network == RANDOM:
             continue
-        noise = "no noise" if photons is None else f"{photons:g} photons"
-        panel = panels.setdefault(f"{data}, n = {n}, {method}, {noise}", [])
+        panel = panels.setdefault(f"{data}, n = {n}, {method}, {_noise(photons)}", [])
         if not panel and (data, method, photons, objects) in random:
             panel.append(_line("random start", random[data, method, photons, objects], "k", ":"))
         turned = network != str(network).split(" + ")[0]
