@@ -1,14 +1,15 @@
 """Count the objects that the solvers find: python -m benchmarks.solvers --help.
 
-Crystals come from ``BraggCrystals``, without noise, twofold oversampled, in frames of 32 x 32 and 64 x 64, and of
-32 x 32 with strain 1.5. Nothing is known but the intensities. Errors are relative, on the detector's torus, up to the
-symmetries. Atoms come from ``Atoms``, on periodic grids of 128 x 128. Their number is known, and each object has one
-start.
+Crystals come from ``BraggCrystals``, twofold oversampled, in frames of 32 x 32 and 64 x 64, and of 32 x 32 with strain
+1.5. They are without noise unless ``--photons`` are counted. Nothing is known but the intensities. Errors are relative,
+on the detector's torus, up to the symmetries. Atoms come from ``Atoms``, on periodic grids of 128 x 128. Their number
+is known, and each object has one start.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from torch import Tensor
 from benchmarks.measure import machine, versions
 from torch_symbreak import FarField, relative_error
 from torch_symbreak.datasets import Atoms, BraggCrystals
+from torch_symbreak.forward import Measured, PoissonCounts, beam_stop
 from torch_symbreak.solvers import Solution, solve
 
 #: Frame and strain of the crystals.
@@ -55,14 +57,20 @@ def _items(found: Solution, x: Tensor, torus: Sequence[int], seconds: float) -> 
         }
 
 
-def crystals(case: str, count: int, at_once: int, **options: Any) -> Iterator[dict[str, Any]]:
+def crystals(
+    case: str, count: int, at_once: int, photons: float | None, stop: float | None, **options: Any
+) -> Iterator[dict[str, Any]]:
     """Solve crystals, and yield one dict per object."""
     size, strain = CRYSTALS[case]
     data = BraggCrystals(count, frame=(size, size), strain=strain, seed=1)
     for part in torch.arange(count).split(at_once):
         y, x = data.batch(part.tolist())
+        if photons is not None:
+            counts = PoissonCounts(generator=torch.Generator().manual_seed(int(part[0])))
+            y = Measured(FarField(2), [counts], photons=photons)(x)
+        mask = None if stop is None else beam_stop(y.shape[1:], stop)
         start = time.process_time()
-        found = solve(y, generator=torch.Generator().manual_seed(int(part[0])), progress=False, **options)
+        found = solve(y, mask=mask, generator=torch.Generator().manual_seed(int(part[0])), progress=False, **options)
         yield from _items(found, x, y.shape[1:], time.process_time() - start)
 
 
@@ -99,6 +107,8 @@ def main() -> None:
     parser.add_argument("--cases", default="32,64,strain", help=f"of {', '.join([*CRYSTALS, *ATOMS])}")
     parser.add_argument("--methods", default="hio", help="of crystals. Default: %(default)s")
     parser.add_argument("--iterations", type=int, help="of each start of crystals. Default: the recipe's")
+    parser.add_argument("--photons", help="expected totals of a pattern, as in 1e5,1e6. Default: no noise")
+    parser.add_argument("--stop", type=float, help="radius of a beam stop, in pixels. Default: none")
     parser.add_argument("--at-once", type=int, default=10, help="crystals per call. Default: %(default)s")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all objects as JSON. Default: only the table")
     options = parser.parse_args()
@@ -110,18 +120,24 @@ def main() -> None:
     print(f"| {' | '.join(head)} |\n{'| --- ' * len(head)}|", flush=True)
     rows: dict[str, list[dict[str, Any]]] = {}
     for case in options.cases.split(","):
-        for method in options.methods.split(",") if case in CRYSTALS else ("rrr",):
-            items = rows.setdefault(f"{case} {method}", [])
+        methods = options.methods.split(",") if case in CRYSTALS else ("rrr",)
+        photons = options.photons.split(",") if options.photons and case in CRYSTALS else (None,)
+        for method, total in itertools.product(methods, photons):
+            name = case if total is None else f"{case}, {total} photons"
+            items = rows.setdefault(f"{name} {method}", [])
             source = (
-                crystals(case, options.objects, options.at_once, method=method, iterations=options.iterations)
+                crystals(
+                    case, options.objects, options.at_once, total and float(total), options.stop,
+                    method=method, iterations=options.iterations,
+                )
                 if case in CRYSTALS
                 else atoms(case, options.objects)
-            )
+            )  # fmt: skip
             for item in source:
                 items.append(item)
                 if options.out:  # so that a run that is cut short leaves something
                     options.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
-            print(summary(case, method, items), flush=True)
+            print(summary(name, method, items), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from torch_symbreak.datasets import BraggCrystals
+from torch_symbreak.forward import beam_stop
 from torch_symbreak.solvers import Both, Largest, NonNegative, Real, ShrinkWrap, Support, autocorrelation_support
 
 
@@ -40,6 +42,19 @@ def test_shrink_wrap_follows_the_object() -> None:
     assert wrap.mask[1].nonzero().tolist() == [[14, 2]]
     assert wrap.sigma == pytest.approx(0.95)
     assert wrap(torch.ones(2, 16, 16)).sum() == wrap.mask.sum()
+
+
+@pytest.mark.parametrize(("radius", "most"), [(0, 1.3), (1, 2.0)])
+def test_a_beam_stop_hardly_changes_the_first_support(radius: int, most: float) -> None:
+    """Zeros in its place made the first support of some of these crystals the whole detector."""
+    y, _ = BraggCrystals(12, frame=(32, 32), strain=0.5, seed=3).batch(list(range(12)))
+    mask = beam_stop(y.shape[1:], radius)
+    whole = autocorrelation_support(y, 2)
+    found = autocorrelation_support(y.where(mask, 0), 2, mask=mask)
+    assert (found.sum((1, 2)) < most * whole.sum((1, 2))).all()
+    assert ((found & whole).sum((1, 2)) > 0.7 * whole.sum((1, 2))).all()
+    assert torch.equal(autocorrelation_support(y[0].where(mask, 0), 2, mask=mask), found[0])
+    assert torch.equal(autocorrelation_support(y, 2, mask=torch.ones_like(mask)), whole)
 
 
 @pytest.mark.parametrize("shape", [(31,), (16, 18), (8, 9, 10)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from torch_symbreak import FarField, RandomSymmetry, relative_error
 from torch_symbreak.datasets import Atoms, BraggCrystals
+from torch_symbreak.forward import Background, Mask, Measured, PoissonCounts, ReadoutNoise
 from torch_symbreak.metrics import measurement_residual
 from torch_symbreak.solvers import (
     Magnitudes,
@@ -384,8 +386,34 @@ def test_cut_finds_the_object_on_the_torus(seed: int) -> None:
 
 def test_verdicts() -> None:
     nan = float("nan")
-    agreement = torch.tensor([0.01, 0.01, nan, nan, 0.5, 0.5, 0.2, 0.5])
-    residual = torch.tensor([0.01, 0.5, 0.01, 0.2, 0.001, 0.2, 0.2, 0.001])
-    unseen = torch.tensor([0.02, 0.5, 0.02, 0.2, 0.5, nan, 0.2, nan])
-    words = ["solved", "doubtful", "doubtful", "not solved", "not solved", "not solved", "doubtful", "doubtful"]
+    agreement = torch.tensor([0.01, 0.01, nan, nan, 0.5, 0.5, 0.29, 0.31, 0.5])
+    residual = torch.tensor([0.01, 0.5, 0.01, 0.2, 0.001, 0.2, 0.2, 0.2, 0.001])
+    unseen = torch.tensor([0.02, 0.5, 0.02, 0.2, 0.5, nan, 0.2, 0.2, nan])
+    words = ["solved", "doubtful", "doubtful", *["not solved"] * 3, "doubtful", "not solved", "doubtful"]
     assert verdicts(agreement, residual, unseen) == words
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_a_measured_model_gives_its_masks(centered: bool) -> None:
+    """Its noise changes nothing, masks of several parts and of the call add up."""
+    model = FarField(centered=centered)
+    x = torch.randn(2, 6, 5, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
+    stop, gap, dead = (torch.ones(12, 10, dtype=torch.bool) for _ in range(3))
+    stop[0, 0], gap[:, 4], dead[2, 7] = False, False, False
+    counts = PoissonCounts(generator=torch.Generator().manual_seed(2))
+    inner = Measured(model, [counts, Mask(stop)], photons=1e5)
+    measured = Measured(inner, [ReadoutNoise(0.0), Mask(gap)])
+    y = measured(x).masked_fill(~dead, math.nan)
+    options = {"iterations": 20, "starts": 2, "progress": False}
+    found, expected = (
+        solve(y, model=each, mask=mask, generator=torch.Generator().manual_seed(0), **options)
+        for each, mask in ((measured, dead), (model, stop & gap & dead))
+    )
+    assert torch.equal(found.object, expected.object)
+    assert torch.equal(found.residual, expected.residual)
+    with pytest.raises(ValueError, match="NaN"):
+        solve(y, model=measured, **options)  # the dead pixel
+    with pytest.raises(TypeError, match=r"cannot undo the part Background.*model=measured.model"):
+        solve(y, model=Measured(model, [Background(3.0)]), mask=y.isfinite(), **options)
+    with pytest.raises(ValueError, match=r"mask of shape .*\(12, 10\), but got .*\(3, 10\)"):
+        solve(y, model=Measured(model, [Mask(gap[:3])]), mask=y.isfinite(), **options)

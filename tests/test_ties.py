@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from torch_symbreak import FarField, FixGlobalPhase, FixSign, SymmetryBrokenDataset
 from torch_symbreak.canonical import AlignToTemplate, ties
-from torch_symbreak.io import Targets, canonical, plan
+from torch_symbreak.io import Targets, inspection, plan
 from torch_symbreak.symmetries import Sign, Translation
 
 MODEL = FarField(2, field="real")
@@ -152,7 +152,7 @@ def test_files(elements: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "50 of 500 targets looked at (10.0%) are ties: equal measurements can get several. "
         "Fit a template: symbreak fit x.npy template.npz, then break --template template.npz."
     )
-    monkeypatch.setattr(canonical, "LOOK", 100)
+    monkeypatch.setattr(inspection, "LOOK", 100)
     (told,) = run("some.npy")  # evenly from the file
     assert told.startswith("10 of 100 targets looked at (10.0%) are ties")
     assert (tmp_path / "some.npy").read_bytes() == (tmp_path / "all.npy").read_bytes()

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch_symbreak._checks import check_same_shape, check_tensor, describe, masked
 from torch_symbreak._items import root
 from torch_symbreak.alignment import align
-from torch_symbreak.forward import ForwardModel
 from torch_symbreak.symmetries import Product, Symmetry
 
 Base = Literal["mse", "l1"] | Callable[[Tensor, Tensor], Tensor]
@@ -78,7 +77,7 @@ class MagnitudeLoss(nn.Module):
     Shape: x what ``forward`` takes, y what it gives; a scalar, in single precision for half-precision measurements.
 
     Args:
-        forward: The model.
+        forward: The model, or any function from a batch to its intensities.
         mask: True where y is measured, of the last dimensions of y. Other pixels are left out. Default: all but NaN.
 
     Example:
@@ -90,10 +89,12 @@ class MagnitudeLoss(nn.Module):
         True
     """
 
-    def __init__(self, forward: ForwardModel, *, mask: Tensor | None = None) -> None:
+    def __init__(self, forward: Callable[[Tensor], Tensor], *, mask: Tensor | None = None) -> None:
         super().__init__()
-        if not callable(forward):
-            raise TypeError(f"MagnitudeLoss needs a ForwardModel, such as FarField(), but got {describe(forward)}.")
+        if isinstance(forward, type) or not callable(forward):
+            raise TypeError(
+                f"MagnitudeLoss needs a ForwardModel, such as FarField(), or a function, but got {describe(forward)}."
+            )
         self.model = forward
         self.register_buffer("mask", None if mask is None else torch.as_tensor(mask), persistent=False)
 

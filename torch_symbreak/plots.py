@@ -227,3 +227,65 @@ def plot_comparison(
     grid[0, 0].set_ylabel("magnitude")
     grid[1, 0].set_ylabel("phase")
     return figure
+
+
+#: Decades below the brightest pixel of a pattern that are told apart.
+_DECADES = 6
+
+
+def plot_solution(measured: Tensor, x: Tensor, support: Tensor, *, title: str = "") -> Figure:
+    """Show a pattern beside the object that was found from it: intensity, magnitude, phase and support.
+
+    Intensities are logarithms, relative to the brightest pixel, from six decades below it at most. Pixels that are not
+    measured stay blank, and so do phases where the magnitude is below a tenth of its largest. Signals are drawn as
+    lines, images as they are, volumes by their middle slice along the first axis.
+
+    Shape: measured (M_1, ..., M_d), real; x and support (N_1, ..., N_d), d = 1, 2 or 3.
+
+    Args:
+        measured: The intensities, with zero frequency in the middle. NaN where not measured.
+        x: The object, real or complex.
+        support: True where the object may be nonzero.
+        title: Above everything. Default: none.
+
+    Example:
+        >>> import torch
+        >>> x = torch.randn(8, 9, dtype=torch.complex64)
+        >>> len(plot_solution(torch.rand(16, 18), x, x.abs() > 1).axes)  # four panels, three color bars
+        7
+    """
+    y, x, support = (z.detach().cpu() for z in (measured, x, support))
+    peak = float(y.nan_to_num(0).max()) or 1.0
+    y = (y / peak).clamp(min=0)
+    faintest = float(y[y > 0].min().log10()) if bool((y > 0).any()) else -1.0
+    low = max(-_DECADES, min(-1, math.floor(faintest)))
+    y = y.log10().clamp(min=low)  # NaN stays
+    y, x, support = (z[len(z) // 2] if z.dim() == 3 else z for z in (y, x, support))
+    figure = Figure(figsize=(13, 3.4), layout="constrained")
+    figure.suptitle(title, fontsize=11, parse_math=False)
+    panels = figure.subplots(1, 4)
+    for axes, heading in zip(panels, ("measured", "magnitude", "phase", "support"), strict=True):
+        axes.set_title(heading, fontsize=10)
+    first, second, third, last = panels
+    top = float(x.abs().max()) or 1.0
+    if x.dim() == 1:
+        first.plot(y.numpy())
+        first.set_ylabel("log10(intensity / largest)", fontsize=8)
+        second.plot(x.abs().numpy())
+        third.plot(x.angle().where(x.abs() > _NO_PHASE * top, math.nan).numpy(), ".")
+        third.set(xlim=second.get_xlim(), ylim=(-math.pi, math.pi))
+        last.plot(support.float().numpy(), drawstyle="steps-mid")
+        return figure
+    intensity = first.imshow(y.numpy(), cmap="magma", norm=Normalize(low, 0), interpolation="nearest")
+    figure.colorbar(intensity, ax=first, label="log10(intensity / largest)")
+    _show_magnitude(second, x, top)
+    figure.colorbar(ScalarMappable(Normalize(0, top), "gray"), ax=second)
+    _show_phase(third, x, top)
+    turn = figure.colorbar(
+        ScalarMappable(Normalize(-math.pi, math.pi), "twilight"), ax=third, ticks=[-math.pi, 0, math.pi]
+    )
+    turn.ax.set_yticklabels(["-π", "0", "π"])
+    last.imshow(support.numpy(), cmap="gray", norm=Normalize(0, 1), interpolation="nearest")
+    for axes in panels:
+        axes.set(xticks=[], yticks=[])
+    return figure

@@ -119,8 +119,8 @@ def test_laws_of_a_composition() -> None:
     """A composition has no element and no margin: its laws need the symmetry, and items off ties."""
     model, parts = FarField(), torch.nn.Sequential(CenterContent(), FixConjugateFlip(), FixGlobalPhase())
     errors = check_canonicalizer(parts, padded(40), model, symmetry=Product(model.symmetries))
-    laws = ["pure", "identity", "group", "batch", "invariant", "idempotent", "smallest", "orbit", "forward"]
-    assert list(errors) == laws
+    assert list(errors)[:4] == ["pure", "identity", "elements", "group"]
+    assert list(errors)[4:] == ["batch", "invariant", "idempotent", "smallest", "orbit", "forward"]
     with pytest.raises(TypeError, match="pass symmetry="):
         check_canonicalizer(parts, padded(40))
 

@@ -138,7 +138,7 @@ def align(x: Array, reference: Array, symmetries: Symmetry | Sequence[Symmetry],
 
     Convention: with zero padding, x and r are extended by zeros: a shift moves content out of the frame, where it is
     cut from ``aligned`` but counts in ``error``; nothing wraps around. On a periodic axis shifts are modulo N. A
-    ``ConjugateFlip`` without ``Translation`` flips x about its own content box.
+    ``ConjugateFlip`` without ``Translation`` flips x about its own content box, or about its center modulo the frame.
 
     Shape: x and reference (*batch, *channels, *event); ``aligned`` the same, ``element`` and ``error`` (*batch,).
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,6 +43,7 @@ from torch_symbreak.alignment.search import Choice, best_motions, nearest_inside
 from torch_symbreak.canonical._fitting import Fit, best_of_drawn, gather, iterate, mean_of_rule, normalized
 from torch_symbreak.canonical._template_checks import check_parts, check_template
 from torch_symbreak.symmetries import Canonicalizer, Element, Product, Symmetry
+from torch_symbreak.symmetries.base import snake_case
 from torch_symbreak.symmetries.motion import order_of_motion, take
 
 
@@ -60,7 +60,8 @@ class AlignToTemplate(Canonicalizer[Product]):
     as much, and little is lost there. :meth:`margin` is the smallest of all.
 
     Convexity: the mean of canonical points is one, on periodic axes without exception, and along padded ones if its
-    content box contains theirs. A flip without translations, about the item's own box, has no such claim.
+    content box contains theirs. So it is for a flip about a fixed center. A flip about the item's own box, without
+    translations, has no such claim.
 
     Shape: (*batch, *channels, *event) to the same; :meth:`element` an :class:`Element`; :meth:`margin` (*batch,).
 
@@ -102,7 +103,8 @@ class AlignToTemplate(Canonicalizer[Product]):
         super().__init__(Product(symmetries))
         check_parts(self.symmetry)
         check_template(template, self.symmetry)
-        self.convex = self.symmetry.shifts or self.symmetry.rearrangement is None
+        motions = self.symmetry.rearrangement
+        self.convex = self.symmetry.shifts or motions is None or motions.fixed
         self.register_buffer("template", resolved(template.detach()).clone())
         self.history: list[float] = []
         self.explained = math.nan
@@ -331,7 +333,7 @@ class AlignToTemplate(Canonicalizer[Product]):
     def _margin_names(self) -> list[str]:
         group = self.symmetry
         parts = [part for part in group.symmetries if part not in group.others]
-        names = [_snake_case(part) for part in (*parts, *group.others)]
+        names = [snake_case(part) for part in (*parts, *group.others)]
         return [name if name not in names[:i] else f"{name}_{i + 1}" for i, name in enumerate(names)]
 
     def _margins(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -349,7 +351,7 @@ class AlignToTemplate(Canonicalizer[Product]):
         gains, best = columns[0], columns[0].argmax(0)
         top, flip_gap, shift_gap = (column.gather(0, best[None])[0] for column in columns)
         box = torch.ones_like(top)
-        if group.rearrangement is not None:
+        if group.rearrangement is not None and not group.rearrangement.fixed:
             like = group.rearrangement
             # Where all shifts around a torus compete, the box decides nothing.
             where = (like.event_dims, like.channel_dims, like.threshold, like.wrap)
@@ -393,7 +395,3 @@ class AlignToTemplate(Canonicalizer[Product]):
 
 def _norm(x: Tensor, item_dims: int) -> Tensor:
     return torch.linalg.vector_norm(flat_parts(x, item_dims), dim=-1)
-
-
-def _snake_case(part: Symmetry) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(part).__name__).lower()

@@ -76,11 +76,17 @@ def lines_of(x: Tensor, event_dims: int, channel_dims: int = 0) -> Tensor:
 
 def threshold_of_lines(lines: Tensor) -> float:
     """Return the suggestion for items of which :func:`lines_of` returned the lines."""
+    threshold, clear = divide_lines(lines)
+    return threshold if clear else DEFAULT
+
+
+def divide_lines(lines: Tensor) -> tuple[float, bool]:
+    """Return the threshold that divides the lines, and whether it is clear enough to be suggested."""
     if not len(lines) or (lines <= DEFAULT).any(-1).double().mean() >= 0.5:
-        return DEFAULT
+        return DEFAULT, True
     logs = lines[lines > 0].log().cpu().numpy()
     if logs.min() == logs.max():
-        return DEFAULT
+        return DEFAULT, False
     filters: Any = _filters()
     split = filters.threshold_li(logs)
     content = logs > split
@@ -88,7 +94,7 @@ def threshold_of_lines(lines: Tensor) -> float:
     gap = logs[content].mean() - logs[~content].mean()
     two = share * (1 - share) * gap**2 >= _TWO_CLASSES * logs.var()
     threshold = float(f"{math.exp(split):.2g}")
-    return threshold if two and threshold <= _MOST else DEFAULT
+    return threshold, bool(two) and threshold <= _MOST
 
 
 def _filters() -> Any:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from torch_symbreak._version import __version__
-from torch_symbreak.cli import break_, compare, fit, info, reproduce, scramble, unbreak
+from torch_symbreak.cli import break_, compare, fit, info, reproduce, scramble, solve, unbreak
 from torch_symbreak.cli._options import examples
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -32,4 +32,5 @@ app.command(epilog=fit.EXAMPLES)(fit.fit)
 app.command(epilog=scramble.EXAMPLES)(scramble.scramble)
 app.command(epilog=unbreak.EXAMPLES)(unbreak.unbreak)
 app.command(epilog=info.EXAMPLES)(info.info)
+app.command(epilog=solve.EXAMPLES)(solve.solve)
 app.command(epilog=reproduce.EXAMPLES)(reproduce.reproduce)

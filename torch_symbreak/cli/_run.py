@@ -2,6 +2,8 @@
 
 import io
 import os
+import re
+import shlex
 import signal
 import sys
 import traceback
@@ -70,10 +72,35 @@ def _message(error: Exception) -> str:
     return str(message) or type(error).__name__
 
 
+#: Arguments of the library that are options here, with the value that a message gives.
+_ARGUMENT = re.compile(
+    r"(?<![\w/.-])(also|axes|batch_axis|event_dims|forward|key|layout|oversampling|overwrite|threshold)(_[ab])?="
+    r"('[^']*'|\"[^\"]*\"|True|[\w-]+(?:\.\w+)*)?"
+)
+
+
+def as_typed(message: str) -> str:
+    """Replace the library's names of arguments by the options to type.
+
+    Example:
+        >>> as_typed("Say which: key='scan_*/object', or axes='n,y,x'. Leave out batch_axis=. overwrite=True.")
+        "Say which: --key 'scan_*/object', or --axes n,y,x. Leave out --batch-axis. --overwrite."
+    """
+
+    def option(match: re.Match[str]) -> str:
+        name, letter, value = (part or "" for part in match.groups())
+        flag = f"--{name}{letter}".replace("_", "-")
+        if value[:1] in ("'", '"'):
+            value = shlex.quote(value[1:-1])
+        return f"{flag} {value}" if value not in ("", "True") else flag
+
+    return _ARGUMENT.sub(option, message)
+
+
 def say(message: str) -> None:
     """Print one line on stderr."""
     with suppress(OSError):  # a full disk may hold stderr as well
-        print("symbreak:", " ".join(message.split()), file=sys.stderr, flush=True)
+        print("symbreak:", " ".join(as_typed(message).split()), file=sys.stderr, flush=True)
 
 
 def _fail(message: str, status: int, *, debug: bool) -> NoReturn:

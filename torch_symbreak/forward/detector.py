@@ -234,7 +234,8 @@ class Measured(ForwardModel):
     Shape: (*batch, *event) to that of the model.
 
     Args:
-        model: The model without noise. Pass it to losses and to ``solve(model=)``: ``measured.model``.
+        model: The model without noise. Pass it to losses: ``measured.model``. ``solve(model=measured)`` takes it, and
+            the masks.
         parts: :class:`PoissonCounts`, :class:`ReadoutNoise`, :class:`Background`, :class:`Mask`, or modules of your own
             that take intensities to intensities.
         photons: Expected total of one pattern, > 0. Default None: the model's intensities are photons.

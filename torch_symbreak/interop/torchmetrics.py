@@ -20,7 +20,6 @@ except ModuleNotFoundError as error:  # pragma: no cover
     ) from error
 
 from torch_symbreak._items import resolved
-from torch_symbreak.forward import ForwardModel
 from torch_symbreak.metrics import (
     measurement_residual,
     relative_error,
@@ -155,14 +154,14 @@ class MeasurementResidual(_MeanOverItems):
     """Mean of :func:`torch_symbreak.metrics.measurement_residual`: ``update(preds, y)``, y the measured intensities.
 
     Args:
-        forward: The model of y.
+        forward: The model of y, or any function.
         **options: Passed to ``torchmetrics.Metric``.
     """
 
     is_differentiable = True
     higher_is_better = False
 
-    def __init__(self, forward: ForwardModel, **options: Any) -> None:
+    def __init__(self, forward: Callable[[Tensor], Tensor], **options: Any) -> None:
         super().__init__(forward, **options)
         self.model = forward
 

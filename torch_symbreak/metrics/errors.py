@@ -7,7 +7,7 @@ double precision. It is differentiable in x with the group element held fixed.
 - *One value per orbit.* All points of the reference's orbit give an item the same value, unless two points of the
   orbit of x are equally near. Exceptions: ``Scale``, under which only ratios (relative error, NRMSE, PSNR, SSIM) keep
   their value; ``PhaseRamp``, which is found approximately; ``ConjugateFlip`` without ``Translation``, which flips x
-  about its own content box.
+  about its own content box unless it has a center.
 - *NaN.* An item that is not finite, in x or in the reference, gets NaN, and so do its mean and sum. The other items
   keep their values.
 - *No symmetries*, ``()``, give the plain error. An item is then one index of the first dimension; a tensor of one
@@ -17,7 +17,7 @@ double precision. It is differentiable in x with the group element held fixed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Literal, NamedTuple
 
@@ -27,7 +27,6 @@ from torch import Tensor
 from torch_symbreak._checks import Array, as_pair, as_tensors, check_same_shape, describe, masked
 from torch_symbreak._items import flat_items, nan_unless_finite, power, root, wide
 from torch_symbreak.alignment import align
-from torch_symbreak.forward import ForwardModel
 from torch_symbreak.symmetries import Product, Symmetry
 
 Reduction = Literal["mean", "sum", "none"]
@@ -208,7 +207,12 @@ def psnr_as_is(error: Tensor, reference: Tensor, item_dims: int, data_range: flo
 
 
 def measurement_residual(
-    x: Array, y: Array, forward: ForwardModel, *, mask: Array | None = None, reduction: Reduction = "mean"
+    x: Array,
+    y: Array,
+    forward: Callable[[Tensor], Tensor],
+    *,
+    mask: Array | None = None,
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """Return the R-factor in data space, ``sum |sqrt(y) - sqrt(f(x))| / sum sqrt(y)``. It needs no truth.
 
@@ -220,7 +224,8 @@ def measurement_residual(
     Args:
         x: The estimate.
         y: The measured intensities.
-        forward: The model.
+        forward: The model, or any function. Of a plain function an item is one index of the first dimension, and a
+            tensor of one dimension is one item.
         mask: True where y is measured, of the shape of y or of its last dimensions. Other pixels are left out.
             Default: all but NaN.
         reduction: Reduction over the items: "mean" (default), "sum" or "none".
@@ -234,12 +239,17 @@ def measurement_residual(
         0.1
     """
     x, y = as_tensors("measurement_residual", x, y, names=("x", "y"), last="forward")
-    if not (callable(forward) and hasattr(forward, "symmetries")):  # compiled models are no instances
-        raise TypeError(f"measurement_residual needs a ForwardModel, such as FarField(), but got {describe(forward)}.")
+    if isinstance(forward, type) or not callable(forward):
+        raise TypeError(
+            "measurement_residual needs a ForwardModel, such as FarField(), or a function, but got "
+            f"{describe(forward)}."
+        )
     modeled = forward(x)
     check_same_shape("measurement_residual", modeled, y, names=("f(x)", "y"))
     y = masked("measurement_residual", y, mask)
-    item_dims = Product(forward.symmetries).item_dims
+    # Compiled models are no instances. A plain function does not say what an item is.
+    declared = getattr(forward, "symmetries", None)
+    item_dims = max(x.dim() - 1, 1) if declared is None else Product(declared).item_dims
     measured_dims = modeled.dim() - (x.dim() - item_dims)
     intensities = flat_items(y.to(wide(y)), measured_dims)
     seen = ~intensities.isnan()

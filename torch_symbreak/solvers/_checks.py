@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torch_symbreak._checks import as_tensors, describe
 from torch_symbreak._fourier import frequencies
-from torch_symbreak.forward import FarField
+from torch_symbreak.forward import FarField, Mask, Measured, PoissonCounts, ReadoutNoise
 from torch_symbreak.symmetries import Symmetry
 
 #: Share of the power at the highest frequencies along all axes, from which on the order of the pixels is in doubt.
@@ -60,6 +60,9 @@ def check_inputs(
     if frame is not None:
         frame = (frame,) if isinstance(frame, int) else tuple(frame)
     model = FarField(2 if frame is None else len(frame)) if model is None else model
+    masks = [] if mask is None else [mask]
+    while isinstance(model, Measured):
+        model, masks = _behind(model, masks)
     if not isinstance(model, FarField):
         raise TypeError(
             f"solve needs a FarField model, but got {describe(model)}. Solvers project onto Fourier magnitudes."
@@ -82,8 +85,8 @@ def check_inputs(
     frame = _frame(frame, model, torus, known=support is not None or support_size is not None)
     y = _flat(y, batch, torus).to(dtype)
     measured = torch.ones_like(y, dtype=torch.bool)
-    if mask is not None:
-        measured = _bool("mask", mask, batch, torus, y.device)
+    for each in masks:
+        measured = measured & _bool("mask", each, batch, torus, y.device)
     if model.centered:
         dims = tuple(range(1, d + 1))
         y, measured = (torch.fft.ifftshift(z, dim=dims) for z in (y, measured))
@@ -110,6 +113,19 @@ def check_inputs(
     return Inputs(
         y, measured, start, support, support_size, frame, torus, batch, symmetries, real, nonnegative, unit[model.norm]
     )
+
+
+def _behind(measured: Measured, masks: list[Any]) -> tuple[Any, list[Any]]:
+    """Return the model in front of the parts, and all masks. Noise changes neither. Raise for other parts."""
+    for part in measured.parts:
+        if isinstance(part, Mask):
+            masks = [*masks, part.mask]
+        elif not isinstance(part, (PoissonCounts, ReadoutNoise)):
+            raise TypeError(
+                f"solve cannot undo the part {part!r} of a Measured model. Undo it in y (subtract a Background), and "
+                "pass model=measured.model, with mask= for pixels that are not measured."
+            )
+    return measured.model, masks
 
 
 def _frame(frame: tuple[int, ...] | None, model: FarField, torus: tuple[int, ...], *, known: bool) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from torch_symbreak.symmetries import Product
 #: Verdicts of an item, best first.
 SOLVED, DOUBTFUL, NOT_SOLVED = "solved", "doubtful", "not solved"
 #: Two lines of starts agree below this relative error, up to the symmetries, and may mean one object below the second.
-AGREE, _CLOSE = 0.1, 0.25
+AGREE, _CLOSE = 0.1, 0.3
 #: An R-factor above this fits nothing; one below the second, on fitted and on held-out pixels, is worth a look.
 _WORST, _GOOD = 0.25, 0.05
 

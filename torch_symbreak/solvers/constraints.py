@@ -150,11 +150,18 @@ class Both:
         return x
 
 
-def autocorrelation_support(y: Tensor, event_dims: int, threshold: float = 0.04) -> Tensor:
+#: Width of the average that stands for a missing pixel, and the least share of its weight that was measured.
+_NEAR, _ENOUGH = 0.7, 0.01
+
+
+def autocorrelation_support(
+    y: Tensor, event_dims: int, threshold: float = 0.04, *, mask: Tensor | None = None
+) -> Tensor:
     """Return where the autocorrelation of an object exceeds a share of its maximum.
 
     The autocorrelation is the inverse transform of the intensities. Its support contains a shifted copy of the object's
-    support, and its twin.
+    support, and its twin. Missing pixels get the average of their neighbors, with Gaussian weights. Zeros there would
+    take low frequencies away, and leave an autocorrelation without an end.
 
     Shape: y (*batch, *M) with zero frequency at index 0, to the same, bool.
 
@@ -162,6 +169,7 @@ def autocorrelation_support(y: Tensor, event_dims: int, threshold: float = 0.04)
         y: The intensities; 0 where not measured.
         event_dims: Dimensions of one pattern.
         threshold: Share of the maximum. Default .04.
+        mask: True where measured, like y. Default: everywhere.
 
     Example: two points, three points of their autocorrelation.
         >>> x = torch.tensor([1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
@@ -169,6 +177,11 @@ def autocorrelation_support(y: Tensor, event_dims: int, threshold: float = 0.04)
         tensor([0, 2, 6])
     """
     dims = tuple(range(-event_dims, 0))
+    if mask is not None and not bool(mask.all()):
+        flat = y.reshape(-1, *y.shape[-event_dims:])
+        weight = blur(mask.expand_as(y).reshape(flat.shape).to(y.dtype), _NEAR).reshape(y.shape)
+        near = blur(flat, _NEAR).reshape(y.shape).clamp(min=0)
+        y = torch.where(mask, y, torch.where(weight > _ENOUGH, near / weight, 0))
     size = torch.fft.ifftn(y, dim=dims).abs()
     return size > threshold * size.amax(dims, keepdim=True)
 

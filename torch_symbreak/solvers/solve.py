@@ -12,7 +12,7 @@ from torch_symbreak._checks import Array, check_choice
 from torch_symbreak._fourier import spectrum
 from torch_symbreak._items import per_item
 from torch_symbreak._progress import bar
-from torch_symbreak.forward import FarField
+from torch_symbreak.forward import FarField, Measured
 from torch_symbreak.solvers import _run
 from torch_symbreak.solvers._checks import Inputs, check_inputs
 from torch_symbreak.solvers._choice import AGREE, choose, cut, verdicts
@@ -53,7 +53,7 @@ class Solution(NamedTuple):
 def solve(
     y: Array,
     *,
-    model: FarField | None = None,
+    model: FarField | Measured | None = None,
     method: str = "hio",
     iterations: int | None = None,
     starts: int = 8,
@@ -79,7 +79,7 @@ def solve(
     *Trust.* A small R-factor with a loose support proves nothing. ``agreement`` is the relative error, up to the
     symmetries on the detector's torus, between the best starts of the two lines. ``held_out`` is the R-factor on 2 % of
     the measured pixels, which the solver did not see; they lie beyond a quarter of the highest frequency. The verdict
-    is "solved" if the lines agree to 10 % and the R-factor is below .25. It is "doubtful" if they agree to 25 %, or if
+    is "solved" if the lines agree to 10 % and the R-factor is below .25. It is "doubtful" if they agree to 30 %, or if
     the R-factor is below .05 and at most .1 on the held-out pixels. Else it is "not solved". One start has nothing to
     agree with, so it is "doubtful" at best. Noise keeps the lines apart.
 
@@ -89,7 +89,7 @@ def solve(
     Args:
         y: The measured intensities. Negative pixels count as zero, with one warning.
         model: The measurement. Default: ``FarField(2)``, or of as many axes as ``frame`` has. Real models give real
-            objects.
+            objects. A ``Measured`` far field gives its masks, too; its noise changes nothing.
         method: "hio" (default), "er", "raar", "dm" or "rrr".
         iterations: Iterations of each start. Default: 1,000, and up to two more rounds of fresh starts.
         starts: Starts per item. Two lines need at least two. Default 8.
@@ -106,7 +106,7 @@ def solve(
         progress: Show a progress bar on stderr, if rich is installed. Default True.
 
     Raises:
-        TypeError: If y is complex, or no tensor or array, or the model is no far field.
+        TypeError: If y is complex, or no tensor or array, or the model is no far field, or has a background.
         ValueError: If an item of y is zero on all measured pixels, a measured pixel is NaN, a shape does not fit, or
             the detector is below twice the frame with neither ``support`` nor ``support_size``.
 
@@ -234,7 +234,7 @@ def _solve(
     elif known.start is not None:
         first = _run.support_around(known.start)
     else:
-        first = autocorrelation_support(known.intensities, len(known.torus))
+        first = autocorrelation_support(known.intensities, len(known.torus), mask=known.measured)
     sigma = _run.SIGMA if known.start is None else _run.GIVEN_SIGMA
     shrinks = known.support is None and not whole
     problem = _run.Problem(roots, fitted, first, known.real, shrinks, sigma, tuple(further), whole)

@@ -11,6 +11,7 @@ A symmetry is a :class:`~torch_symbreak.symmetries.motion.Rearrangement` if it m
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, fields
@@ -196,7 +197,7 @@ class Canonicalizer(nn.Module, Generic[S]):
 
     def deciding_margins(self, x: Tensor) -> dict[str, Tensor]:
         """Return the margins that make ties, (*batch,) each, by the name of the symmetry."""
-        return {type(self.symmetry).__name__.lower(): self.margin(x)}
+        return {snake_case(self.symmetry): self.margin(x)}
 
     def tied(self, x: Tensor) -> Tensor:
         """Return which items of ``x`` are ties to within rounding, (*batch,) bool. Zero items are none."""
@@ -210,6 +211,11 @@ class Canonicalizer(nn.Module, Generic[S]):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{f.name}={getattr(self.symmetry, f.name)!r}" for f in fields(self.symmetry))
+
+
+def snake_case(symmetry: Symmetry) -> str:
+    """Return the name of a symmetry's class as margins have it: "conjugate_flip"."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(symmetry).__name__).lower()
 
 
 def check_element_batch(owner: str, batch: torch.Size, of_element: torch.Size) -> None:

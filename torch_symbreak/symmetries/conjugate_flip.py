@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from torch_symbreak._content import Box, Wrap, box_margin
 from torch_symbreak._frequencies import LowFrequencies, coefficients, half_cube, low_frequencies
-from torch_symbreak._items import NOISE, TIE, first_above, margins_of
+from torch_symbreak._items import NOISE, TIE, batch_shape, first_above, margins_of
 from torch_symbreak.symmetries.base import Canonicalizer
 from torch_symbreak.symmetries.motion import Motion, Rearrangement, placement
 
@@ -21,6 +23,10 @@ class ConjugateFlip(Rearrangement):
     For real targets the conjugation does nothing. Composing flips about different centers gives shifts, so that
     elements are motions (flipped, shift) like those of ``Translation``.
 
+    With ``center=c`` all items are flipped about one point of the frame, t = 2 c, indices modulo the frame. This is the
+    symmetry of a measurement through a mask that is symmetric about c. The group then has two elements, and they do not
+    depend on content.
+
     Shape: targets (*batch, *channels, *event); elements :class:`Motion` with ``flipped`` bool (*batch,) and ``shift``
     int64 (*batch, d), in entries.
 
@@ -29,17 +35,74 @@ class ConjugateFlip(Rearrangement):
         channel_dims: Dimensions before the event that share the orientation; they are not flipped. Default 0.
         threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
         wrap: True if the detector has as many pixels as the frame (periodic model), False with zero padding. Or the
-            detector's shape: an axis is periodic where it equals the frame's. Default False.
+            detector's shape: an axis is periodic where it equals the frame's. Default False. Always True with a center.
+        center: Point about which all items are flipped, one number per axis, in entries; 3.5 lies between two entries.
+            Default: the center of each item's content box.
+
+    Raises:
+        ValueError: If ``center`` is not one multiple of 1/2 per axis. In a ``Product`` with ``Translation``, which
+            moves the center.
 
     Example:
         >>> import torch
         >>> g = Motion(torch.tensor([True]), torch.tensor([[2]]))  # content in [0, 2]
         >>> ConjugateFlip(1).act(g, torch.tensor([[1.0, 2.0, 3.0j, 0.0]]))
         tensor([[0.-3.j, 2.-0.j, 1.-0.j, 0.-0.j]])
+        >>> about = ConjugateFlip(1, center=(1.5,))
+        >>> about.act(about.twin(torch.zeros(1, 4)), torch.tensor([[1.0, 2.0, 3.0j, 0.0]]))
+        tensor([[0.-0.j, 0.-3.j, 2.-0.j, 1.-0.j]])
     """
+
+    center: tuple[float, ...] | None = None
 
     shifts = False
     flips = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.center is None:
+            return
+        if (
+            not isinstance(self.center, (tuple, list))
+            or len(self.center) != self.event_dims
+            or not all(isinstance(c, (int, float)) and 2 * c == round(2 * c) for c in self.center)
+        ):
+            raise ValueError(
+                f"{type(self).__name__} needs a center of {self.event_dims} multiples of 1/2, one per axis, but got "
+                f"{self.center!r}. The center of a frame of N entries is (N - 1) / 2."
+            )
+        # Past the frozen dataclass's own setter. Entries that leave the frame enter at its other end: no other frame
+        # has room for all.
+        vars(self).update(center=tuple(float(c) for c in self.center), wrap=True)
+
+    @property
+    def fixed(self) -> bool:
+        return self.center is not None
+
+    def box(self, x: Tensor) -> Box:
+        """Return the box that a flip maps onto itself: of every item's content, or about the fixed center.
+
+        The latter has the frame's size, and one entry more where a box of that size has no such center.
+        """
+        if self.center is None:
+            return super().box(x)
+        batch, ends = batch_shape(x, self.item_dims), torch.tensor([round(2 * c) for c in self.center])
+        size = torch.tensor(x.shape[x.dim() - self.event_dims :])
+        length = size + (size + ends + 1) % 2
+        lo = (ends + 1 - length) // 2
+        return Box(*(part.to(x.device).expand(*batch, -1) for part in (lo, length)))
+
+    def twin(self, x: Tensor) -> Motion:
+        """Return the element that flips every item of ``x``, (*batch, *channels, *event)."""
+        self.check(x)
+        box = self.box(x)
+        flipped = torch.ones(batch_shape(x, self.item_dims), dtype=torch.bool, device=x.device)
+        return Motion(flipped, placement(*box, box.lo, flipped))
+
+    def elements(self, x: Tensor) -> Iterable[Motion]:
+        """Yield the identity and the flip."""
+        yield self.identity(x)
+        yield self.twin(x)
 
 
 def flip_scores(low: LowFrequencies, event_dims: int) -> Tensor:
@@ -89,6 +152,9 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
     is |s| / (sum |x|)² of the score that decides, or the margin of the box if that is smaller. A score between 5e-7 and
     1e-6 gives the margin though it does not decide, since it might after rounding.
 
+    With ``center=`` c is that point, L the frame's length, and no content box counts. Where N is even along an axis and
+    c or c + 1/2 lies on an entry, the line opposite to c is its own twin, and only F(0) sees it.
+
     Shape: (*batch, *channels, *event), real or complex, to the same; :meth:`margin` (*batch,); :meth:`element`
     a :class:`Motion` with ``flipped`` (*batch,) and ``shift`` (*batch, d).
 
@@ -97,7 +163,9 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
         channel_dims: Dimensions before the event that share the orientation. Default 0.
         threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
         wrap: True if the detector has as many pixels as the frame (periodic model), False with zero padding. Or the
-            detector's shape: an axis is periodic where it equals the frame's. Default False.
+            detector's shape: an axis is periodic where it equals the frame's. Default False. Always True with a center.
+        center: Point about which all items are flipped, as for :class:`ConjugateFlip`. Default: the center of each
+            item's content box.
 
     Example: an object and its twin get one representative.
         >>> import torch
@@ -111,9 +179,16 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
     """
 
     def __init__(
-        self, event_dims: int = 2, *, channel_dims: int = 0, threshold: float = 1e-4, wrap: Wrap = False
+        self,
+        event_dims: int = 2,
+        *,
+        channel_dims: int = 0,
+        threshold: float = 1e-4,
+        wrap: Wrap = False,
+        center: tuple[float, ...] | None = None,
     ) -> None:
-        super().__init__(ConjugateFlip(event_dims, channel_dims=channel_dims, threshold=threshold, wrap=wrap))
+        options: dict[str, Any] = {"threshold": threshold, "wrap": wrap, "center": center}
+        super().__init__(ConjugateFlip(event_dims, channel_dims=channel_dims, **options))
 
     def _box_and_scores(self, x: Tensor) -> tuple[Box, Tensor]:
         self.check(x)
@@ -128,6 +203,8 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
 
     def margin(self, x: Tensor) -> Tensor:
         _, scores = self._box_and_scores(x)
-        group = self.symmetry
-        box = box_margin(x, group.event_dims, group.channel_dims, group.threshold, group.wrap)
-        return margins_of(x, torch.minimum(flip_margin(scores).to(box.dtype), box), group.item_dims)
+        group, margin = self.symmetry, flip_margin(scores).to(x.real.dtype)
+        if not group.fixed:
+            box = box_margin(x, group.event_dims, group.channel_dims, group.threshold, group.wrap)
+            margin = torch.minimum(margin, box)
+        return margins_of(x, margin, group.item_dims)

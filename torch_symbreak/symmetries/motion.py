@@ -168,6 +168,11 @@ class Rearrangement(Symmetry):
     def identity(self, x: Tensor) -> Motion:
         return no_motion(x, self.event_dims, self.channel_dims)
 
+    @property
+    def fixed(self) -> bool:
+        """True for flips about a center that does not depend on content."""
+        return False
+
     def box(self, x: Tensor) -> Box:
         """Return the content box of every item."""
         return content_box(x, self.event_dims, self.channel_dims, self.threshold, self.wrap)

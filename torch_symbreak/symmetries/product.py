@@ -161,6 +161,11 @@ class Product(Symmetry):
         if len(dims) > 1:
             raise ValueError(f"Product needs symmetries of the same items, but got {parts}. Give all the same dims.")
         motions = [part for part in parts if isinstance(part, Rearrangement)]
+        if any(part.fixed for part in motions) and len(set(motions)) > 1:
+            raise ValueError(
+                f"Product cannot combine a flip about a fixed center with other motions, {motions}: together they make "
+                "translations. Leave one out, or give the flip no center."
+            )
         if len({(part.threshold, part.wrap) for part in motions}) > 1:
             raise ValueError(f"Product needs one threshold and one wrap, but got {motions}.")
         scalars = [part for part in parts if isinstance(part, Scalar) and part.unit]

@@ -169,26 +169,38 @@ def assert_forward_invariant(
     Args:
         model: A forward model, which declares its symmetries; or any function from a batch to a batch of measurements.
         x: The items, (*batch, *item).
-        canonicalizer: Default: the model's own.
+        canonicalizer: Default: the model's own. A plain function has none, so that only its symmetries are checked.
         symmetry: Symmetries of a plain function. Default: the canonicalizer's.
         generator: Draws the elements.
         tolerance: Largest relative error allowed.
 
     Raises:
-        TypeError: If ``model`` is a plain function and no canonicalizer is given.
+        TypeError: If ``model`` is a plain function, and neither a canonicalizer nor a symmetry is given.
+
+    Example: a function of your own, without a model around it.
+        >>> import torch
+        >>> from torch_symbreak.symmetries import Sign
+        >>> assert_forward_invariant(lambda x: x.cumsum(-1).abs(), torch.randn(40, 5), symmetry=Sign(1))
+        0.0
     """
-    if canonicalizer is None:
-        if not isinstance(model, ForwardModel):
-            raise TypeError(f"assert_forward_invariant needs a canonicalizer for {model!r}, which has none of its own.")
-        canonicalizer = model.canonicalizer()
-    declared = model.symmetries if isinstance(model, ForwardModel) else parts_of(group_of(canonicalizer, symmetry))
+    if isinstance(model, ForwardModel):
+        canonicalizer, declared = canonicalizer or model.canonicalizer(), model.symmetries
+    elif canonicalizer is None and symmetry is None:
+        raise TypeError(
+            f"assert_forward_invariant needs a canonicalizer or a symmetry for {model!r}, which declares none. Pass "
+            "symmetry=, or find what holds: torch_symbreak.diagnostics.symmetries_of(f, x, event_dims=...)."
+        )
+    else:
+        declared = parts_of(group_of(canonicalizer, symmetry))
     group = symmetry or getattr(canonicalizer, "symmetry", None) or declared[0]
     y = model(x)
     batch = batch_shape(x, group.item_dims)
     if y.shape[: len(batch)] != batch:
         raise AssertionError(f"forward: f(x) has shape {tuple(y.shape)}, which does not start with {tuple(batch)}")
     dims = y.dim() - len(batch)
-    worst = compare("forward", "f(C(x)) = f(x)", model(canonicalizer(x)), y, dims, tolerance)
+    worst = 0.0
+    if canonicalizer is not None:
+        worst = compare("forward", "f(C(x)) = f(x)", model(canonicalizer(x)), y, dims, tolerance)
     for part in declared:
         moved = part.act(part.sample(x, generator=generator), x)
         worst = max(worst, compare("forward", f"f(g x) = f(x) for g of {part}", model(moved), y, dims, tolerance))

@@ -22,7 +22,7 @@ from torch_symbreak.io.formats.base import (
     new_npy,
     npy_region,
 )
-from torch_symbreak.io.formats.hdf5 import Hdf5
+from torch_symbreak.io.formats.hdf5 import Hdf5, write_hdf5
 from torch_symbreak.io.formats.mat import Mat
 from torch_symbreak.io.formats.npy import Npy, Npz, write_npz
 from torch_symbreak.io.formats.pt import Torch
@@ -31,7 +31,8 @@ from torch_symbreak.io.formats.zarr import Zarr
 
 __all__ = [
     "FORMATS", "OURS", "Array", "Format", "Hdf5", "Index", "Mat", "Npy", "Npz", "Region", "Sink", "Tiff", "Torch",
-    "Zarr", "check_memory", "is_ours", "new_npy", "npy_region", "open_file", "write_npz",
+    "Zarr", "check_memory", "is_ours", "new_npy", "npy_region", "open_file", "write_hdf5",
+    "write_npz",
 ]  # fmt: skip
 
 FORMATS: tuple[type[Format], ...] = (Hdf5, Npy, Npz, Mat, Tiff, Zarr, Torch)

@@ -194,6 +194,15 @@ class Hdf5(Format):
         out.create_dataset(name, data=values).attrs["MATLAB_class"] = np.bytes_(_MATLAB_CLASSES[part.str[1:]])
 
 
+def write_hdf5(path: Path, regions: Regions) -> None:
+    """Write arrays that lie in .npy files to a new HDF5 file, words in ASCII."""
+    h5 = importlib.import_module("h5py")
+    with _told_shortly(), h5.File(path, "w") as out:
+        for name, region in regions.items():
+            values = np.load(region.path, mmap_mode="c")
+            out.create_dataset(name, data=values.astype("S") if values.dtype.kind == "U" else values)
+
+
 def _decoded(name: bytes) -> str:
     """A name that is UTF-8, or Latin-1 as older programs write it."""
     try:

@@ -75,13 +75,13 @@ class Npz(Format):
 
 def write_npz(
     path: Path,
-    note: str,
+    note: str | None,
     extra: Regions,
     members: Iterable[tuple[zipfile.ZipFile, zipfile.ZipInfo]] = (),
     stages: Mapping[str, Path] = MappingProxyType({}),
     drop: Names = frozenset(),
 ) -> None:
-    """Write an .npz file: another's members, or what is staged for them, but those of ``drop``; extra; and the note."""
+    """Write an .npz file: another's members, or what is staged for them, but those of ``drop``; extra; and any note."""
     left_out = {f"{key}.npy" for key in (OURS, *extra, *drop)}
     with zipfile.ZipFile(path, "w") as archive:
         for source, info in members:
@@ -100,8 +100,9 @@ def write_npz(
                 archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as new,
             ):
                 shutil.copyfileobj(old, new, 1 << 20)
-        with archive.open(zipfile.ZipInfo(f"{OURS}.npy"), "w") as new:
-            np.lib.format.write_array(new, np.array(note), allow_pickle=False)
+        if note is not None:
+            with archive.open(zipfile.ZipInfo(f"{OURS}.npy"), "w") as new:
+                np.lib.format.write_array(new, np.array(note), allow_pickle=False)
 
 
 def _zip_offset(path: Path, info: zipfile.ZipInfo) -> int:

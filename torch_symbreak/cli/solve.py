@@ -1,0 +1,273 @@
+"""``symbreak solve IN OUT``."""
+
+import re
+import warnings
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from torch_symbreak.cli import _options as o
+from torch_symbreak.cli._run import failing, say
+from torch_symbreak.forward import FarField
+from torch_symbreak.io.solutions import Patterns, Solved, SolvePlan, plan_solve
+
+EXAMPLES = o.examples(
+    "symbreak solve scan.h5 found.h5 --key data --centered --mask good",
+    "symbreak solve counts.npy found.npz --frame 24,24 --starts 16",
+)
+
+#: Names of the algorithms and verdicts. Listed here again, as the modules that own them are private. A test compares.
+METHODS = ("hio", "er", "raar", "dm", "rrr")
+VERDICTS = ("solved", "doubtful", "not solved")
+#: Iterates of one block, about: few enough that a kill costs seconds, and as many as the solvers like.
+_ITERATES = 2**18
+#: Items that are listed.
+_MOST = 10
+
+
+def solve(
+    src: o.In,
+    dst: Annotated[
+        Path, typer.Argument(parser=o.named, metavar="OUT", help="An .npz or HDF5 file.", show_default=False)
+    ],
+    key: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the array of intensities, or 'scan_*/data' for many. Needed if the file leaves a choice.",
+            show_default=False,
+        ),
+    ] = None,
+    event_dims: Annotated[
+        int | None,
+        typer.Option(
+            help="Dimensions of one pattern. Dimensions before them are batch. Default: 2, if the shape leaves no "
+            "doubt.",
+            show_default=False,
+        ),
+    ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="n,y,x",
+            help="One word per axis, with commas, instead of --event-dims. n: counts patterns. u to z: an axis of "
+            "each pattern.",
+            show_default=False,
+        ),
+    ] = None,
+    centered: Annotated[
+        bool, typer.Option("--centered", help="Zero frequency is in the middle, at M // 2. Default: at index 0.")
+    ] = False,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY|FILE",
+            help="Array of bools, True where measured: a key of IN, FILE or FILE:KEY. One for all patterns, or one "
+            "each.",
+            show_default=False,
+        ),
+    ] = None,
+    frame: Annotated[
+        str | None,
+        typer.Option(help="Sizes of the objects, such as 24,24. Default: by --oversampling.", show_default=False),
+    ] = None,
+    oversampling: Annotated[
+        float, typer.Option(help="Detector pixels per object pixel along each axis, if --frame is not given.")
+    ] = 2.0,
+    support: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY|FILE",
+            help="Array of bools, True where objects may be nonzero, named as a mask is. Replaces shrink-wrap.",
+            show_default=False,
+        ),
+    ] = None,
+    support_size: Annotated[
+        int | None, typer.Option(help="Number of nonzero entries of an object. Replaces shrink-wrap.")
+    ] = None,
+    real: Annotated[bool, typer.Option("--real", help="Objects are real.")] = False,
+    nonnegative: Annotated[bool, typer.Option("--nonnegative", help="Objects are real and not negative.")] = False,
+    method: Annotated[str, o.choice("--method", METHODS, "Algorithm.")] = "hio",
+    starts: Annotated[int, typer.Option(help="Random starts per item. The best is taken by its R-factor.")] = 8,
+    iterations: Annotated[
+        int | None,
+        typer.Option(
+            help="Iterations of each start. Default: 1000, and up to two more rounds for items that need them.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the starts.")] = 0,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Draw every item, in the folder OUT-pictures.")
+    ] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT and its pictures if they exist.")] = False,
+    debug: o.Debug = False,
+) -> None:
+    """Retrieve objects from the far-field intensities in a file, and say which of them to trust.
+
+    OUT holds object, support, residual (the R-factor), agreement, held_out and verdict. If a run was killed, call it
+    again and it goes on. Pictures need the package matplotlib.
+    """
+    options = {
+        "method": method,
+        "starts": starts,
+        "iterations": iterations,
+        "frame": None if frame is None else _sizes(frame, debug=debug),
+        "oversampling": oversampling,
+        "centered": centered,
+        "support_size": support_size,
+        "real": real,
+        "nonnegative": nonnegative,
+        "seed": seed,
+    }
+    job = _Job(options, pictures=pictures)
+    with failing(2, debug=debug):
+        plan = plan_solve(
+            src, dst, key=key, event_dims=event_dims, axes=axes, mask=mask, support=support,
+            frame=lambda torus: job.frame(torus, known=support is not None), options=options, pictures=pictures,
+            overwrite=overwrite,
+        )  # fmt: skip
+    say(plan.choice)
+    job.width = len(str(plan.count - 1))
+    with failing(1, debug=debug, interrupted="To go on, type the same command."):
+        numbers = _run(plan, job)
+    _print_summary(numbers)
+    if pictures:
+        print(dst.with_name(plan.folder.name))
+    print(dst)
+
+
+class _Job:
+    """Solve blocks of patterns, and draw their items."""
+
+    def __init__(self, options: dict[str, Any], *, pictures: bool) -> None:
+        from torch_symbreak.solvers import solve
+
+        self.solve, self.pictures = solve, pictures
+        if pictures:
+            from torch_symbreak import plots  # needs Matplotlib, and the numbers do not
+
+            self.plots = plots
+        self.options = dict(options)
+        self.seed = self.options.pop("seed")
+        self.oversampling, self.centered = self.options.pop("oversampling"), self.options.pop("centered")
+        self.width = 1
+        self.alone = False
+        self.said: set[str] = set()
+
+    def model(self, dims: int) -> FarField:
+        return FarField(dims, oversampling=self.oversampling, centered=self.centered)
+
+    def frame(self, torus: tuple[int, ...], *, known: bool) -> tuple[int, ...]:
+        """Return the frame of the objects, or raise what solve says of the options."""
+        if self.pictures and len(torus) > 3:
+            raise ValueError(f"Pictures show patterns of 1 to 3 dimensions, but these have {len(torus)}: --no-pictures")
+        options = self.options
+        if known:  # of any shape: it is looked for next
+            options = {**options, "support_size": options["support_size"] or 1}
+        with _flags():
+            found = self.solve(torch.empty(0, *torus), model=self.model(len(torus)), progress=False, **options)
+        return tuple(found.object.shape[1:])
+
+    def __call__(self, patterns: Patterns) -> Solved:
+        dims = patterns.y.dim() - 1
+        y = patterns.y.clamp(min=0)  # negative pixels were told of
+        with _flags(), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = self.solve(
+                y, model=self.model(dims), mask=patterns.mask, support=patterns.support,
+                generator=torch.Generator().manual_seed(self.seed), progress=self.alone, **self.options,
+            )  # fmt: skip
+        for message in {_flagged(str(each.message)) for each in caught} - self.said:
+            self.said.add(message)
+            last = patterns.first + len(y) - 1
+            say(f"items {patterns.first} to {last}: {message}" if len(y) > 1 else f"item {last}: {message}")
+        arrays = {
+            "object": found.object.numpy(),
+            "support": found.support.numpy(),
+            "residual": found.residual.numpy(),
+            "agreement": found.agreement.numpy(),
+            "held_out": found.held_out.numpy(),
+            "verdict": np.array(found.verdict, f"U{max(map(len, VERDICTS))}"),
+        }
+        pictures = {}
+        for i in range(len(y) if self.pictures else 0):
+            number = patterns.first + i
+            mask = patterns.mask
+            measured = y[i] if mask is None else y[i].where(mask if mask.dim() == dims else mask[i], torch.nan)
+            if not self.centered:
+                measured = torch.fft.fftshift(measured)
+            title = f"item {number}: {found.verdict[i]}, R-factor {found.residual[i]:.3g}"
+            if self.options["starts"] > 1:
+                title += f", starts agree to {found.agreement[i]:.3g}"
+            figure = self.plots.plot_solution(measured, found.object[i], found.support[i], title=title)
+            pictures[f"item-{number:0{self.width}d}.png"] = self.plots.png(figure, dpi=80)
+        return Solved(arrays, pictures)
+
+
+def _run(plan: SolvePlan, job: _Job) -> dict[str, np.ndarray]:
+    """Run with a progress bar: of the items, or of the iterations if there is one item."""
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    job.alone = plan.count == 1
+    entries = _ITERATES // job.options["starts"]
+    with Progress(console=console, disable=job.alone or not console.is_terminal) as bar:
+        task = bar.add_task("solve", total=plan.count)
+        return plan.run(
+            job, entries=entries, progress=lambda done, of: bar.update(task, completed=done, total=of), say=say
+        )
+
+
+def _print_summary(numbers: dict[str, np.ndarray]) -> None:
+    """Print how many items have each verdict, and which are not solved."""
+    words = numbers["verdict"]
+    shown = Table("verdict", "items", "", "R-factor", "held out", "starts agree to", box=SIMPLE_HEAD)
+    for verdict in VERDICTS:
+        of = words == verdict
+        values = [numbers[name][of].tolist() for name in ("residual", "held_out", "agreement")]
+        medians = [f"{median(each):.3g}" if each else "" for each in values]
+        shown.add_row(verdict, str(of.sum()), f"{of.mean():.0%}", *medians)
+    Console().print(shown)
+    print("Numbers are medians over the items.")
+    for verdict in VERDICTS[1:]:
+        items = np.flatnonzero(words == verdict)
+        if len(items):
+            listed = ", ".join(map(str, items[:_MOST])) + ", ..." * (len(items) > _MOST)
+            print(f"{verdict}: item{'s' * (len(items) > 1)} {listed}")
+
+
+def _sizes(frame: str, *, debug: bool) -> tuple[int, ...]:
+    with failing(2, debug=debug):
+        try:
+            return tuple(int(part) for part in frame.split(","))
+        except ValueError:
+            raise ValueError(f"--frame needs whole numbers, comma-separated, but got {frame!r}.") from None
+
+
+class _flags:
+    """Name options as they are typed in what the library says of its arguments."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (TypeError, ValueError)):
+            raise type(error)(_flagged(str(error))) from None
+
+
+def _flagged(message: str) -> str:
+    """Return a message of the library with the options of the command.
+
+    Example:
+        >>> _flagged("If it is there, pass model=FarField(2, centered=True). Pass support= or support_size=.")
+        'If it is there, type --centered. Pass --support or --support-size.'
+    """
+    message = re.sub(r"pass model=FarField\(\d+, centered=True\)", "type --centered", message)
+    message = re.sub(r"pass model=FarField\(\d+, centered=False\)", "leave out --centered", message)
+    return re.sub(r"\b(mask|frame|support_size|support)=", lambda found: f"--{found[1].replace('_', '-')}", message)

@@ -1,0 +1,81 @@
+"""The canonicalizer that breaks given symmetries."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from torch_symbreak.canonical import FarFieldCanonicalizer, FixInTurn
+from torch_symbreak.symmetries import (
+    Canonicalizer,
+    CenterContent,
+    ConjugateFlip,
+    FixConjugateFlip,
+    FixGlobalPhase,
+    FixSign,
+    GlobalPhase,
+    Symmetry,
+    Translation,
+)
+
+
+def parts_for(held: Mapping[str, Symmetry], failed: Collection[str]) -> list[Canonicalizer[Any]]:
+    """Return the canonicalizers of the symmetries that hold, in the order in which they apply.
+
+    Args:
+        held: Symmetries that hold, by name.
+        failed: Names of those that do not.
+    """
+    return [*_motions(held, failed), *_scalars(held)]
+
+
+def joined(parts: list[Canonicalizer[Any]]) -> Canonicalizer[Any]:
+    """Return one canonicalizer for all of ``parts_for``, or raise ``ValueError``."""
+    if len(parts) == 1:
+        return parts[0]
+    if parts[-1].symmetry.item_dims == 0:
+        raise ValueError(
+            "canonicalizer_for found motions and numbers of every entry, which no one canonicalizer breaks. Compose "
+            f"them: torchvision.transforms.Compose({parts[::-1]!r})."
+        )
+    first, last = parts[0].symmetry, parts[-1]
+    if [type(part) for part in parts[:2]] != [CenterContent, FixConjugateFlip] or len(parts) < 3:
+        return FixInTurn(parts)
+    return FarFieldCanonicalizer(
+        first.event_dims,
+        channel_dims=first.channel_dims,
+        threshold=first.threshold,
+        wrap=first.wrap,
+        field="complex" if isinstance(last, FixGlobalPhase) else "real",
+    )
+
+
+def _motions(held: Mapping[str, Symmetry], failed: Collection[str]) -> list[Canonicalizer[Any]]:
+    shift, flips = held.get("Translation"), [flip for flip in held.values() if isinstance(flip, ConjugateFlip)]
+    if "Translation" in failed:  # then a fixed center is what f has; other items may have their content elsewhere
+        flips.sort(key=lambda flip: not flip.fixed)
+    fixes: list[Canonicalizer[Any]] = []
+    if isinstance(shift, Translation):
+        options: dict[str, Any] = {"channel_dims": shift.channel_dims, "threshold": shift.threshold}
+        fixes.append(CenterContent(shift.event_dims, wrap=shift.wrap, **options))
+    for flip in flips[:1]:
+        options = {"channel_dims": flip.channel_dims, "threshold": flip.threshold, "center": flip.center}
+        fixes.append(FixConjugateFlip(flip.event_dims, wrap=flip.wrap, **options))
+    return fixes
+
+
+def _scalars(held: Mapping[str, Symmetry]) -> list[Canonicalizer[Any]]:
+    for name in ("GlobalPhase(0)", "Sign(0)", "GlobalPhase", "Sign"):
+        if name in held:
+            group = held[name]
+            fix = FixGlobalPhase if isinstance(group, GlobalPhase) else FixSign
+            return [fix(group.event_dims, channel_dims=group.channel_dims)]
+    return []
+
+
+def unbroken(held: Mapping[str, Symmetry]) -> list[str]:
+    """Return the names of the symmetries that no canonicalizer breaks."""
+    # A ramp is a phase of every entry.
+    return [
+        name for name in ("Scale", "PhaseRamp") if name in held and not (name != "Scale" and "GlobalPhase(0)" in held)
+    ]

@@ -1,0 +1,140 @@
+"""Runs that write an output block by block: their hidden folder, their lock, and how far they are.
+
+A run keeps what it makes in a hidden folder beside the output and notes there how far it is, after what it made was
+handed to the operating system. Killed at any time, the same command goes on from there, to the same bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import shlex
+import stat
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from torch_symbreak._version import __version__
+from torch_symbreak.io.arrays import write_file
+from torch_symbreak.io.formats import OURS, Format, open_file
+
+#: Called with the number of items done, and of all.
+Progress = Callable[[int, int], None]
+
+PROGRESS = "progress.json"
+
+
+class Run:
+    """A call that reads ``src`` and writes ``dst``, planned but not carried out."""
+
+    src: Path
+    dst: Path
+    stamp: str  # of src
+
+    @property
+    def call(self) -> tuple[object, ...]:
+        """What tells it from other calls with the same input and output."""
+        raise NotImplementedError
+
+    @property
+    def work(self) -> Path:
+        """The hidden folder: another call has another one."""
+        return self._hidden(__version__, self.src, self.dst.name, *self.call)
+
+    @property
+    def lock(self) -> Path:
+        """The file that whoever writes this output holds a lock on."""
+        hidden = self._hidden(self.dst.name)
+        return hidden.with_name(f"{hidden.name}.lock")
+
+    def _hidden(self, *parts: object) -> Path:
+        name = os.fsdecode(os.fsencode(self.dst.name)[:200])  # of at most 255 bytes, with the rest
+        digest = hashlib.sha256(repr(parts).encode(errors="surrogateescape")).hexdigest()[:12]
+        return self.dst.with_name(f".{name}.{OURS}-{digest}")
+
+    def resumable(self) -> int | None:
+        """How many blocks an interrupted run of the same call left; None if there is nothing to go on from.
+
+        Raises:
+            ValueError: If that run read another input, as far as can be told without reading it whole.
+        """
+        try:
+            before = json.loads((self.work / PROGRESS).read_text())
+        except FileNotFoundError:
+            return None
+        if before["stamp"] != self.stamp:
+            raise ValueError(
+                f"{self.src} was replaced or changed after a run that was interrupted, whose blocks are in "
+                f"{self.work}. To start afresh: rm -r {shlex.quote(str(self.work))}"
+            )
+        return int(before["done"])
+
+    def write_progress(self, done: int) -> None:
+        """Note that so many blocks are done, after the system was given what they made."""
+        write_file(self.work / PROGRESS, json.dumps({"done": done, "stamp": self.stamp}).encode())
+
+    def check_unchanged(self) -> None:
+        """Raise ``ValueError`` if the input is another one than at the beginning, whatever came of it."""
+        if stamp_of(self.src) != self.stamp:
+            raise ValueError(f"{self.src} changed while it was read. Nothing is written: do it again.")
+
+
+def companion(path: Path) -> Path:
+    """Where the provenance and the elements are if a file of one array has no place for them."""
+    return path.with_name(f"{path.name}.{OURS}.npz")
+
+
+#: Bytes at each end of a file that tell it from another of the same size and times.
+_ENDS = 1 << 20
+
+
+def stamp_of(path: Path) -> str:
+    """Tell a file from any other: size, times of change, inode, and a hash of its ends; a folder, by all that is in it.
+
+    A copy that keeps size and time (``cp -p``) has another inode or time of change of the inode. The ends are for
+    file systems that keep neither.
+    """
+    digest, beside = hashlib.sha256(), companion(path)
+    for each in (path, *(sorted(path.rglob("*")) if path.is_dir() else [beside] if beside.is_file() else [])):
+        found = each.stat()
+        kept = (str(each.relative_to(path.parent)), found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns)
+        digest.update(repr(kept).encode(errors="surrogateescape"))
+        if stat.S_ISREG(found.st_mode) and not path.is_dir():
+            with each.open("rb") as file:
+                digest.update(file.read(_ENDS))
+                file.seek(max(0, found.st_size - _ENDS))
+                digest.update(file.read(_ENDS))
+    return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=4)
+def opened(path: Path, stamp: str) -> Format:
+    """A file, opened once per process. Who opened it clears the cache at the end."""
+    return open_file(path)
+
+
+class Hash:
+    """SHA-256 of a file, in a thread; of a folder, that of the lines that ``sha256sum`` prints for its sorted files."""
+
+    def __init__(self, path: Path) -> None:
+        self._stopped = threading.Event()
+        self._thread = ThreadPoolExecutor(1)
+        self.result = self._thread.submit(self._hash, path).result
+
+    def _hash(self, path: Path) -> str:
+        digest = hashlib.sha256()
+        if path.is_dir():
+            for each in sorted(each for each in path.rglob("*") if each.is_file()):
+                digest.update(f"{self._hash(each)}  ./{each.relative_to(path).as_posix()}\n".encode())
+            return digest.hexdigest()
+        with path.open("rb", buffering=0) as file:
+            while not self._stopped.is_set() and (part := file.read(1 << 20)):
+                digest.update(part)
+        return digest.hexdigest()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.shutdown()

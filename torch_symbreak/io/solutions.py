@@ -1,0 +1,424 @@
+"""Files of intensities, solved block by block into a file of objects and a folder of pictures."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_symbreak._version import __version__
+from torch_symbreak.io.arrays import check_new, locked, write_file
+from torch_symbreak.io.formats import (
+    Array,
+    Format,
+    Index,
+    check_memory,
+    is_ours,
+    new_npy,
+    npy_region,
+    open_file,
+    write_npz,
+)
+from torch_symbreak.io.formats.hdf5 import write_hdf5
+from torch_symbreak.io.layouts import BLOCK, Layout, blocks, find_intensities, inventory
+from torch_symbreak.io.runs import Hash, Progress, Run, opened, stamp_of
+
+#: Suffixes of outputs.
+SUFFIXES = (".npz", ".h5", ".hdf5")
+#: Arrays of outputs, which have the batch of the patterns.
+ARRAYS = ("object", "support", "residual", "agreement", "held_out", "verdict")
+_PICTURE = re.compile(r"item-\d+\.png")
+
+
+class Patterns(NamedTuple):
+    """A block of patterns."""
+
+    first: int  # number of the first, counted over the flattened batch
+    y: Tensor  # (B, *M), real
+    mask: Tensor | None  # (B, *M) or (*M,), bool
+    support: Tensor | None  # (B, *frame) or (*frame,), bool
+
+
+class Solved(NamedTuple):
+    """What a block of patterns gave."""
+
+    arrays: Mapping[str, np.ndarray]  # (B, ...) each of ARRAYS, words as NumPy strings
+    pictures: Mapping[str, bytes]  # name of a file to its content
+
+
+@dataclass(frozen=True)
+class Beside:
+    """An array of bools: one for all patterns, or one each."""
+
+    flag: str
+    path: Path
+    key: str
+    layout: Layout | None  # None: one for all
+    stamp: str
+
+    @property
+    def name(self) -> str:
+        """The array and its file."""
+        return f"{self.key} of {self.path}"
+
+    def read(self, block: Index) -> Tensor:
+        """Return (*event,), or (B, *event) of a block."""
+        file = opened(self.path, self.stamp)
+        if self.layout is None:
+            values = file.read(self.key, tuple(slice(0, size) for size in file.arrays[self.key].shape))
+        else:
+            event = self.layout.event
+            values = self.layout.forward(file.read(self.key, self.layout.index(block))).reshape(-1, *event)
+        if values.dtype != bool and not np.isin(values, (0, 1)).all():
+            other = values[~np.isin(values, (0, 1))].flat[0]
+            raise ValueError(
+                f"{self.flag} {self.name} holds {other}, but needs bools, or 0 and 1. Save it as bools, "
+                "True where counted."
+            )
+        return torch.from_numpy(np.ascontiguousarray(values.astype(bool)))
+
+
+def find_beside(flag: str, name: str, file: Format, intensities: Layout, event: Sequence[int]) -> Beside:
+    """Find an array of bools by its key in ``file``, or in a file of its own: FILE, or FILE:KEY.
+
+    Args:
+        flag: The option, for errors.
+        name: Key, file, or both.
+        file: The file of the intensities.
+        intensities: Their layout.
+        event: Wanted shape, (*event,) or with the batch of the intensities.
+
+    Raises:
+        FileNotFoundError: If there is neither such an array nor such a file.
+        KeyError: If the file holds several arrays, or not that one.
+        TypeError: If the array holds no bools or integers.
+        ValueError: If its shape is another one.
+    """
+    key: str | None = file.resolve(name)
+    if key not in file.arrays:
+        before, colon, after = name.rpartition(":")
+        path, key = (Path(before), after) if colon and not Path(name).exists() else (Path(name), None)
+        if not path.exists():
+            held = "; ".join(inventory(file.arrays))
+            raise FileNotFoundError(
+                f"{flag} {name} is neither an array of {file.path} nor a file. That file holds {held}."
+            )
+        file = open_file(path.absolute())
+        there = [each for each in file.arrays if not is_ours(each)]
+        if key is None and len(there) == 1:
+            key = there[0]
+        if key not in there:
+            known = ", or ".join(f"{flag} {path}:{each}" for each in there[:12])
+            raise KeyError(f"{flag} {name} needs one array, but {path} holds {len(there)}. Say which: {known}.")
+    assert key is not None
+    array, event = file.arrays[key], tuple(event)
+    bits = array.dtype.kind in "iu" and file.path.suffix.lower() == ".cxi"
+    if array.dtype.kind not in "biu" or bits:
+        why = "CXI's masks of integers are 0 where a pixel counts, and this one needs True there" if bits else "no bool"
+        raise TypeError(
+            f"{flag} {key} of {file.path} has dtype {array.dtype}: {why}. Save it as bools, True where counted: "
+            f"numpy.save('{flag.strip('-')}.npy', values {'== 0' if bits else '> 0'})"
+        )
+    layout = None
+    if array.shape != event:
+        sizes = iter(event)
+        wanted = tuple(
+            size if word in "nN" else next(sizes)
+            for word, size in zip(intensities.axes, intensities.shape, strict=True)
+        )
+        if array.shape != wanted or math.prod(intensities.batch) != math.prod(
+            size for word, size in zip(intensities.axes, intensities.shape, strict=True) if word in "nN"
+        ):
+            each = "" if wanted == event else f", or {wanted} with one for each pattern"
+            raise ValueError(f"{flag} {key} of {file.path} has shape {array.shape}, but needs {event}{each}.")
+        layout = replace(intensities, keys=(key,), shape=wanted, dtypes=(array.dtype,), grid=array.grid)
+    return Beside(flag, file.path, key, layout, stamp_of(file.path))
+
+
+@dataclass(frozen=True)
+class SolvePlan(Run):
+    """A call that can be carried out: see :func:`plan_solve`."""
+
+    src: Path
+    dst: Path
+    stamp: str
+    layout: Layout
+    choice: str  # what is taken, and why
+    mask: Beside | None
+    support: Beside | None
+    options: tuple[tuple[str, Any], ...]
+    pictures: bool
+    overwrite: bool
+
+    @property
+    def call(self) -> tuple[object, ...]:
+        return "solve", self.layout.keys, self.layout.axes, self.mask, self.support, self.options, self.pictures
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the pictures."""
+        return self.dst.with_name(f"{self.dst.stem}-pictures")
+
+    @property
+    def count(self) -> int:
+        """Number of patterns."""
+        return math.prod(self.layout.batch)
+
+    def check_output(self) -> None:
+        """Raise ``FileExistsError`` if there is an output that is not to be replaced."""
+        # A run that was killed at its very end has put the pictures there already.
+        for path in (self.dst,) if self.work.exists() else (self.dst, self.folder):
+            check_new(path, overwrite=self.overwrite)
+        if self.folder.is_dir():
+            if strange := [each.name for each in self.folder.iterdir() if not _PICTURE.fullmatch(each.name)]:
+                raise FileExistsError(
+                    f"{self.folder} holds {strange[0]}, which no run made, so it is not replaced. Name another output."
+                )
+        elif self.folder.exists() or self.folder.is_symlink():
+            raise FileExistsError(f"{self.folder} is no folder, and is not replaced. Name another output.")
+
+    def check_unchanged(self) -> None:
+        super().check_unchanged()
+        for beside in (self.mask, self.support):
+            if beside is not None and stamp_of(beside.path) != beside.stamp:
+                raise ValueError(f"{beside.path} changed while it was read. Nothing is written: do it again.")
+
+    def read(self, block: Index) -> Patterns:
+        """Read a block of patterns."""
+        y = self.layout.read(opened(self.src, self.stamp), block)
+        mask, support = (None if each is None else each.read(block) for each in (self.mask, self.support))
+        return Patterns(self.layout.first(block), y, mask, support)
+
+    def look(self) -> list[str]:
+        """Read all patterns once, and return what a user should know about them.
+
+        Raises:
+            ValueError: If a measured pixel is not finite, a pattern is not positive on any, or its support is empty.
+        """
+        negative = hidden = pixels = 0
+        dark: list[int] = []
+        name = f"{', '.join(self.layout.keys)} of {self.src}"
+        for block in blocks(_uncut(self.layout), BLOCK):
+            first, y, mask, support = self.read(block)
+            if self.support is not None and support is not None:
+                inside = (support if self.support.layout else support[None]).flatten(1).any(1)
+                if not inside.all():
+                    item = first + int((~inside).nonzero()[0])
+                    raise ValueError(f"--support {self.support.name} is False everywhere in item {item}. Leave it out.")
+            measured = torch.ones_like(y, dtype=torch.bool) if mask is None else mask.expand_as(y)
+            if (bad := measured & ~torch.isfinite(y)).any():
+                item, *place = bad.nonzero()[0].tolist()
+                raise ValueError(
+                    f"{name} has NaN or infinite pixels, the first in item {first + item} at {tuple(place)}. Name a "
+                    "mask that leaves them out, True where measured: --mask KEY or --mask FILE."
+                )
+            seen = torch.where(measured, y, 0)
+            dark += [first + i for i in (~(seen > 0).flatten(1).any(1)).nonzero().flatten().tolist()]
+            negative += int((seen < 0).sum())
+            hidden += int((~measured).sum())
+            pixels += y.numel()
+        if dark:
+            listed = ", ".join(map(str, dark[:10])) + ", ..." * (len(dark) > 10)
+            raise ValueError(
+                f"{name} has no positive value on any measured pixel of {len(dark)} items: {listed}. Drop them"
+                f"{'.' if self.mask is None else ', or check the mask, which is True where measured.'}"
+            )
+        said = []
+        if negative:
+            said.append(f"{name} has {negative} negative pixels. They count as zero. To leave them out: --mask.")
+        if self.mask is not None:
+            said.append(f"{1 - hidden / pixels:.1%} of the pixels are measured, by {self.mask.name}.")
+        return said
+
+    def run(
+        self,
+        solve: Callable[[Patterns], Solved],
+        *,
+        entries: int,
+        progress: Progress = lambda done, of: None,
+        say: Callable[[str], None] = lambda message: None,
+    ) -> dict[str, np.ndarray]:
+        """Carry it out, from where a killed run of the same call was.
+
+        Args:
+            solve: Solves a block. It is called in the order of the patterns.
+            entries: Pixels of one block, about. The same number on every call.
+            progress: Called with the number of patterns done, and of all.
+            say: Called with what a user should know about the patterns.
+
+        Returns:
+            The arrays that hold one number or word per pattern, (n,) each.
+
+        Raises:
+            FileExistsError: If another run is writing the output: which process, on which machine, since when.
+            ValueError: As from :meth:`look`. If an input changed meanwhile.
+            OSError: If the output cannot be written. What is done is kept, and the same call goes on.
+        """
+        with locked(self.lock, f"is writing {self.dst}"):
+            # Another run may have ended between the plan and the lock.
+            self.check_output()
+            self.check_unchanged()
+            done = self.resumable()
+            todo = blocks(_uncut(self.layout), entries * self.layout.dtype.itemsize)
+            hashing = Hash(self.src)
+            try:
+                if not done:
+                    done = 0
+                    for message in self.look():
+                        say(message)
+                    shutil.rmtree(self.work, ignore_errors=True)
+                    (self.work / "pictures").mkdir(parents=True)
+                    self.write_progress(0)
+                for block in todo[done:]:
+                    patterns = self.read(block)
+                    self._write(patterns, solve(patterns))
+                    done += 1
+                    self.write_progress(done)
+                    progress(self.count if done == len(todo) else self.layout.first(todo[done]), self.count)
+                digest = hashing.result()
+                self.check_unchanged()
+                return self._finish(digest)
+            except OSError as error:
+                kept = f" {done} of {len(todo)} blocks are done and kept: the same command goes on from there."
+                raise OSError(f"{error}. {self.dst} is not written.{kept if done else ''}") from error
+            except (ValueError, TypeError, LookupError, EOFError):  # which the same call would meet again
+                done = 0
+                raise
+            finally:
+                hashing.stop()
+                opened.cache_clear()
+                if not done:
+                    shutil.rmtree(self.work, ignore_errors=True)
+
+    def _write(self, patterns: Patterns, solved: Solved) -> None:
+        """Keep what a block gave."""
+        for name, content in solved.pictures.items():
+            write_file(self.work / "pictures" / name, content)
+        for name, values in solved.arrays.items():
+            stage = self.work / f"{name}.npy"
+            if not stage.exists():
+                shape = (*self.layout.batch, *values.shape[1:])
+                new_npy(stage, Array(shape, values.dtype, (1,) * len(shape)))
+            rows = npy_region(stage)._replace(shape=(self.count, *values.shape[1:]))
+            place = (slice(patterns.first, patterns.first + len(values)), *(slice(0, n) for n in values.shape[1:]))
+            rows.write(place, values)
+
+    def _finish(self, digest: str) -> dict[str, np.ndarray]:
+        """Give the output its name. Can be done again after a kill."""
+        note = {
+            "torch_symbreak": __version__,
+            "command": "solve",
+            "keys": self.layout.keys,
+            "axes": ",".join(self.layout.axes).lower(),
+            "mask": self.mask and [self.mask.path.name, self.mask.key],
+            "support": self.support and [self.support.path.name, self.support.key],
+            **dict(self.options),
+            "input": self.src.name,
+            "input_sha256": digest,
+        }
+        np.save(self.work / "note.npy", np.array(json.dumps(note)))
+        regions = {name: npy_region(self.work / f"{name}.npy") for name in (*ARRAYS, "note")}
+        if self.dst.suffix.lower() == ".npz":
+            write_npz(self.work / "part", None, regions)
+        else:
+            write_hdf5(self.work / "part", regions)
+        flat = [name for name in ARRAYS if len(regions[name].shape) == len(self.layout.batch)]
+        numbers = {name: np.load(regions[name].path).reshape(-1) for name in flat}
+        if (self.work / "pictures").exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if self.pictures:
+                os.replace(self.work / "pictures", self.folder)
+        os.replace(self.work / "part", self.dst)
+        shutil.rmtree(self.work, ignore_errors=True)
+        return numbers
+
+
+def _uncut(layout: Layout) -> Layout:
+    """A layout whose blocks need not follow the pieces of the file: they are only read."""
+    return replace(layout, grid=(1,) * len(layout.grid))
+
+
+def plan_solve(
+    src: str | Path,
+    dst: str | Path,
+    *,
+    key: str | None = None,
+    event_dims: int | None = None,
+    axes: str | None = None,
+    mask: str | None = None,
+    support: str | None = None,
+    frame: Callable[[tuple[int, ...]], tuple[int, ...]],
+    options: Mapping[str, Any],
+    pictures: bool = True,
+    overwrite: bool = False,
+) -> SolvePlan:
+    """Look at a call without doing anything: what would be done, or why it cannot be.
+
+    Args:
+        src: The input. It is only read.
+        dst: The output, an .npz or HDF5 file.
+        key: As for :func:`torch_symbreak.io.layouts.find_intensities`. Default: what is found.
+        event_dims: Likewise.
+        axes: Likewise.
+        mask: Bools, True where measured: a key of ``src``, FILE or FILE:KEY. Default: everything is measured.
+        support: Bools, True where objects may be nonzero, likewise. Default: none.
+        frame: Returns the frame of the objects for a detector's shape, or raises.
+        options: What else the objects depend on. It goes into the note of the output.
+        pictures: Keep pictures. Default True.
+        overwrite: Replace ``dst`` and its pictures if they exist. Default False.
+
+    Raises:
+        FileExistsError: If the output exists.
+        FileNotFoundError: If the input or a mask does not.
+        ModuleNotFoundError: If the package for a format is missing.
+        ValueError, KeyError, TypeError: As from ``find_intensities``, for a mask that does not fit, or an output of
+            another format or that would replace an input.
+    """
+    src, dst = Path(src).absolute(), Path(dst).absolute()
+    if dst.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"The output of solve is an .npz or HDF5 file, but got {dst}. Name it {dst.with_suffix('.npz')} or "
+            f"{dst.with_suffix('.h5')}."
+        )
+    if dst.suffix.lower() != ".npz":
+        importlib.import_module("h5py")
+    if not src.exists():
+        raise FileNotFoundError(f"There is no file {src}.")
+    if dst.exists() and src.samefile(dst):
+        raise ValueError(f"The output {dst} is the input, which is never changed. Name another file.")
+    if src.resolve() in dst.resolve().parents:
+        raise ValueError(f"The output {dst} lies in the input {src}. Name another place.")
+    if not dst.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {dst.parent}.")
+    if dst.is_dir():
+        raise ValueError(f"{dst} is a folder, and is not replaced.")
+    stamp = stamp_of(src)
+    file = open_file(src)
+    layout, reason = find_intensities(file, key=key, event_dims=event_dims, axes=axes)
+    if 0 in layout.batch:
+        raise ValueError(f"{', '.join(layout.keys)} of {src} holds no patterns: its shape is {layout.shape}.")
+    check_memory(f"One pattern of {src}", Array(layout.event, np.dtype(str(layout.dtype)[6:]), layout.event))
+    size = frame(layout.event)
+    measured = None if mask is None else find_beside("--mask", mask, file, layout, layout.event)
+    known = None if support is None else find_beside("--support", support, file, layout, size)
+    for beside in (measured, known):
+        if beside is not None and dst.exists() and dst.samefile(beside.path):
+            raise ValueError(f"The output {dst} is the file of {beside.flag}. Name another file.")
+    patterns = layout.describe().replace("target", "pattern", 1)
+    planned = SolvePlan(
+        src, dst, stamp, layout, f"{patterns} ({reason})", measured, known, tuple(options.items()), pictures, overwrite
+    )  # fmt: skip
+    planned.check_output()
+    planned.resumable()
+    return planned
