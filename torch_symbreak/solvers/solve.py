@@ -285,7 +285,7 @@ def _round(
             break
         if problem.shrinks and _run.exchanges(begin):
             _run.exchange(state)
-        _run.advance(problem, state, active, method, begin, min(_run.PHASE, iterations - begin), tick)
+        _run.advance(problem, state, active, method, begin, min(_run.PHASE, iterations - begin), iterations, tick)
         active = active & (state.residual > _run.CONVERGED)
         # Two lines that have converged settle an item if they agree.
         lines = state.line[0].unique()
