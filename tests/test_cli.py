@@ -20,7 +20,7 @@ from torch_symbreak.io.layouts import Kind
 
 pytest.importorskip("typer")
 
-COMMANDS = ("compare", "break", "fit", "scramble", "unbreak", "info", "solve", "reproduce")
+COMMANDS = ("compare", "break", "diagnose", "fit", "scramble", "unbreak", "info", "solve", "reproduce")
 
 
 def symbreak(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -16,6 +16,7 @@ _PACKAGES = {
     "experiments": ("PIL", "lightning", "skimage", "sklearn"),
     "io": ("h5py", "hdf5plugin", "scipy", "tifffile", "zarr"),
     "dask": ("dask", "distributed"),
+    "diagnose": ("jinja2", "matplotlib", "rich", "scipy", "skimage", "sklearn", "typer"),
 }
 
 _INTERRUPTED = 130
@@ -161,9 +162,11 @@ def _requirement(package: str, arguments: Sequence[str]) -> str | None:
         >>> _requirement("typer", ["break", "in.npy", "out.npy"]), _requirement("typer", ["reproduce", "square"])
         ('"torch_symbreak[cli]"', '"torch_symbreak[experiments]"')
     """
+    if "diagnose" in arguments[:1] and package in _PACKAGES["diagnose"]:
+        return '"torch_symbreak[diagnose]"'
     extra = next((extra for extra, packages in _PACKAGES.items() if package in packages), None)
     if "reproduce" in arguments[:1] and (extra == "cli" or package == "matplotlib"):
         extra = "experiments"  # the next import would ask for it
-    if package == "matplotlib" and extra is None:
+    if package == "matplotlib" and "reproduce" not in arguments[:1]:
         return package  # compare needs nothing else of the experiments
     return f'"torch_symbreak[{extra}]"' if extra else None
