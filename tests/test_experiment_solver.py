@@ -23,7 +23,6 @@ from torch_symbreak.experiments import (
 from torch_symbreak.experiments import refining as module
 from torch_symbreak.metrics import measurement_residual
 from torch_symbreak.solvers import solve
-from torch_symbreak.solvers._run import METHODS
 from torch_symbreak.training import Training
 
 EXPERIMENT = FarFieldPhaseRetrieval(frame=(8, 8), width=2, test_samples=30)
@@ -256,9 +255,3 @@ def test_lines_that_are_no_rows(line, message, tmp_path):
     (tmp_path / "solver.jsonl").write_text(line)
     with pytest.raises(ValueError, match=message):
         read_refined(tmp_path)
-
-
-def test_the_command_lists_the_solvers():
-    from torch_symbreak.cli import reproduce
-
-    assert set(METHODS) == set(reproduce.SOLVERS)

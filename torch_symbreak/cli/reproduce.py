@@ -14,6 +14,7 @@ from rich.table import Table
 
 from torch_symbreak.cli import _options as o
 from torch_symbreak.cli._run import failing
+from torch_symbreak.cli.solve import METHODS
 from torch_symbreak.forward import NAMES
 
 EXAMPLES = o.examples(
@@ -27,7 +28,6 @@ EXPERIMENTS = NAMES[::-1]
 PRESETS = ("quick", "cpu", "paper")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
-SOLVERS = ("er", "hio", "raar", "dm", "rrr")
 
 
 def reproduce(
@@ -75,7 +75,7 @@ def reproduce(
     solver: Annotated[
         str | None,
         o.choice(
-            "--solver", SOLVERS, "farfield: refine 100 test objects, from the networks' answers and from random starts."
+            "--solver", METHODS, "farfield: refine 100 test objects, from the networks' answers and from random starts."
         ),
     ] = None,
     iterations: Annotated[
