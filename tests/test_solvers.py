@@ -32,6 +32,7 @@ from torch_symbreak.solvers import (
     solve,
 )
 from torch_symbreak.solvers._choice import cut, verdicts
+from torch_symbreak.solvers._run import cooling
 
 Array = np.ndarray[Any, Any]
 Map = Callable[[Array], Array]
@@ -337,6 +338,18 @@ def test_a_start_near_the_truth_is_kept() -> None:
     assert found.agreement.isnan().all()
     assert "solved" not in found.verdict  # one start has nothing to agree with
     assert (relative_error(found.object, x, FarField(2).symmetries, reduction="none") < 0.1).all()
+
+
+def test_raar_is_cooled_and_stays_near_the_truth_under_noise() -> None:
+    assert [cooling(done) for done in (0, 0.5, 0.75, 1)] == pytest.approx([0.98, 0.98, 0.89, 0.8])
+    model = FarField(2)
+    x = BraggCrystals(4, frame=(32, 32), seed=1).objects(torch.arange(4))
+    counts = Measured(model, [PoissonCounts(generator=seeded())], photons=1e6)(x)
+    error = {}
+    for method in ("raar", "hio"):
+        found = refine(x, counts, method=method, generator=seeded(), iterations=200, starts=1, progress=False)
+        error[method] = relative_error(found.object, x, model.symmetries)
+    assert 1.5 * error["raar"] < error["hio"]
 
 
 @pytest.mark.parametrize("starts", [1, 2, 5])
