@@ -113,6 +113,28 @@ def test_an_input_that_was_replaced_is_told(tmp_path, monkeypatch, capsys) -> No
     assert "was replaced or changed after a run that was interrupted" in capsys.readouterr().err
 
 
+def test_a_progress_file_without_a_number_starts_afresh(tmp_path, monkeypatch) -> None:
+    """The machine went down before it was written."""
+    monkeypatch.chdir(tmp_path)
+    blocks_of_one(monkeypatch)
+    np.save("in.npy", Y[:2])
+    call = command._Job.__call__
+
+    def stop(job: Any, patterns: Any) -> Any:
+        if patterns.first == 1:
+            raise KeyboardInterrupt
+        return call(job, patterns)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command._Job, "__call__", stop)
+        assert run(patch, "in.npy", "found.npz", *QUICK) == 130
+    (progress,) = tmp_path.glob(".found.npz*/progress.json")
+    progress.write_bytes(b"")
+    assert run(monkeypatch, "in.npy", "found.npz", *QUICK) == 0
+    assert run(monkeypatch, "in.npy", "whole.npz", *QUICK) == 0
+    assert Path("found.npz").read_bytes() == Path("whole.npz").read_bytes()
+
+
 def test_a_second_run_is_refused(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("in.npy", Y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -76,7 +77,7 @@ def test_a_fixed_center_does_not_ask_for_the_content() -> None:
     assert float(FixConjugateFlip(1, center=(3.5,)).margin(x)) > 1e-3
 
 
-@pytest.mark.parametrize("center", [(1.0,), (1.0, 2.25), 3.0, (1.0, "2")])
+@pytest.mark.parametrize("center", [(1.0,), (1.0, 2.25), 3.0, (1.0, "2"), (1.0, math.nan), (math.inf, 1.0), (1e300, 0)])
 def test_centers_that_are_none(center: Any) -> None:
     with pytest.raises(ValueError, match=r"needs a center of 2 multiples of 1/2.*\(N - 1\) / 2"):
         ConjugateFlip(center=center)

@@ -65,7 +65,7 @@ class Run:
         """
         try:
             before = json.loads((self.work / PROGRESS).read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # no number after the machine went down while it was written
             return None
         if before["stamp"] != list(self.stamp):
             raise ValueError(
