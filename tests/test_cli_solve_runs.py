@@ -152,6 +152,28 @@ def test_a_second_run_is_refused(tmp_path, monkeypatch, capsys) -> None:
     assert f"Another run is writing {tmp_path / 'found.npz'}: process {os.getpid()}" in capsys.readouterr().err
 
 
+def test_pictures_of_another_run_are_kept(tmp_path, monkeypatch, capsys) -> None:
+    """found.npz and found.h5 have one folder. The run that ends second keeps its work until it may replace it."""
+    monkeypatch.chdir(tmp_path)
+    np.save("in.npy", Y[:1])
+    call, other = command._Job.__call__, Path("found-pictures/item-0.png")
+
+    def beside(job: Any, patterns: Any) -> Any:
+        other.parent.mkdir()
+        other.touch()
+        return call(job, patterns)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command._Job, "__call__", beside)
+        assert run(patch, "in.npy", "found.npz", *OPTIONS) == 1
+    assert "found-pictures exists. To replace it: --overwrite." in capsys.readouterr().err
+    assert run(monkeypatch, "in.npy", "found.npz", *OPTIONS) == 2
+    assert other.stat().st_size == 0
+    monkeypatch.setattr(command._Job, "__call__", None)  # nothing is solved again
+    assert run(monkeypatch, "in.npy", "found.npz", *OPTIONS, "--overwrite") == 0
+    assert other.stat().st_size > 0
+
+
 def test_interrupted_at_work(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("in.npy", Y)

@@ -219,6 +219,7 @@ def test_a_flip_of_full_frames_has_a_fixed_center() -> None:
             TypeError,
             r"needs one torch.Tensor as f\(x\), but got a list. .*torch.stack\(forward\(x\)\)",
         ),
+        (lambda x: x[..., :0], SMALL, 2, ValueError, r"one measurement per item: .* shape \(48, 12, 0\)"),
         (lambda x: x.abs().mean(), SMALL, 2, ValueError, r"one measurement per item: x has the batch \(48,\)"),
         (lambda x: FAR(x[:, 0] + 1j * x[:, 1]), SMALL[:2].real[None], 2, ValueError, r"ToChannels\(\)\(x\)"),
         (lambda x: FAR(x).to_sparse(), SMALL, 2, TypeError, r"needs a dense f\(x\).*forward\(x\).to_dense"),

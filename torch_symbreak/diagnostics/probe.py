@@ -90,7 +90,7 @@ class Probe:
         batch = batch_shape(x, self.item_dims)
         if not isinstance(y, Tensor) or y.layout != torch.strided:
             check_tensor("symmetries_of", y, what="f(x)", name="forward(x)")
-        if y.shape[: len(batch)] != batch:
+        if y.shape[: len(batch)] != batch or y.numel() == 0:
             raise ValueError(
                 f"symmetries_of needs one measurement per item: x has the batch {tuple(batch)} "
                 f"({self.item_dims} dimensions make one item), but f(x) is {describe(y)}. Set event_dims and "

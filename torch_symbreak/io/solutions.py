@@ -178,7 +178,8 @@ class SolvePlan(Run):
     def check_output(self) -> None:
         """Raise ``FileExistsError`` if there is an output that is not to be replaced."""
         # A run that was killed at its very end has put the pictures there already.
-        for path in (self.dst,) if self.work.exists() else (self.dst, self.folder):
+        placed = self.work.exists() and not (self.work / "pictures").exists()
+        for path in (self.dst,) if placed else (self.dst, self.folder):
             if is_there(path) and not self.overwrite:
                 raise FileExistsError(f"{path} exists. To replace it: --overwrite.")
         if self.folder.is_dir() and not self.folder.is_symlink():
@@ -334,6 +335,7 @@ class SolvePlan(Run):
             write_npz(self.work / "part", None, regions)
         else:
             write_hdf5(self.work / "part", regions)
+        self.check_output()  # a run of another format may have put its pictures there
         flat = [name for name in ARRAYS if len(regions[name].shape) == len(self.layout.batch)]
         numbers = {name: np.load(regions[name].path).reshape(-1) for name in flat}
         if (self.work / "pictures").exists():
