@@ -1,4 +1,4 @@
-"""Break an HDF5 file, beside copying it: as a file, and through h5py in the same blocks.
+"""Break an HDF5 file, beside copying it, as a file and through h5py in the same blocks, and beside the transform alone.
 
 Needs twice the largest size (2 GB) on the disk of the temporary folder, which TMPDIR names. All operations replace the
 output of the call before, and the time includes it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch
 
 from benchmarks.measure import Operations, Timing, in_fresh_process, memory, tells_memory
 from benchmarks.report import rates as figure
+from torch_symbreak import FarField
 from torch_symbreak.io import Targets, plan
 from torch_symbreak.io.layouts import BLOCK
 
@@ -43,9 +44,14 @@ def write(path: Path, count: int, compression: str | None = None) -> None:
     with h5py.File(path, "w") as file:
         x = file.create_dataset("objects", (count, SIZE, SIZE), np.complex64, **_storage(compression))
         for start in range(0, count, ROWS):
-            block = np.zeros((ROWS, SIZE, SIZE), np.complex64)
-            block[:, 20:90, 30:100] = generator.normal(size=(ROWS, 70, 70, 2)).astype("f4").view("c8")[..., 0]
-            x[start : start + ROWS] = block
+            x[start : start + ROWS] = objects(generator)
+
+
+def objects(generator: np.random.Generator) -> np.ndarray:
+    """Return objects that are written at once."""
+    block = np.zeros((ROWS, SIZE, SIZE), np.complex64)
+    block[:, 20:90, 30:100] = generator.normal(size=(ROWS, 70, 70, 2)).astype("f4").view("c8")[..., 0]
+    return block
 
 
 def _storage(compression: str | None) -> dict[str, Any]:
@@ -67,6 +73,16 @@ def break_file(src: Path, dst: Path) -> None:
     plan("break", src, dst, Targets(event_dims=2), overwrite=True).run()
 
 
+def transform(blocks: Sequence[torch.Tensor], times: int) -> None:
+    """Break objects in memory, in the blocks of a file, with one thread."""
+    fix, threads = FarField().canonicalizer(), torch.get_num_threads()
+    torch.set_num_threads(1)
+    for _ in range(times):
+        for block in blocks:
+            fix(block)
+    torch.set_num_threads(threads)
+
+
 def _paths(folder: str) -> tuple[Path, Path]:
     return Path(folder) / "in.h5", Path(folder) / "out.h5"
 
@@ -74,8 +90,10 @@ def _paths(folder: str) -> tuple[Path, Path]:
 def _operations(count: int, compression: str | None) -> Operations:
     folder = tempfile.TemporaryDirectory()  # goes with the operations, which refer to it
     write(_paths(folder.name)[0], count, compression)
+    blocks = torch.from_numpy(objects(np.random.default_rng(0))).split(BLOCK // ITEM)
     return {
         "break": lambda: break_file(*_paths(folder.name)),
+        "transform alone": lambda: transform(blocks, count // ROWS),
         "copy": lambda: copy(*_paths(folder.name)),
         "cp": lambda: shutil.copyfile(*_paths(folder.name)),
     }

@@ -14,12 +14,13 @@ import pytest
 import torch
 
 from torch_symbreak import cli
+from torch_symbreak.cli._run import as_typed
 from torch_symbreak.forward import NAMES, canonicalizer_of, event_dims_of
 from torch_symbreak.io.layouts import Kind
 
 pytest.importorskip("typer")
 
-COMMANDS = ("compare", "break", "fit", "scramble", "unbreak", "info", "solve", "reproduce")
+COMMANDS = ("compare", "break", "diagnose", "fit", "scramble", "unbreak", "info", "solve", "reproduce")
 
 
 def symbreak(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -166,3 +167,19 @@ def test_it_runs_as_a_module(module: str) -> None:
     code = f"import runpy; runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
     ended = python(code, "--version")
     assert (ended.returncode, ended.stdout.startswith("symbreak ")) == (0, True)
+
+
+@pytest.mark.parametrize("threshold", ["12", "1", "-0.1", "nan"])
+@pytest.mark.parametrize("command", ["info", "break", "fit"])
+def test_a_threshold_is_a_fraction_of_the_peak(
+    command: str, threshold: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    np.save(tmp_path / "x.npy", np.ones((5, 8, 8)))
+    out = {"info": [], "break": [tmp_path / "y.npy"], "fit": [tmp_path / "t.npz"]}[command]
+    arguments = map(str, [tmp_path / "x.npy", *out])
+    assert symbreak(monkeypatch, command, *arguments, "--threshold", threshold) == 2
+    assert f"--threshold {threshold} is no fraction of the peak" in capsys.readouterr().err
+
+
+def test_names_of_files_are_not_taken_for_arguments() -> None:
+    assert as_typed("/data/key=1/x.npy has no array 'y'.") == "/data/key=1/x.npy has no array 'y'."

@@ -374,7 +374,7 @@ def test_half_of_a_target_is_asked_about(suffix: str, first: str, second: str, k
     file = open_file(path)
     for key in (first, second):
         with pytest.raises(
-            ValueError, match=rf"--key {first},{second} for the pair, or --layout plain for {key} alone"
+            ValueError, match=rf"key='{first},{second}' for the pair, or layout='plain' for {key} alone"
         ):
             find(file, key=key)
         assert find(file, key=key, layout="plain")[0].keys == (key,)
@@ -385,7 +385,7 @@ def test_half_of_a_target_is_asked_about(suffix: str, first: str, second: str, k
 def test_halves_in_two_groups_or_of_another_dtype(tmp_path: Path) -> None:
     save_h5(tmp_path / "groups.h5", {"e/mag/data": MAGNITUDE, "e/phase/data": PHASE})
     save_h5(tmp_path / "whole.h5", {"mag": MAGNITUDE, "phase": (PHASE * 40).astype(np.int16)})
-    with pytest.raises(ValueError, match="--key e/mag/data,e/phase/data for the pair"):
+    with pytest.raises(ValueError, match="key='e/mag/data,e/phase/data' for the pair"):
         find(open_file(tmp_path / "groups.h5"), key="e/mag/data")
     for key in (None, "mag"):
         with pytest.raises(ValueError, match="mag alone would be changed"):

@@ -241,8 +241,8 @@ def bad(name: str) -> np.ndarray:
         (Y, "--starts 0", "starts >= 1"),
         (Y, "--mask m.npy", r"--mask array of .*m.npy has shape \(32, 31\), but needs \(32, 32\), or \(4, 32, 32\)"),
         (Y, "--seed 18446744073709551616", r"--seed needs a number from 0 to 2\^63 - 1, but got 18446744073709551616"),
-        (Y, "--event-dims -1", "event_dims needs to be >= 0, but got -1"),
-        (Y, "--axes r,y,x", "Intensities have no real and imaginary parts, but got axes='r,y,x'. Leave out r."),
+        (Y, "--event-dims -1", "A pattern has 0 axes or more, but got --event-dims -1"),
+        (Y, "--axes r,y,x", "Intensities have no real and imaginary parts, but got --axes r,y,x. Leave out r."),
         (Y > 0, "", r"holds no integers or floats, .* It holds y: bool, \(4, 32, 32\)"),
         (Y, "--mask m.npy:good", "but m.npy has no 'good'. Say which: --mask m.npy:array"),
         (Y, "--mask f.npy", "--mask array of .*f.npy has dtype float64: no bool. .* values > 0"),
@@ -256,7 +256,7 @@ def bad(name: str) -> np.ndarray:
         (
             np.ones((20, 20, 20)),
             "",
-            "--axes n,y,x for 20 real patterns of 20 x 20, or --axes z,y,x for 1 real patterns",
+            "--axes n,y,x for 20 real patterns of 20 x 20, or --axes z,y,x for 1 real pattern",
         ),
     ],
 )
@@ -342,3 +342,10 @@ def test_files_that_are_not_written(arguments: str, message: str, tmp_path, monk
 def test_words_are_those_of_the_library() -> None:
     assert set(_run.METHODS) == set(command.METHODS)
     assert (_choice.SOLVED, _choice.DOUBTFUL, _choice.NOT_SOLVED) == command.VERDICTS
+
+
+def test_arrays_called_like_measurements_are_offered_first(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("in.npz", **dict.fromkeys(("a", "b", "c", "object", "z_intensity"), Y))
+    error = refused(monkeypatch, capsys, "in.npz", "found.npz")
+    assert "Say which: --key z_intensity, or --key a, or --key b, and 2 more" in error

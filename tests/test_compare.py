@@ -123,6 +123,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("mine.csv").write_text("mine")
     Path("cut.npy").write_bytes(Path("good.npy").read_bytes()[:100])
     Path("text.txt").write_text("x")
+    Path("folder.csv").mkdir()
     return tmp_path
 
 
@@ -139,11 +140,12 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["text.txt"], "none of the suffixes that are read"),
         (["real.npy"], "good.npy has complex targets and"),
         (["good.npy", "--item", "1"], "--item needs a number from 0 to 0, but got 1"),
-        (["good.npy", "--csv", "good.npy"], "would replace an array"),
+        (["good.npy", "--csv", "good.npy"], "The table is a CSV file"),
         (["good.npy", "--csv", "text.txt"], "The table is a CSV file"),
-        (["good.npy", "--csv", "mine.csv"], "mine.csv exists and is no table"),
+        (["good.npy", "--csv", "mine.csv"], "mine.csv exists. To replace it: --overwrite."),
+        (["good.npy", "--csv", "folder.csv", "--overwrite"], "is a folder"),
         (["good.npy", "--forward", "gausian"], "Did you mean 'gaussian'?"),
-        (["good.npy", "--out", "good.npy"], "would replace an array"),
+        (["good.npy", "--out", "good.npy", "--overwrite"], "The picture is a PNG file"),
     ],
 )
 def test_bad_calls(
@@ -153,12 +155,12 @@ def test_bad_calls(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    before = {path.name: path.read_bytes() for path in files.iterdir()}
+    before = {path.name: path.read_bytes() for path in files.iterdir() if path.is_file()}
     assert run(monkeypatch, "good.npy", *arguments) == 2
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
-    assert {path.name: path.read_bytes() for path in files.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in files.iterdir() if path.is_file()} == before
 
 
 def test_read_array(files: Path) -> None:
@@ -172,11 +174,12 @@ def test_read_array(files: Path) -> None:
     ("out", "message"),
     [
         ("keep.txt", "Name it keep.png"),
-        ("text.png", "is no picture"),
-        ("link.png", "is no picture"),
+        ("text.png", "text.png exists. To replace it: --overwrite."),
+        ("link.png", "link.png exists. To replace it: --overwrite."),
+        ("lost.png", "lost.png exists. To replace it: --overwrite."),
     ],
 )
-def test_the_picture_replaces_nothing_else(
+def test_the_picture_replaces_nothing_unasked(
     out: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -184,6 +187,7 @@ def test_the_picture_replaces_nothing_else(
     for name in ("keep.txt", "text.png"):
         Path(name).write_text("precious")
     Path("link.png").symlink_to("keep.txt")
+    Path("lost.png").symlink_to("nowhere.png")
     assert run(monkeypatch, "a.npy", "a.npy", "--out", out) == 2
     assert message in capsys.readouterr().err
     assert Path("keep.txt").read_text() == Path("text.png").read_text() == "precious"
@@ -232,8 +236,16 @@ def test_every_format_in_blocks_with_a_table_and_an_item(
     assert [[int(row["shift 0"]), int(row["shift 1"])] for row in rows] == element.shift.tolist()
     assert [float(row["phase (rad)"]) for row in rows] == pytest.approx(element.scalar.angle().tolist(), abs=1e-5)
     assert sorted(path.name for path in made.iterdir()) == ["c.csv", "c.png"]
-    # Older results are replaced.
-    assert run(monkeypatch, tmp_path / "a.h5", tmp_path / "b.zarr", *options, *outputs) == 0
+    before = [(made / name).read_bytes() for name in ("c.csv", "c.png")]
+    for name in ("c.png", "c.csv"):
+        assert run(monkeypatch, tmp_path / "a.h5", tmp_path / "b.zarr", *options, *outputs) == 2
+        assert f"{name} exists. To replace it: --overwrite." in capsys.readouterr().err
+        (made / name).unlink()
+    outputs.append("--overwrite")
+    (made / "c.png").write_bytes(b"old")
+    for _ in range(2):
+        assert run(monkeypatch, tmp_path / "a.h5", tmp_path / "b.zarr", *options, *outputs) == 0
+        assert [(made / name).read_bytes() for name in ("c.csv", "c.png")] == before
 
 
 def test_the_picture_shows_the_item_its_errors_and_their_maps(

@@ -404,7 +404,7 @@ def bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["good.h5", "out.h5", "--forward", "square", "--key", "x"], "is complex"),
         (["good.h5", "out.h5", "--event-dims", "4", "--key", "x"], "--event-dims"),
         (["good.h5", "out.h5", "--forward", "farfeild"], "Did you mean 'farfield'?"),
-        (["good.h5", "out.h5", "--threshold", "2"], "0 <= threshold < 1"),
+        (["good.h5", "out.h5", "--threshold", "2"], "Give 0 or more, and less than 1"),
         (["good.h5", "out.h5", "-j", "0"], "at least one process"),
         (["cut.h5", "out.h5"], "truncated"),
         (["cut.npy", "out.npy"], "cut off"),

@@ -83,7 +83,7 @@ def test_a_question_about_axes_offers_what_is_accepted(
     try:
         find(file, layout=layout, event_dims=event_dims, batch_axis=batch_axis, real=real)
     except (TypeError, ValueError) as error:
-        for axes, count, kind, event in re.findall(r"--axes (\S+) for (\d+) (\w+) targets of ([\d x]+\d)", str(error)):
+        for axes, count, kind, event in re.findall(r"axes='(\S+)' for (\d+) (\w+) targets? of ([\d x]+\d)", str(error)):
             found, _ = find(file, axes=axes, real=real)
             assert (math.prod(found.batch), " x ".join(map(str, found.event))) == (int(count), event)
             assert found.dtype.is_complex == (kind == "complex")
@@ -207,7 +207,7 @@ def test_any_name_can_be_named(name: str, tmp_path: Path) -> None:
         assert same(back, src)
         with pytest.raises(KeyError) as error:
             plan("unbreak", out, back, Targets(key="no"), overwrite=True)
-        offered = shlex.split(str(error.value.args[0]).partition("those of: --key ")[2].rstrip("."))
+        offered = shlex.split(str(error.value.args[0]).partition("those of: key=")[2].rstrip("."))
         assert offered == [name]
 
 

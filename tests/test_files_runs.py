@@ -105,7 +105,7 @@ def test_planned_before_the_first_run_ended_and_run_after_it(tmp_path: Path) -> 
     plan("break", src, out).run(progress=lambda done, count: planned.append(plan("break", src, out)))
     assert planned
     for late in planned:
-        with pytest.raises(FileExistsError, match="--overwrite"):
+        with pytest.raises(FileExistsError, match="overwrite=True"):
             late.run()
     assert broken(out)
     assert not hidden(tmp_path)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from torch_symbreak import FarField, RandomSymmetry
+from torch_symbreak import FarField, RandomSymmetry, suggest_threshold
 from torch_symbreak.io import Targets, canonical, inspect, open_file, plan
 from torch_symbreak.io.summaries import summarize
 
@@ -123,9 +123,12 @@ def test_companions_of_other_axes_and_of_channels(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--also", "none"], "--also none is no array of numbers"),
+        (["--also", "mosk"], "Type --also mask, or --also weight."),
+        (["--also", "/weights"], "Type --also weight, or --also mask."),
         (["--also", "x"], "--also x is one of the targets"),
-        (["--also", "y"], "has dtype complex64, but needs bool, integers or floats"),
-        (["--also", "one"], "has shape (8, 12), but needs (9, 8, 12)"),
+        (["--also", "y"], "has dtype complex64 and shape (9, 8, 12) in"),
+        (["--also", "one"], "shape (8, 12) in"),
+        (["--also", "y"], "It needs bool, integers or floats of shape (9, 8, 12). Type --also mask"),
         (["--also", "mask", "--forward", "gaussian"], "moves pixels, which --forward gaussian does not"),
     ],
 )
@@ -133,7 +136,7 @@ def test_companions_that_do_not_fit(
     options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     x = objects()
-    np.savez(tmp_path / "in.npz", x=x, y=x, one=x[0].real, mask=x != 0)
+    np.savez(tmp_path / "in.npz", x=x, y=x, one=x[0].real, mask=x != 0, weight=x.real)
     assert run(monkeypatch, "break", tmp_path / "in.npz", tmp_path / "out.npz", "--key", "x", *options) == 2
     assert message in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["in.npz"]
@@ -176,7 +179,7 @@ def test_without_a_key_the_latest_run_is_undone(tmp_path: Path) -> None:
     plan("break", tmp_path / "a.npz", tmp_path / "b.npz", Targets(key="y"), elements=True).run()
     plan("break", tmp_path / "b.npz", tmp_path / "c.npz", Targets(key="x"), elements=True).run()
     assert plan("unbreak", tmp_path / "c.npz", tmp_path / "d.npz").layout.keys == ("x",)
-    with pytest.raises(KeyError, match=r"no elements of 'z' to undo. It has those of: --key x or --key y"):
+    with pytest.raises(KeyError, match=r"no elements of 'z' to undo. It has those of: key='x' or key='y'"):
         plan("unbreak", tmp_path / "c.npz", tmp_path / "d.npz", Targets(key="z"))
 
 
@@ -244,12 +247,12 @@ def test_small_margins_are_told_by_symmetry(tmp_path: Path) -> None:
     assert "2 by conjugate flip" in str(summary)
 
 
-def noisy_file(path: Path) -> torch.Tensor:
+def noisy_file(path: Path, noise: float = 0.01) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     clean = torch.nn.functional.pad(torch.randn(60, 9, 8, dtype=torch.complex64, generator=generator), (3, 5, 4, 3))
     clean = RandomSymmetry(FarField().symmetries, generator=generator)(clean)
     peak = clean.abs().amax((1, 2), keepdim=True)
-    np.save(path, (clean + 0.01 * peak * torch.randn(clean.shape, dtype=clean.dtype, generator=generator)).numpy())
+    np.save(path, (clean + noise * peak * torch.randn(clean.shape, dtype=clean.dtype, generator=generator)).numpy())
     return clean
 
 
@@ -259,7 +262,7 @@ def test_a_background_that_counts_as_content_is_told_with_the_remedy(
     clean = noisy_file(tmp_path / "x.npy")
     told = "The content fills the frame in 60 of 60 targets looked at"
     assert run(monkeypatch, "info", tmp_path / "x.npy") == 0
-    printed = " ".join(capsys.readouterr().out.split())
+    printed = capsys.readouterr().err
     assert told in printed
     assert run(monkeypatch, "break", tmp_path / "x.npy", tmp_path / "y.npy") == 0
     error = " ".join(capsys.readouterr().err.split())
@@ -282,12 +285,52 @@ def test_a_background_that_counts_as_content_is_told_with_the_remedy(
     assert distances[1] < 0.1
 
 
-def test_content_that_fills_its_frame_is_no_background(tmp_path: Path) -> None:
+@pytest.mark.parametrize("noise", [0.001, 0.05, 0.15, 0.3, 0.6])
+def test_every_background_is_told_with_a_line_to_type(
+    noise: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """Above .1 it is nearly as bright as the objects: nothing was said but the last words of the summary."""
+    noisy_file(tmp_path / "x.npy", noise)
+    told = "The content fills the frame in 60 of 60 targets looked at"
+    for command in (["info"], ["break", tmp_path / "y.npy"]):
+        assert run(monkeypatch, command[0], tmp_path / "x.npy", *command[1:]) == 0
+        error = capsys.readouterr().err
+        assert told in error
+        threshold = float(error.partition("--threshold ")[2].split()[0].rstrip(".,"))
+        assert 1e-4 < threshold < 1
+    suggested = suggest_threshold(torch.from_numpy(np.load(tmp_path / "x.npy")))
+    assert threshold == suggested or (suggested == 1e-4 and "nearly as bright as they are" in error)
+    assert run(monkeypatch, "info", tmp_path / "x.npy", "--threshold", threshold) == 0
+    assert told not in capsys.readouterr().err
+
+
+def test_content_that_fills_its_frame_may_be_right(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.random.default_rng(0).random((20, 8, 8)))
-    assert inspect(tmp_path / "x.npy").content is None
-    summary = plan("break", tmp_path / "x.npy", tmp_path / "y.npy").run()
+    with pytest.warns(UserWarning, match="If the objects fill their frames, nothing is wrong"):
+        summary = plan("break", tmp_path / "x.npy", tmp_path / "y.npy").run()
     assert summary is not None
-    assert (summary.filled, summary.threshold) == (20, 1e-4)
+    assert (summary.filled, summary.clear) == (20, False)
+    np.save(tmp_path / "x.npy", np.ones((20, 8, 8)))
+    assert "raise threshold= above it" in str(inspect(tmp_path / "x.npy").content)
+
+
+def test_a_resumed_run_says_what_an_undisturbed_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canonical, "BLOCK", 4000)
+    np.save(tmp_path / "x.npy", objects(40))
+    whole = plan("break", tmp_path / "x.npy", tmp_path / "whole.npy").run()
+
+    def stop(done: int, count: int) -> None:
+        if done > 20:
+            raise KeyboardInterrupt
+
+    planned = plan("break", tmp_path / "x.npy", tmp_path / "y.npy")
+    with pytest.raises(KeyboardInterrupt):
+        planned.run(progress=stop)
+    assert planned.resumable()
+    resumed = plan("break", tmp_path / "x.npy", tmp_path / "y.npy").run()
+    assert whole is not None
+    assert whole.looked == 40
+    assert resumed == whole
 
 
 def test_without_scikit_image_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,3 +343,16 @@ def test_a_summary_of_nothing() -> None:
     assert str(summarize([])) == (
         "of 0 targets looked at, 0 flipped, 0 moved, 0 already canonical; margin below 0.001: none"
     )
+
+
+@pytest.mark.parametrize("count", [30, 700, 3000])
+def test_the_sample_is_taken_evenly_from_the_whole_file(count: int, tmp_path: Path) -> None:
+    """Of a block, only the first targets were looked at."""
+    x = np.repeat(FIX(torch.from_numpy(objects(1))).numpy(), count, 0)
+    x[count // 2 :] = np.roll(x[count // 2 :], 1, 1)
+    np.save(tmp_path / "x.npy", x)
+    summary = plan("break", tmp_path / "x.npy", tmp_path / "y.npy").run()
+    assert summary is not None
+    assert min(count, 500) <= summary.looked <= 1000
+    assert abs(summary.moved / summary.looked - 0.5) < 0.02
+    assert summary.moved + summary.canonical == summary.looked

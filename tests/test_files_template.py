@@ -82,3 +82,19 @@ def test_bad_calls(arguments, message, tmp_path, objects, monkeypatch, capsys):
 
     assert re.search(message, capsys.readouterr().err)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_info_says_that_a_file_is_a_template_and_what_to_type(tmp_path, monkeypatch, capsys):
+    x = np.random.default_rng(0).normal(size=(9, 8, 8)).astype(np.float32)
+    x[:, :2] = 0
+    np.save(tmp_path / "x.npy", x)
+    fit_template(tmp_path / "x.npy", tmp_path / "t.npz", Targets(event_dims=2, threshold=0.01), progress=False)
+    assert symbreak(monkeypatch, "info", tmp_path / "t.npz") == 0
+    printed = capsys.readouterr().out
+    assert "a template, fitted to 9 targets of x.npy" in printed
+    assert "targets: " not in printed
+    names = [tmp_path / "x.npy", tmp_path / "y.npy", "--event-dims", 2, "--batch-axis", 0]
+    options = printed.partition("symbreak break IN OUT")[2].split()
+    assert symbreak(monkeypatch, "break", *names, *options) == 0
+    assert symbreak(monkeypatch, "break", *names, "--overwrite", "--template", tmp_path / "t.npz") == 2
+    assert "Add --threshold 0.01" in capsys.readouterr().err

@@ -204,5 +204,5 @@ def test_templates_of_files(tmp_path: Path) -> None:
 
 def test_a_key_of_an_array_without_a_name(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.ones(3))
-    with pytest.raises(KeyError, match=r"without a name. Leave the key 'x' out"):
+    with pytest.raises(KeyError, match=r"has no array 'x'. It holds \['array'\]"):
         read_array(tmp_path / "x.npy", "x")

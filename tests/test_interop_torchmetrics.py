@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from torch_symbreak import ElementwiseSquare, FarField, GaussianIntensity, relative_error, sa_mse
 from torch_symbreak.metrics import measurement_residual, sa_nrmse, sa_psnr, sa_ssim
@@ -136,6 +137,19 @@ def test_an_item_that_is_not_finite_is_no_good_score() -> None:
     residual = bridge.MeasurementResidual(MODEL)
     residual.update(x, MODEL(r))
     assert residual.compute().isnan()
+
+
+@pytest.mark.parametrize("name", bridge.__all__)
+def test_plots_show_the_values(name: str) -> None:
+    axes = Figure().subplots()
+    metric = getattr(bridge, name)(MODEL if name == "MeasurementResidual" else MODEL.symmetries)
+    x, r = data()
+    metric.update(x, MODEL(r) if name == "MeasurementResidual" else r)
+    _, drawn = metric.plot(ax=axes)
+    assert drawn is axes
+    assert axes.lines[0].get_ydata() == pytest.approx([float(metric.compute())])
+    metric.plot([torch.tensor(0.5), torch.tensor(0.25)], axes)
+    assert list(axes.lines[-1].get_ydata()) == [0.5, 0.25]
 
 
 def _worker(rank: int, store: str, queue) -> None:

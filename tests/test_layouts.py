@@ -25,6 +25,7 @@ h5py = pytest.importorskip("h5py")
 tifffile = pytest.importorskip("tifffile")
 pytest.importorskip("typer")
 from torch_symbreak import cli  # noqa: E402
+from torch_symbreak.cli._run import as_typed  # noqa: E402
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -46,7 +47,7 @@ def drawn(shape: tuple[int, ...], dtype: str = "c8") -> np.ndarray:
 
 def offered(error: str, option: str = "axes") -> list[str]:
     """Return what follows an option wherever a message offers it."""
-    words = shlex.split(error.replace(". Say", " Say").rstrip().rstrip("."))
+    words = shlex.split(as_typed(error).replace(". Say", " Say").rstrip().rstrip("."))
     return [word.rstrip(",;") for before, word in itertools.pairwise(words) if before == f"--{option}"]
 
 
@@ -130,13 +131,16 @@ def test_each_doubtful_shape_is_asked_about_and_each_offer_is_right(
     save(src, x)
     for command in ("break", "scramble", "info"):
         assert run(monkeypatch, command, src, *([] if command == "info" else [out])) == 2
-        error = capsys.readouterr().err
+        printed, error = capsys.readouterr()
         assert str(src) in error
         assert str(shape) in error
     assert not out.exists()
     readings = DOUBTS[dtype, shape]
-    assert sorted(offered(error)) == sorted(readings)
-    for axes in offered(error):
+    offers = offered(printed)  # info lists all
+    assert sorted(offers) == sorted(readings)
+    assert offered(error) == offers[:3]
+    assert ("more, which symbreak info lists" in error) is (len(offers) > 3)
+    for axes in offers:
         dims, reading = readings[axes]
         assert run(monkeypatch, "info", src, "--axes", axes) == 0
         said = capsys.readouterr().out.partition("targets: ")[2].splitlines()[0]
@@ -145,7 +149,9 @@ def test_each_doubtful_shape_is_asked_about_and_each_offer_is_right(
         before, after = reading(x), reading(load(out))
         count, event = before.shape[: before.ndim - dims], before.shape[before.ndim - dims :]
         kind = f"{'complex' if np.iscomplexobj(before) else 'float'}{before.dtype.itemsize * 8}"
-        assert said.startswith(f"{np.prod(count, dtype=int)} targets of {' x '.join(map(str, event))}, {kind}, ")
+        number = np.prod(count, dtype=int)
+        targets = f"{number} target{'' if number == 1 else 's'}"
+        assert said.startswith(f"{targets} of {' x '.join(map(str, event))}, {kind}, ")
         was, now = intensities(before, dims), intensities(after, dims)
         assert np.allclose(was, now, rtol=1e-4, atol=1e-4 * was.max())
         assert not np.allclose(before, after, atol=1e-2)
@@ -275,12 +281,13 @@ def test_every_offer_settles(
         assert len(layout.event) == (dims or 2)
         return
     except (ValueError, KeyError) as error:
-        message = str(error)
+        message, notes = str(error), getattr(error, "__notes__", [])
     if "cannot be" in message:  # too few axes
         assert len(shape) < (dims or 2)
         return
-    offers = offered(message)
+    offers = [axes for note in notes for axes in offered(note)]
     assert offers
+    assert offers[:3] == offered(message)
     assert len(set(offers)) == len(offers)
     for axes in offers:
         layout, _ = find(file, axes=axes)
@@ -333,9 +340,9 @@ X = drawn((3, 8, 9))
 @pytest.mark.parametrize(
     ("arrays", "offers"),
     [
-        ({"object": X.real, "F": X}, ["F", "object"]),
-        ({"density": X.real, "y": X}, ["y", "density"]),
-        ({"fourier": X, "x": X.real}, ["fourier", "x"]),
+        ({"object": X.real, "F": X}, ["object", "F"]),
+        ({"density": X.real, "y": X}, ["density", "y"]),
+        ({"fourier": X, "x": X.real}, ["x", "fourier"]),
         ({"x_fft": X}, ["x_fft"]),
         ({"intensity": np.abs(X)}, ["intensity"]),
         ({"entry_1/data_1/data": np.abs(X)}, ["entry_1/data_1/data"]),
@@ -403,13 +410,15 @@ def test_many_arrays_are_one_set_of_targets(tmp_path: Path, monkeypatch: pytest.
     assert run(monkeypatch, "info", src) == 2
     printed = capsys.readouterr()
     assert "scan_0/object ... scan_11/object: 12 arrays of complex64, (8, 9)" in printed.out
-    assert printed.out.count("\n") == 3
+    assert printed.out.count("\n") == 3 + 13
     assert len(printed.err) < 400
-    *single, pattern = offered(printed.err, "key")
-    assert pattern == "scan_*/object"
+    pattern, *single = offered(printed.err, "key")
+    assert (pattern, single) == ("scan_*/object", ["scan_0/object", "scan_1/object"])
+    assert "and 10 more, which symbreak info lists" in printed.err
+    assert offered(printed.out, "key") == [pattern, *(f"scan_{number}/object" for number in range(12))]
     for key in single:
         assert run(monkeypatch, "info", src, "--key", key) == 0
-        assert "1 targets of 8 x 9" in capsys.readouterr().out
+        assert "targets: 1 target of 8 x 9" in capsys.readouterr().out
     monkeypatch.setattr("torch_symbreak.io.canonical.BLOCK", 2000)
     for command in ("break", "scramble"):
         assert run(monkeypatch, command, src, out, "--key", pattern, "--elements", "--overwrite") == 0
@@ -430,7 +439,7 @@ def test_many_pairs_a_group_and_batches(tmp_path: Path) -> None:
     layout, _ = find(file, key="scan_*/re,scan_*/im")
     assert (layout.kind, layout.batch) == ("parts", (12,))
     assert np.array_equal(layout.read(file, (slice(2, 11),)), SCANS[2:11])
-    with pytest.raises(ValueError, match=r"--key 'scan_\*/re,scan_\*/im' for the pair"):
+    with pytest.raises(ValueError, match=r"key='scan_\*/re,scan_\*/im' for the pair"):
         find(file, key="scan_*/re")
     with h5py.File(tmp_path / "group.h5", "w") as group:
         for number in range(4):

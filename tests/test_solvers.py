@@ -20,7 +20,9 @@ from torch_symbreak.metrics import measurement_residual
 from torch_symbreak.solvers import (
     Magnitudes,
     Residual,
+    ShrinkWrap,
     Support,
+    _run,
     difference_map,
     error_reduction,
     hybrid_input_output,
@@ -335,6 +337,24 @@ def test_a_start_near_the_truth_is_kept() -> None:
     assert found.agreement.isnan().all()
     assert "solved" not in found.verdict  # one start has nothing to agree with
     assert (relative_error(found.object, x, FarField(2).symmetries, reduction="none") < 0.1).all()
+
+
+@pytest.mark.parametrize("starts", [1, 2, 5])
+def test_thresholds_of_shrink_wrap_lie_around_the_recipes(starts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+
+    class Recorded(ShrinkWrap):
+        def update(self, x: torch.Tensor) -> None:
+            seen.append(torch.as_tensor(self.threshold))
+            super().update(x)
+
+    monkeypatch.setattr(_run, "ShrinkWrap", Recorded)
+    y, _ = BraggCrystals(1, frame=(8, 8)).batch([0])
+    solve(y, starts=starts, iterations=20, generator=seeded(), progress=False)
+    (thresholds,) = seen
+    assert thresholds.shape == (starts,)
+    assert thresholds.log().mean().exp().item() == pytest.approx(0.15)  # .107 solved 3 % where .15 solved 23 %
+    assert len(thresholds.unique()) == starts
 
 
 def test_residual_of_real_objects_is_that_of_complex_ones() -> None:

@@ -6,8 +6,9 @@ import pickle
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from torch_symbreak import FarField, FixGlobalPhase, FixSign, SymmetryBrokenDataset
+from torch_symbreak import ElementwiseSquare, FarField, FixGlobalPhase, FixSign, SymmetryBrokenDataset
 from torch_symbreak.canonical import AlignToTemplate, ties
-from torch_symbreak.io import Targets, canonical, plan
+from torch_symbreak.datasets import BraggCrystals
+from torch_symbreak.io import Targets, inspection, plan
 from torch_symbreak.symmetries import Sign, Translation
 
 MODEL = FarField(2, field="real")
@@ -152,7 +154,7 @@ def test_files(elements: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "50 of 500 targets looked at (10.0%) are ties: equal measurements can get several. "
         "Fit a template: symbreak fit x.npy template.npz, then break --template template.npz."
     )
-    monkeypatch.setattr(canonical, "LOOK", 100)
+    monkeypatch.setattr(inspection, "LOOK", 100)
     (told,) = run("some.npy")  # evenly from the file
     assert told.startswith("10 of 100 targets looked at (10.0%) are ties")
     assert (tmp_path / "some.npy").read_bytes() == (tmp_path / "all.npy").read_bytes()
@@ -167,3 +169,89 @@ def test_the_command_says_it_on_one_line(tmp_path: Path) -> None:
     assert done.returncode == 0
     (line,) = [line for line in done.stderr.splitlines() if "ties" in line]
     assert line.startswith("symbreak: 2 of 20 targets looked at (10.0%) are ties")
+
+
+# ---------------------------------------------------------------------------------------------- ties in training
+
+
+class Pair(NamedTuple):
+    """A sample with fixed fields."""
+
+    y: Tensor
+    x: Tensor
+
+
+SUMS = torch.tensor([[3.0, 1.0], [1.0, -1.1], [2.0, -1.9], [-1.0, -2.0], [0.0, 0.0]])
+SIGN = FixSign(1)
+
+
+def margins_by_hand(x: Tensor) -> list[float]:
+    """Return ``|sum x| / sum |x|``, the margin of a sign, and 1 for a zero target, which is no tie."""
+    return [abs(sum(row)) / sum(map(abs, row)) if any(row) else 1.0 for row in x.tolist()]
+
+
+@pytest.mark.parametrize("kind", [lambda x: x, lambda x: TensorDataset(x), lambda x: [(row, row) for row in x]])
+def test_dropped_near_ties(kind: Any) -> None:
+    assert margins_by_hand(SUMS)[1:3] == pytest.approx([0.1 / 2.1, 0.1 / 3.9])
+    data = SymmetryBrokenDataset(kind(SUMS), SIGN, ties="drop", min_margin=0.1)
+    assert data.dropped.tolist() == [1, 2]
+    assert len(data) == 3
+    kept = [sample if isinstance(sample, Tensor) else sample[-1] for sample in data]
+    assert torch.equal(torch.stack(kept), SIGN(SUMS[[0, 3, 4]]))
+    assert torch.equal(data[-1][-1] if isinstance(data[-1], tuple) else data[-1], SUMS[4])
+    with pytest.raises(IndexError):
+        data[3]
+    rest = SymmetryBrokenDataset(kind(SUMS[[0, 3]]), SIGN, ties="drop")
+    assert (len(rest), rest.dropped.tolist()) == (2, [])
+
+
+def test_weights_of_near_ties() -> None:
+    expected = [min(1, margin / 0.1) for margin in margins_by_hand(SUMS)]
+    makers: list[Callable[[Tensor], Any]] = [lambda x: x, lambda x: (x,), lambda x: (2 * x, x), lambda x: [2 * x, x]]
+    for make in makers:
+        data = SymmetryBrokenDataset([make(x) for x in SUMS], SIGN, ties="weight", min_margin=0.1)
+        bare = SymmetryBrokenDataset([make(x) for x in SUMS], SIGN)
+        for number, (sample, plain) in enumerate(zip(data, bare, strict=True)):
+            assert type(sample) is (tuple if isinstance(plain, Tensor) else type(plain))
+            parts = (plain,) if isinstance(plain, Tensor) else plain
+            assert all(torch.equal(*pair) for pair in zip(sample[:-1], parts, strict=True))
+            assert float(sample[-1]) == pytest.approx(expected[number], rel=1e-5)
+    weights = next(iter(DataLoader(data, batch_size=5)))[-1]
+    assert weights.shape == (5,)
+    mapped = SymmetryBrokenDataset(
+        [{"a": x, "b": SUMS[0]} for x in SUMS], SIGN, keys=("a", "b"), ties="weight", min_margin=0.1
+    )
+    assert [float(sample["weight"]) for sample in mapped] == pytest.approx(expected, rel=1e-5)
+    measured = SymmetryBrokenDataset(SUMS, SIGN, ElementwiseSquare(), ties="weight", min_margin=0.1)
+    y, x, weight = measured[2]
+    assert torch.equal(y, x.square())
+    assert float(weight) == pytest.approx(expected[2], rel=1e-5)
+
+
+def test_a_templates_shifts_make_no_near_ties() -> None:
+    x = BraggCrystals(60, frame=(12, 12)).objects(torch.arange(60))
+    fix = FarField(2).fit_canonicalizer(x, progress=False)
+    near = torch.stack(list(fix.deciding_margins(x).values())).amin(0) < 0.05
+    assert 0 < int(near.sum()) < int((fix.margin(x) < 0.05).sum())
+    assert SymmetryBrokenDataset(x, fix, ties="drop", min_margin=0.05).dropped.tolist() == near.nonzero()[:, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"ties": "dorp"}, ValueError, "Did you mean 'drop'"),
+        ({"min_margin": 0.1}, ValueError, 'ties="drop" or ties="weight"'),
+        ({"ties": "drop", "min_margin": 0.0}, ValueError, r"min_margin in \(0, 1\]"),
+        ({"ties": "weight", "canonicalizer": torch.abs}, TypeError, "Pass a Canonicalizer"),
+    ],
+)
+def test_bad_options_of_ties(options: dict[str, Any], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        SymmetryBrokenDataset(SUMS, **{"canonicalizer": SIGN, **options})
+
+
+def test_samples_that_take_no_weight() -> None:
+    with pytest.raises(TypeError, match="fixed fields"):
+        SymmetryBrokenDataset([Pair(x, x) for x in SUMS], SIGN, ties="weight")[0]
+    with pytest.raises(ValueError, match="Rename theirs"):
+        SymmetryBrokenDataset([{"x": x, "weight": 1} for x in SUMS], SIGN, keys="x", ties="weight")[0]

@@ -11,7 +11,7 @@ Put a canonicalizer on the training targets, and every orbit has exactly one tar
 True
 
 ``__all__`` lists the names of daily use. All others are in the subpackages: ``datasets``, ``metrics``, ``symmetries``,
-``canonical``, ``testing``, ``diagnostics``, ``models``, ``interop``, ``io``.
+``canonical``, ``testing``, ``diagnostics``, ``plots``, ``models``, ``interop``, ``io``.
 """
 
 from importlib import import_module

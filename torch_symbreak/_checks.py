@@ -7,6 +7,7 @@ values.
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -155,9 +156,8 @@ def check_implemented(thing: object) -> None:
     """
     if torch.compiler.is_compiling():  # what a class lacks does not depend on that
         return
-    cls = type(thing)
-    missing = {name: inspect.getattr_static(cls, name) for name in dir(cls)}
-    missing = {name: method for name, method in missing.items() if getattr(method, "__isabstractmethod__", False)}
+    cls: Any = type(thing)
+    missing = _missing(cls)
     if not missing:
         return
     wanted = []
@@ -168,6 +168,13 @@ def check_implemented(thing: object) -> None:
         purpose = (inspect.getdoc(method) or "").partition("\n")[0].replace("``", "")
         wanted.append(f"{name}{arguments}: {purpose}")
     raise TypeError(f"{cls.__name__} does not implement {' '.join(wanted)}")
+
+
+@functools.lru_cache(maxsize=1024)  # a search takes milliseconds, and files build a canonicalizer for every block
+def _missing(cls: type) -> dict[str, Any]:
+    """Return the abstract members of a class by name."""
+    members = {name: inspect.getattr_static(cls, name) for name in dir(cls)}
+    return {name: member for name, member in members.items() if getattr(member, "__isabstractmethod__", False)}
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

@@ -107,6 +107,25 @@ def replace_keys(owner: str, sample: Any, new: Mapping[Any, Any]) -> Any:
     )
 
 
+def appended(owner: str, sample: Any, part: Any, key: str) -> Any:
+    """Return a copy of a sample with one more part: last in a tuple or list, under ``key`` in a mapping.
+
+    Raises:
+        TypeError: If the sample is a named tuple, or its class cannot be copied.
+        ValueError: If a mapping has the key.
+    """
+    if isinstance(sample, Mapping):
+        if key in sample:
+            raise ValueError(f"{owner} adds the key {key!r}, but the samples have it. Rename theirs.")
+        return _copied(sample, {key: part})
+    if isinstance(sample, tuple) and hasattr(sample, "_make"):
+        raise TypeError(
+            f"{owner} cannot add a {key} to a {type(sample).__name__}, which has fixed fields. Return tuple(sample) or "
+            "a dict from the data set."
+        )
+    return type(sample)((*sample, part)) if isinstance(sample, (tuple, list)) else (sample, part)
+
+
 def _copied(sample: Any, new: Mapping[Any, Any]) -> Any:
     """Copy a mapping by its own method, which keeps what else it holds: a default factory, a batch size."""
     kind = type(sample)

@@ -81,6 +81,42 @@ def nearest_neighbors(y: Tensor, x: Tensor, k: int = 5) -> Callable[[Tensor], Te
     return predict
 
 
+def nearest_others(y: Tensor, k: int = 5, *, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return the distances and the indices of the k nearest other measurements of each: (n, k) each, nearest first.
+
+    The mean target of these k is what :func:`nearest_neighbors` would predict if the pair itself were left out.
+
+    Shape: y (n, ...) real; with n >= 2 unless ``among`` is given. Columns are k, or as many as there are.
+
+    Args:
+        y: Measurements, or features of them.
+        k: Number of neighbors. Default 5.
+        among: Measurements (m, ...) to search in. Default: the others of y.
+
+    Raises:
+        TypeError: If a batch is no real tensor.
+        ValueError: If there is no other measurement, or a value is not finite.
+        ModuleNotFoundError: If scikit-learn is not installed.
+
+    Example:
+        >>> import torch
+        >>> distances, indices = nearest_others(torch.tensor([[0.0], [1.0], [5.0]]), k=1)
+        >>> distances[:, 0].tolist(), indices[:, 0].tolist()
+        ([1.0, 1.0, 4.0], [1, 0, 1])
+    """
+    # Only users of this baseline need scikit-learn.
+    from sklearn.neighbors import NearestNeighbors
+
+    _check_measurements(y)
+    among, others = (y, len(y) - 1) if among is None else (among, len(among))
+    _check_measurements(among)
+    if others < 1:
+        raise ValueError(f"nearest_others needs at least one other measurement, but got {describe(y)}.")
+    search = NearestNeighbors(n_neighbors=min(k, others), n_jobs=-1).fit(_rows(among))
+    distances, indices = search.kneighbors(None if among is y else _rows(y))
+    return torch.from_numpy(distances), torch.from_numpy(indices)
+
+
 def _check_measurements(y: Tensor) -> None:
     check_tensor("nearest_neighbors", y, what="y", name="y")
     if y.is_complex() or y.dim() == 0:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._items import too_small
+from torch_symbreak._items import flat_items, too_small
 from torch_symbreak.canonical.template import AlignToTemplate
 from torch_symbreak.symmetries import Canonicalizer
 from torch_symbreak.symmetries.scalar import FixScalar
@@ -24,6 +24,14 @@ def count_ties(canonicalizer: object, x: Tensor) -> tuple[int, int]:
         return 0, 0
     tied = canonicalizer.tied(x)
     return int(tied.sum()), tied.numel()
+
+
+def smallest_margins(canonicalizer: Canonicalizer[Any], x: Tensor) -> Tensor:
+    """Return how far each target (B, *item) is from a tie, (B,): the smallest deciding margin; 1 for a zero target."""
+    some = flat_items(x, canonicalizer.symmetry.item_dims).ne(0).any(-1)
+    margins = list(canonicalizer.deciding_margins(x.detach()).values())
+    smallest = torch.stack([torch.ones_like(some, dtype=x.real.dtype), *margins]).amin(0)
+    return torch.where(some, smallest, 1)
 
 
 def of_ties(count: int, looked: int) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from torch_symbreak._version import __version__
-from torch_symbreak.cli import break_, compare, fit, info, reproduce, scramble, solve, unbreak
+from torch_symbreak.cli import break_, compare, diagnose, fit, info, reproduce, scramble, solve, unbreak
 from torch_symbreak.cli._options import examples
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -28,6 +28,7 @@ def symbreak(
 
 app.command(epilog=compare.EXAMPLES)(compare.compare)
 app.command("break", epilog=break_.EXAMPLES)(break_.break_)
+app.command(epilog=diagnose.EXAMPLES)(diagnose.diagnose)
 app.command(epilog=fit.EXAMPLES)(fit.fit)
 app.command(epilog=scramble.EXAMPLES)(scramble.scramble)
 app.command(epilog=unbreak.EXAMPLES)(unbreak.unbreak)

@@ -2,6 +2,8 @@
 
 import io
 import os
+import re
+import shlex
 import signal
 import sys
 import traceback
@@ -14,6 +16,7 @@ _PACKAGES = {
     "experiments": ("PIL", "lightning", "skimage", "sklearn"),
     "io": ("h5py", "hdf5plugin", "scipy", "tifffile", "zarr"),
     "dask": ("dask", "distributed"),
+    "diagnose": ("jinja2", "matplotlib", "rich", "scipy", "skimage", "sklearn", "typer"),
 }
 
 _INTERRUPTED = 130
@@ -70,10 +73,35 @@ def _message(error: Exception) -> str:
     return str(message) or type(error).__name__
 
 
+#: Arguments of the library that are options here, with the value that a message gives.
+_ARGUMENT = re.compile(
+    r"(?<![\w/.-])(also|axes|batch_axis|event_dims|forward|key|layout|oversampling|overwrite|threshold)(_[ab])?="
+    r"('[^']*'|\"[^\"]*\"|True|[\w-]+(?:\.\w+)*)?"
+)
+
+
+def as_typed(message: str) -> str:
+    """Replace the library's names of arguments by the options to type.
+
+    Example:
+        >>> as_typed("Say which: key='scan_*/object', or axes='n,y,x'. Leave out batch_axis=. overwrite=True.")
+        "Say which: --key 'scan_*/object', or --axes n,y,x. Leave out --batch-axis. --overwrite."
+    """
+
+    def option(match: re.Match[str]) -> str:
+        name, letter, value = (part or "" for part in match.groups())
+        flag = f"--{name}{letter}".replace("_", "-")
+        if value[:1] in ("'", '"'):
+            value = shlex.quote(value[1:-1])
+        return f"{flag} {value}" if value not in ("", "True") else flag
+
+    return _ARGUMENT.sub(option, message)
+
+
 def say(message: str) -> None:
     """Print one line on stderr."""
     with suppress(OSError):  # a full disk may hold stderr as well
-        print("symbreak:", " ".join(message.split()), file=sys.stderr, flush=True)
+        print("symbreak:", " ".join(as_typed(message).split()), file=sys.stderr, flush=True)
 
 
 def _fail(message: str, status: int, *, debug: bool) -> NoReturn:
@@ -134,9 +162,11 @@ def _requirement(package: str, arguments: Sequence[str]) -> str | None:
         >>> _requirement("typer", ["break", "in.npy", "out.npy"]), _requirement("typer", ["reproduce", "square"])
         ('"torch_symbreak[cli]"', '"torch_symbreak[experiments]"')
     """
+    if "diagnose" in arguments[:1] and package in _PACKAGES["diagnose"]:
+        return '"torch_symbreak[diagnose]"'
     extra = next((extra for extra, packages in _PACKAGES.items() if package in packages), None)
     if "reproduce" in arguments[:1] and (extra == "cli" or package == "matplotlib"):
         extra = "experiments"  # the next import would ask for it
-    if package == "matplotlib" and extra is None:
+    if package == "matplotlib" and "reproduce" not in arguments[:1]:
         return package  # compare needs nothing else of the experiments
     return f'"torch_symbreak[{extra}]"' if extra else None

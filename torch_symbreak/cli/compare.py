@@ -22,6 +22,7 @@ from torch_symbreak._progress import bar
 from torch_symbreak.cli import _options as o
 from torch_symbreak.cli._run import failing
 from torch_symbreak.io import Targets, open_file, write_file
+from torch_symbreak.io.arrays import check_new
 from torch_symbreak.io.formats import Format
 from torch_symbreak.io.layouts import BLOCK, Layout, blocks
 from torch_symbreak.symmetries import Element, Product
@@ -57,9 +58,14 @@ def compare(
     table: Annotated[
         Path | None,
         typer.Option(
-            "--csv", parser=o.named, metavar="CSV", help="Write the metrics of every item.", show_default=False
+            "--csv",
+            parser=o.named,
+            metavar="CSV",
+            help="Write the metrics and the group element of every item.",
+            show_default=False,
         ),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the picture and the table.")] = False,
     debug: o.Debug = False,
 ) -> None:
     """Compare a reconstruction A with a reference B, raw and up to the symmetries of the measurement.
@@ -68,12 +74,9 @@ def compare(
     """
     with failing(2, debug=debug):
         made = [path for path in (out, table) if path is not None]
-        for path in made:
-            if path.exists() and any(each.exists() and path.samefile(each) for each in (a, b)):
-                raise ValueError(f"{path} would replace an array. Give it another name: --out, --csv.")
-        _check_new(out, ".png", "picture", b"\x89PNG", "--out")
-        if table is not None:
-            _check_new(table, ".csv", "table", b"item,", "--csv")
+        for path, suffix, kind, flag in ((out, ".png", "picture", "--out"), (table, ".csv", "table", "--csv")):
+            if path is not None:
+                _check_new(path, suffix, kind, flag, overwrite=overwrite)
         sides = [
             _Side(path, Targets(forward, event_dims, oversampling, key=key, layout=layout, axes=axes), letter)
             for path, key, layout, axes, letter in (
@@ -117,7 +120,7 @@ class _Side:
             self.layout: Layout = targets.find(self.file)[0]
         except (KeyError, TypeError, ValueError) as error:
             # Options of break, which have two names here.
-            raise type(error)(re.sub(r"--(key|layout|axes)\b", rf"--\1-{letter}", str(error.args[0]))) from None
+            raise type(error)(re.sub(r"\b(key|layout|axes)=", rf"\1_{letter}=", str(error.args[0]))) from None
 
     def read(self, block: Any, first: int) -> Tensor:
         """Read a block of targets whose first has this number. Raise ``ValueError`` if an entry is not finite."""
@@ -226,13 +229,14 @@ def _rows(path: Path | None) -> Iterator[Any]:
         temporary.unlink(missing_ok=True)
 
 
-def _check_new(path: Path, suffix: str, kind: str, begins: bytes, flag: str) -> None:
-    """Raise ``ValueError`` unless a file of ours can stand there. It replaces an older one and nothing else."""
+def _check_new(path: Path, suffix: str, kind: str, flag: str, *, overwrite: bool) -> None:
+    """Raise unless a file can be written there, and replaces another only if it was asked to."""
     if path.suffix != suffix:
         name = path.with_suffix(suffix) if path.name.strip(".") else path / f"comparison{suffix}"
         raise ValueError(f"The {kind} is a {suffix[1:].upper()} file, but got {flag} {path}. Name it {name}.")
-    if path.is_symlink() or (path.exists() and not (path.is_file() and path.read_bytes()[: len(begins)] == begins)):
-        raise ValueError(f"{path} exists and is no {kind}, so it is not replaced. Give another {flag}.")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, and is not replaced. Give another {flag}.")
+    check_new(path, overwrite=overwrite)
 
 
 def _sentences(elements: list[Element], items: list[Tensor], group: Product) -> list[str]:

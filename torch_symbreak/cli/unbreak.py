@@ -25,7 +25,10 @@ def unbreak(
     scheduler: o.Scheduler = None,
     debug: o.Debug = False,
 ) -> None:
-    """Undo break or scramble, with the elements that they stored if called with --elements."""
+    """Undo break or scramble: put every target back.
+
+    Works on files that were made with --elements, which stores how each target was moved.
+    """
     change_file(
         "unbreak", src, dst, {"key": key}, overwrite=overwrite, processes=processes, scheduler=scheduler, debug=debug
     )

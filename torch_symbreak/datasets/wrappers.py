@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from torch_symbreak._checks import check_callable, describe
-from torch_symbreak._samples import Keys, change_samples, check_keys, take
-from torch_symbreak.canonical.ties import TieWatch
+from torch_symbreak._checks import check_callable, check_choice, describe
+from torch_symbreak._samples import Change, Keys, appended, change_samples, check_keys, take
+from torch_symbreak.canonical.ties import TieWatch, smallest_margins
 from torch_symbreak.datasets.base import check_index
 from torch_symbreak.symmetries import Canonicalizer, Product, Symmetry
+
+#: What becomes of targets that are nearly ties.
+Ties = Literal["keep", "drop", "weight"]
+#: A margin below this is a near-tie, as ``symbreak break`` counts them.
+_NEAR = 1e-3
+#: Samples that are read at once to find near-ties.
+_STEP = 500
 
 
 def fetch(dataset: Any, indices: Sequence[int]) -> list[Any]:
@@ -37,7 +44,7 @@ def fetch(dataset: Any, indices: Sequence[int]) -> list[Any]:
     return samples
 
 
-def _check_map_style(owner: str, dataset: Any) -> None:
+def check_map_style(owner: str, dataset: Any) -> None:
     """Raise ``TypeError`` unless a data set has a length and takes the indices 0, 1, ..."""
     if isinstance(dataset, DataLoader):
         hint = "Wrap its data set instead, or its batches: DeviceLoader(loader, transform, device)."
@@ -65,7 +72,7 @@ class _OnTargets(Dataset[Any]):
                 f"{type(self).__name__} needs a data set, but got a tuple of {len(dataset)} tensors. If it is (y, x), "
                 "pass torch.utils.data.TensorDataset(y, x)."
             )
-        _check_map_style(type(self).__name__, dataset)
+        check_map_style(type(self).__name__, dataset)
         if forward is not None:
             check_callable(type(self).__name__, "forward", forward)
         check_keys(type(self).__name__, keys)
@@ -82,10 +89,13 @@ class _OnTargets(Dataset[Any]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         size = len(self)
-        indices = [check_index(i, size) for i in indices]
+        return self._samples([check_index(i, size) for i in indices], self._change)
+
+    def _samples(self, indices: Sequence[int], change: Change) -> list[Any]:
+        """Return samples of the wrapped data set with their targets changed."""
         # A tensor is indexed at once: its items need not be taken apart and stacked again.
         samples = take(self.dataset, indices) if isinstance(self.dataset, Tensor) else fetch(self.dataset, indices)
-        return change_samples(type(self).__name__, samples, indices, self._change, self.keys, self.forward)
+        return change_samples(type(self).__name__, samples, indices, change, self.keys, self.forward)
 
     def __getitem__(self, index: int) -> Any:
         return self.__getitems__([index])[0]
@@ -106,13 +116,24 @@ class SymmetryBrokenDataset(_OnTargets):
         forward: Measures targets that come without measurements. Default: none.
         keys: A key or a sequence of keys of the targets in a sample: ints for tuples, any for dicts. Default: the
             sample itself, the only part of (x,), or the second part of a pair.
+        ties: What becomes of near-ties, targets with a margin below ``min_margin`` (a template's translation gap left
+            out). "keep" (default) keeps them. "drop" leaves them out: the data set is read once when it is wrapped, and
+            ``dropped`` has their indices. "weight" gives every sample a weight ``min(1, margin / min_margin)``, for the
+            loss: last in a tuple or list, x becomes (x, weight), and under the key "weight" in a mapping.
+        min_margin: Margin in (0, 1] below which a target is a near-tie. Default 1e-3. With several keys the smallest
+            margin counts.
 
     Raises:
         TypeError: If the data set is not map-style, a target has the wrong type or dtype, a sample needs ``keys``, or
-            its class can neither be copied nor built from its parts.
+            its class can neither be copied nor built from its parts; if ``ties`` needs margins and ``canonicalizer``
+            has none, or a weight comes to a named tuple.
         ValueError: If a target is not finite, ``forward`` comes with samples that have other parts, the canonicalizer
-            changes a shape or dtype, or the data set's ``__getitems__`` returns too few samples or too many.
+            changes a shape or dtype, or the data set's ``__getitems__`` returns too few samples or too many. If
+            ``ties`` is another word, ``min_margin`` is out of range or comes with "keep", or a mapping has a weight.
         KeyError: If a sample lacks a key.
+
+    Attributes:
+        dropped: Indices of the targets that were left out, (k,) int64.
 
     Warns:
         UserWarning: Once, if one of the first 1000 targets is a tie of a ``Canonicalizer``: how many, and what to do.
@@ -126,6 +147,9 @@ class SymmetryBrokenDataset(_OnTargets):
         >>> y, x = data[0]
         >>> torch.allclose(y, model(objects[0]), atol=1e-3)
         True
+        >>> y, x, weight = SymmetryBrokenDataset(objects, model.canonicalizer(), model, ties="weight")[0]
+        >>> bool(0 <= weight <= 1)
+        True
     """
 
     def __init__(
@@ -135,11 +159,73 @@ class SymmetryBrokenDataset(_OnTargets):
         forward: Callable[[Tensor], Tensor] | None = None,
         *,
         keys: Keys = None,
+        ties: Ties = "keep",
+        min_margin: float | None = None,
     ) -> None:
         check_callable("SymmetryBrokenDataset", "canonicalizer", canonicalizer)
         super().__init__(dataset, keys, forward)
+        check_choice("ties", ties, ("keep", "drop", "weight"))
+        if ties == "keep" and min_margin is not None:
+            raise ValueError('SymmetryBrokenDataset uses min_margin with ties="drop" or ties="weight". Add one.')
+        if min_margin is not None and not 0 < min_margin <= 1:
+            raise ValueError(f"SymmetryBrokenDataset needs min_margin in (0, 1], but got {min_margin!r}.")
+        if ties != "keep" and not isinstance(canonicalizer, Canonicalizer):
+            raise TypeError(
+                f"SymmetryBrokenDataset needs margins for ties={ties!r}, but {describe(canonicalizer)} has none. Pass "
+                "a Canonicalizer, such as model.canonicalizer()."
+            )
         self.canonicalizer = canonicalizer
+        self.ties: Ties = ties
+        self.min_margin = _NEAR if min_margin is None else min_margin
         self._ties = TieWatch(type(self).__name__, canonicalizer)
+        self._kept: list[int] | None = None
+        self.dropped = torch.zeros(0, dtype=torch.int64)
+        if ties == "drop":
+            near = self._near_ties()
+            self.dropped, self._kept = near.nonzero()[:, 0], (~near).nonzero()[:, 0].tolist()
+
+    def __len__(self) -> int:
+        return len(self.dataset) if self._kept is None else len(self._kept)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        size = len(self)
+        places = [check_index(i, size) for i in indices]
+        if self._kept is not None:
+            places = [self._kept[i] for i in places]
+        if self.ties != "weight":
+            return self._samples(places, self._change)
+        margins: dict[int, Tensor] = {}
+
+        def change(x: Tensor, indices: Sequence[int]) -> Tensor:
+            self._note_margins(margins, x, indices)
+            return self._change(x, indices)
+
+        samples = self._samples(places, change)
+        weights = [(margins[i] / self.min_margin).clamp(max=1) for i in places]
+        return [appended(type(self).__name__, *pair, "weight") for pair in zip(samples, weights, strict=True)]
+
+    def _note_margins(self, margins: dict[int, Tensor], x: Tensor, indices: Sequence[int]) -> None:
+        """Keep the smallest margin of each item."""
+        assert isinstance(self.canonicalizer, Canonicalizer)
+        for i, margin in zip(indices, smallest_margins(self.canonicalizer, x).unbind(0), strict=True):
+            # An item may hold several objects, which share its weight.
+            margin = margin.amin()
+            margins[i] = torch.minimum(margins[i], margin) if i in margins else margin
+
+    def _near_ties(self) -> Tensor:
+        """Return which items are near-ties, (n,) bool."""
+        margins: dict[int, Tensor] = {}
+
+        def look(x: Tensor, indices: Sequence[int]) -> Tensor:
+            self._note_margins(margins, x, indices)
+            return x
+
+        size = len(self.dataset)
+        for start in range(0, size, _STEP):
+            indices = range(start, min(start + _STEP, size))
+            samples = take(self.dataset, indices) if isinstance(self.dataset, Tensor) else fetch(self.dataset, indices)
+            change_samples(type(self).__name__, samples, indices, look, self.keys)
+        return torch.tensor([bool(margins[i] < self.min_margin) for i in range(size)], dtype=torch.bool)
 
     def _change(self, x: Tensor, indices: Sequence[int]) -> Tensor:
         fixed = self.canonicalizer(x)

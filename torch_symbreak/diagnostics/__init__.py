@@ -8,7 +8,9 @@
 ['Translation', 'ConjugateFlip', 'GlobalPhase']
 """
 
+from torch_symbreak.diagnostics.diagnose import diagnose
 from torch_symbreak.diagnostics.discovery import canonicalizer_for, symmetries_of
 from torch_symbreak.diagnostics.findings import Finding, SymmetryReport
+from torch_symbreak.diagnostics.report import Report
 
-__all__ = ["Finding", "SymmetryReport", "canonicalizer_for", "symmetries_of"]
+__all__ = ["Finding", "Report", "SymmetryReport", "canonicalizer_for", "diagnose", "symmetries_of"]

@@ -84,6 +84,18 @@ class _MeanOverItems(Metric):
     def compute(self) -> Tensor:
         return getattr(self, self._total) / getattr(self, self._count)
 
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
+        """Plot one or several values with torchmetrics' own function, which needs Matplotlib.
+
+        Args:
+            val: A value, or one per step. Default: :meth:`compute`.
+            ax: Axes to draw into. Default: those of a new figure.
+
+        Returns:
+            The figure and its Axes.
+        """
+        return self._plot(val, ax)
+
 
 class _SymmetryAdjusted(_MeanOverItems):
     """The mean of a function of predictions, targets and symmetries."""

@@ -1,9 +1,11 @@
 """Files: arrays in, with errors that say what is wrong and what is there; results out, whole or not at all."""
 
 from torch_symbreak.io.arrays import locked, read_array, write_file
-from torch_symbreak.io.canonical import Found, Plan, Targets, inspect, plan
+from torch_symbreak.io.canonical import Plan, plan
 from torch_symbreak.io.formats import open_file
+from torch_symbreak.io.inspection import Found, inspect
 from torch_symbreak.io.layouts import find
+from torch_symbreak.io.targets import Targets
 from torch_symbreak.io.template import fit_template, read_template
 
 __all__ = [

@@ -8,7 +8,6 @@ import socket
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -16,18 +15,19 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from torch_symbreak._checks import check_finite, check_tensor
+from torch_symbreak.io.formats import open_file
 
 
 def read_array(path: str | Path, key: str | None = None) -> Tensor:
-    """Read a real or complex array from a .npy or .npz file; nothing is unpickled.
+    """Read a real or complex array from a file of any format; nothing is unpickled.
 
     Args:
         path: The file.
-        key: Which array of an .npz file. Default: its only one.
+        key: Which array. Default: its only one.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        KeyError: If the key is missing, needed, or given for an .npy file; the message says which there are.
+        KeyError: If the key is missing or needed; the message says which there are.
         ValueError: If the file is damaged or of another kind, holds Python objects, or the array is not finite.
         TypeError: If the array is not floating-point or complex.
 
@@ -38,30 +38,15 @@ def read_array(path: str | Path, key: str | None = None) -> Tensor:
         ...     read_array(f"{folder}/found.npz", "x")
         tensor([1., 1., 1.], dtype=torch.float64)
     """
-    path = Path(path)
-    if path.suffix not in (".npy", ".npz"):
-        raise ValueError(f"{path} is no .npy or .npz file. Save it with numpy.save(path, array).")
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file {path}.")
-    if not path.is_file():
-        raise ValueError(f"{path} is no regular file. Save the array to one.")
-    if not path.stat().st_size:
-        raise ValueError(f"{path} is empty.")
+    file = open_file(Path(path))
+    if key is None and len(file.arrays) == 1:
+        (key,) = file.arrays
+    if key not in file.arrays:
+        why = "holds several arrays. Say which: key=." if key is None else f"has no array {key!r}."
+        raise KeyError(f"{path} {why} It holds {[*file.arrays]}.")
+    array = file.read(key, tuple(slice(0, size) for size in file.arrays[key].shape))
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            if key is not None:
-                raise KeyError(f"{path} is one array without a name. Leave the key {key!r} out.")
-            array = loaded
-        else:
-            with loaded:
-                array = loaded[_key(path, list(loaded.files), key)]
-    except (ValueError, EOFError, OSError, BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as an array: {error}") from None
-    if array.dtype.byteorder not in "=|":
-        array = array.astype(array.dtype.newbyteorder("="))
-    try:
-        tensor = torch.from_numpy(np.array(array, order="C"))
+        tensor = torch.from_numpy(np.array(array, array.dtype.newbyteorder("="), order="C"))
     except TypeError:
         raise TypeError(
             f"{path} has dtype {array.dtype}, which torch has not. Save it as complex64 or float32."
@@ -126,11 +111,11 @@ def locked(path: Path, work: str) -> Iterator[None]:
         lock.release()
 
 
-def _key(path: Path, there: list[str], key: str | None) -> str:
-    if key is None and len(there) == 1:
-        return there[0]
-    if key is None:
-        raise KeyError(f"{path} holds {len(there)} arrays, {there}. Say which: key=, or --key-a and --key-b.")
-    if key not in there:
-        raise KeyError(f"{path} has no array {key!r}. It holds {there}.")
-    return key
+def check_new(path: Path, *, overwrite: bool) -> None:
+    """Raise ``FileExistsError`` if an output exists, a link that leads nowhere too, unless it is to be replaced."""
+    try:
+        path.lstat()  # whose error tells a name that is too long
+    except FileNotFoundError:
+        return
+    if not overwrite:
+        raise FileExistsError(f"{path} exists. To replace it: overwrite=True.")

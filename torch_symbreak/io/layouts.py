@@ -13,7 +13,6 @@ import glob
 import itertools
 import math
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -48,8 +47,8 @@ _MEASURED = re.compile(
 _NO_INTENSITIES = re.compile(r"masks?|supports?|flags?|magnitudes?|mag|amplitudes?|amp|abs|modul(us|i)|phases?|angles?")
 _TARGETS = re.compile(r"density|images?|obj(ects?)?|samples?|specimen|targets?|truth")
 
-#: Names in one message.
-_MOST = 12
+#: Names in one message, and lines to type.
+_MOST, _OFFERS = 12, 3
 
 _WORDS: dict[Kind, str] = {
     "plain": "one array",
@@ -124,11 +123,11 @@ class Layout:
 
     def describe(self) -> str:
         """Say what the targets are: for ``symbreak info``."""
-        count, event = math.prod(self.batch), " x ".join(map(str, self.event)) or "one number each"
+        what = f"{_targets(self.batch)} of {' x '.join(map(str, self.event)) or 'one number each'}"
         literal = self.axes == _literal(len(self.shape), len(self.event), self.kind == "channels")
         where = "" if literal else f" with axes {','.join(self.axes).lower()}"
         keys = ", ".join(shortened(self.keys))
-        return f"{count} targets of {event}, {str(self.dtype)[6:]}, from {_WORDS[self.kind]}{where}: {keys}"
+        return f"{what}, {str(self.dtype)[6:]}, from {_WORDS[self.kind]}{where}: {keys}"
 
     def _cut(self, block: Index) -> tuple[list[tuple[str, ...]], Index]:
         """The keys that a block of the batch touches, and what it is of each of their arrays."""
@@ -190,6 +189,11 @@ class Layout:
                 arrays = [part.abs(), part.angle()] if self.kind == "polar" else [part.real, part.imag]
             for key, array, dtype in zip(keys, arrays, self.dtypes, strict=True):
                 into[key].write(index, _as_dtype(self.back(array.numpy(), index), dtype))
+
+
+def _targets(batch: Sequence[int], field: str = "") -> str:
+    count = math.prod(batch)
+    return f"{count} {field}target{'s' * (count != 1)}"
 
 
 def _is_complex(dtype: np.dtype[Any]) -> bool:
@@ -343,11 +347,20 @@ def _settled(
     if len(choices) == 1 and dims is not None:
         return choices[0]
     offers = [
-        f"--axes {','.join(each.axes)} for {math.prod(each.batch)} {'complex' if each.dtype.is_complex else 'real'} "
-        f"targets of {' x '.join(map(str, each.event))}"
+        f"axes={','.join(each.axes)!r} for {_targets(each.batch, 'complex ' if each.dtype.is_complex else 'real ')} of "
+        f"{' x '.join(map(str, each.event))}"
         for each in (replace(base, axes=words, kind=_kind(base.kind, words)) for words in choices)
     ]
-    raise ValueError(f"{what} has shape {shape}. Say which axis is what: {', or '.join(offers)}.")
+    raise _asked(ValueError(f"{what} has shape {shape}. Say which axis is what"), offers)
+
+
+def _asked(error: Exception, offers: list[str]) -> Exception:
+    """Add to an error the likeliest offers, as many as fit a few lines. Its notes list all."""
+    more = f", and {len(offers) - _OFFERS} more, which symbreak info lists" if len(offers) > _OFFERS else ""
+    asked = type(error)(f"{error.args[0]}: {', or '.join(offers[:_OFFERS])}{more}.")
+    for offer in offers:
+        asked.add_note(offer)
+    return asked
 
 
 def _kind(kind: Kind, words: Axes) -> Kind:
@@ -390,15 +403,15 @@ def find(
     if layout is not None and layout not in get_args(Kind):
         raise ValueError(f"layout needs to be one of {', '.join(get_args(Kind))}, but got {layout!r}.")
     if event_dims is not None and event_dims < 0:
-        raise ValueError(f"event_dims needs to be >= 0, but got {event_dims}. It counts the axes of one target.")
+        raise ValueError(f"A target has 0 axes or more, but got event_dims={event_dims}.")
     words = None if axes is None else parse_axes(axes)
     if words is not None:
         if batch_axis is not None:
-            raise ValueError(f"axes={axes!r} says which axis counts the targets. Leave out batch_axis.")
+            raise ValueError(f"axes={axes!r} says which axis counts the targets. Leave out batch_axis=.")
         if event_dims not in (None, count_event(words)):
             raise ValueError(f"axes={axes!r} has targets of {count_event(words)} dimensions, not {event_dims}.")
         if layout in ("plain", "channels") and layout != _kind("plain", words):
-            raise ValueError(f"axes={axes!r} and layout={layout!r} contradict each other. Leave out layout.")
+            raise ValueError(f"axes={axes!r} and layout={layout!r} contradict each other. Leave out layout=.")
         event_dims = count_event(words)
     arrays = {name: array for name, array in file.arrays.items() if not is_ours(name)}
     if key is None:
@@ -417,7 +430,7 @@ def find(
             raise ValueError(f"layout={layout!r} is that of one array, but got {what}. Give one key.")
         kind = layout or kind  # type: ignore[assignment]
         if kind is None:
-            raise ValueError(f"{what} may be parts or polar. Say which: --layout parts or --layout polar.")
+            raise ValueError(f"{what} may be parts or polar. Say which: layout='parts' or layout='polar'.")
     assert kind is not None
     first = [arrays[name] for name in groups[0]]
     for group in groups:
@@ -427,7 +440,7 @@ def find(
             if not (number or (len(group) == 1 and _is_complex(array.dtype))):
                 raise TypeError(
                     f"{name} of {file.path} has dtype {array.dtype}, which cannot be that of a target. Save it as "
-                    "complex64 or float32, or name another array: --key."
+                    "complex64 or float32, or name another array: key=."
                 )
             if array.shape != first[0].shape or array.dtype != like.dtype:
                 raise ValueError(f"{what} are not of one shape and dtype: {_inventory({n: arrays[n] for n in names})}.")
@@ -446,8 +459,8 @@ def find(
     sizes = dict(zip(words, shape, strict=False))
     if len(words) != len(shape) or sizes.get("r", 2) != 2 or sizes.get("nr", 2) % 2 or sizes.get("rn", 2) % 2:
         raise ValueError(
-            f"{what} has shape {shape}, whose axes cannot be {','.join(words).lower()}. Say what they are: --axes or "
-            "--event-dims."
+            f"{what} has shape {shape}, whose axes cannot be {','.join(words).lower()}. Say what they are: axes= or "
+            "event_dims=."
         )
     found = replace(found, axes=words, kind=_kind(kind, words))
     if 0 in found.event:
@@ -481,7 +494,7 @@ def find_intensities(
     else:
         groups, _ = _named(file, arrays, key)
         if any(len(group) > 1 for group in groups):
-            raise KeyError(f"Intensities are one array, but got --key {shlex.quote(key)}. Name that array.")
+            raise KeyError(f"Intensities are one array, but got key={key!r}. Name that array.")
         names, reason = [name for (name,) in groups], "the key names it" if len(groups) == 1 else "the key names them"
     for name in names:
         if _is_complex(arrays[name].dtype):
@@ -525,13 +538,13 @@ def _only_intensities(file: Format, arrays: dict[str, Array], least: int) -> str
             f"{file.path} holds no integers or floats, of at most 64 bits, of at least {least} dimensions. It holds "
             f"{_inventory(arrays)}."
         )
-    offers = _offers(arrays, [((name,), "plain") for name in real])
+    offers = _offers(arrays, [((name,), "plain") for name in real], measured=True)
     if len(real) > 1:
-        raise KeyError(f"{file.path} holds {len(real)} arrays that may be the intensities. Say which: {offers}.")
+        raise _asked(KeyError(f"{file.path} holds {len(real)} arrays that may be the intensities. Say which"), offers)
     if _called(_NO_INTENSITIES, real[0]) or _called(_TARGETS, real[0]):
         raise KeyError(
             f"{real[0]} of {file.path} is the only real array, but by its name it holds no intensities. If it does: "
-            f"{offers}. Square magnitudes before."
+            f"{offers[0]}. Square magnitudes before."
         )
     return real[0]
 
@@ -570,8 +583,8 @@ def _check_whole(file: Format, keys: Sequence[str]) -> None:
             both = ",".join(pair if len(keys) == 1 else map(_pattern, pair))
             raise ValueError(
                 f"{' and '.join(pair)} of {file.path} look like {_WORDS[kind].partition(', ')[2]} of one target, and "
-                f"{alone} alone would be changed. Say which: --key {shlex.quote(both)} for the pair, or --layout plain "
-                f"for {alone} alone."
+                f"{alone} alone would be changed. Say which: key={both!r} for the pair, or layout='plain' for {alone} "
+                "alone."
             )
 
 
@@ -604,30 +617,36 @@ def _only(file: Format, arrays: dict[str, Array], least: int, real: bool) -> tup
                 why += f"{', '.join(hidden)} may hold targets inside"
             else:
                 why += "by its name it was measured" if measured else "others are named like targets"
-            raise KeyError(f"{why}. Say which: {_offers(arrays, [choices[0], *others])}.")
+            raise _asked(KeyError(f"{why}. Say which"), _offers(arrays, [choices[0], *others]))
         if choices:
-            raise KeyError(
-                f"{file.path} holds {len(choices)} that could be the targets. Say which: {_offers(arrays, choices)}."
-            )
+            why = f"{file.path} holds {len(choices)} that could be the targets. Say which"
+            raise _asked(KeyError(why), _offers(arrays, choices))
     if len(arrays) == 1 and not file.hidden:  # whose own error says more
         return (next(iter(arrays)),), "plain", "the only array"
     unread = f"; {', '.join(file.hidden)}, whose inside is not read" if file.hidden else ""
     raise KeyError(f"{file.path} holds no array that could be the targets. It holds {_inventory(arrays)}{unread}.")
 
 
-def _offers(arrays: dict[str, Array], choices: Sequence[tuple[tuple[str, ...], Kind]]) -> str:
-    """What to say for each of several choices, or for many that are called alike."""
+def _offers(
+    arrays: dict[str, Array], choices: Sequence[tuple[tuple[str, ...], Kind]], *, measured: bool = False
+) -> list[str]:
+    """Return what to say for each of several choices, the likeliest first, and for many that are called alike."""
+
+    def likeliest(keys: tuple[str, ...]) -> tuple[int, list[Any]]:
+        order = _called(_MEASURED, *keys) - _called(_TARGETS, *keys)
+        return -order if measured else order, [_natural(key) for key in keys]
+
     alike: dict[str, list[tuple[str, ...]]] = {}
-    for keys, _ in choices:
+    for keys in sorted((keys for keys, _ in choices), key=likeliest):
         alike.setdefault(",".join(map(_pattern, keys)), []).append(keys)
     offers = []
     for pattern, members in alike.items():
-        offers += [f"--key {shlex.quote(','.join(keys))}" for keys in members[:3]]
         matched = [_matching(arrays, part) for part in pattern.split(",")]
         kinds = {tuple((arrays[key].shape, arrays[key].dtype) for key in keys) for keys in members}
-        if len(members) > 1 and len(kinds) == 1 and sorted(zip(*matched, strict=False)) == sorted(members):
-            offers.append(f"--key {shlex.quote(pattern)} for all {len(members)} together")
-    return ", or ".join([*offers[:_MOST], *["another"] * (len(offers) > _MOST)])
+        if len(members) > 1 and len(kinds) == 1 and list(zip(*matched, strict=False)) == members:
+            offers.append(f"key={pattern!r} for all {len(members)} together")
+        offers += [f"key={','.join(keys)!r}" for keys in members]
+    return offers
 
 
 def _named(file: Format, arrays: dict[str, Array], key: str) -> tuple[list[tuple[str, ...]], Kind | None]:

@@ -14,8 +14,8 @@ import shlex
 import stat
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from torch_symbreak._version import __version__
 from torch_symbreak.io.arrays import write_file
@@ -23,8 +23,6 @@ from torch_symbreak.io.formats import OURS, Format, open_file
 
 #: Called with the number of items done, and of all.
 Progress = Callable[[int, int], None]
-#: What tells a file from another: see :func:`stamp_of`.
-Stamp = tuple[Any, ...]
 
 PROGRESS = "progress.json"
 
@@ -34,7 +32,7 @@ class Run:
 
     src: Path
     dst: Path
-    stamp: Stamp  # of src
+    stamp: str  # of src
 
     @property
     def call(self) -> tuple[object, ...]:
@@ -67,7 +65,7 @@ class Run:
             before = json.loads((self.work / PROGRESS).read_text())
         except (FileNotFoundError, ValueError):  # no number after the machine went down while it was written
             return None
-        if before["stamp"] != list(self.stamp):
+        if before["stamp"] != self.stamp:
             raise ValueError(
                 f"{self.src} was replaced or changed after a run that was interrupted, whose blocks are in "
                 f"{self.work}. To start afresh: rm -r {shlex.quote(str(self.work))}"
@@ -89,31 +87,19 @@ def companion(path: Path) -> Path:
     return path.with_name(f"{path.name}.{OURS}.npz")
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is anything; an error if there cannot be, as with a name that is too long."""
-    try:
-        path.lstat()
-    except FileNotFoundError:
-        return False
-    return True
-
-
 #: Bytes at each end of a file that tell it from another of the same size and times.
 _ENDS = 1 << 20
 
 
-def stamp_of(path: Path) -> Stamp:
+def stamp_of(path: Path) -> str:
     """Tell a file from any other: size, times of change, inode, and a hash of its ends; a folder, by all that is in it.
 
     A copy that keeps size and time (``cp -p``) has another inode or time of change of the inode. The ends are for
     file systems that keep neither.
     """
-    companions = [each for each in (companion(path),) if each.is_file()]
-    digest, files = hashlib.sha256(), sorted(path.rglob("*")) if path.is_dir() else [*companions]
-    size = time = 0
-    for each in (path, *files):
+    digest, beside = hashlib.sha256(), companion(path)
+    for each in (path, *(sorted(path.rglob("*")) if path.is_dir() else [beside] if beside.is_file() else [])):
         found = each.stat()
-        size, time = size + found.st_size, max(time, found.st_mtime_ns)
         kept = (str(each.relative_to(path.parent)), found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns)
         digest.update(repr(kept).encode(errors="surrogateescape"))
         if stat.S_ISREG(found.st_mode) and not path.is_dir():
@@ -121,11 +107,11 @@ def stamp_of(path: Path) -> Stamp:
                 digest.update(file.read(_ENDS))
                 file.seek(max(0, found.st_size - _ENDS))
                 digest.update(file.read(_ENDS))
-    return size, time, digest.hexdigest()
+    return digest.hexdigest()
 
 
 @functools.lru_cache(maxsize=4)
-def opened(path: Path, stamp: Stamp) -> Format:
+def opened(path: Path, stamp: str) -> Format:
     """A file, opened once per process. Who opened it clears the cache at the end."""
     return open_file(path)
 
@@ -134,34 +120,21 @@ class Hash:
     """SHA-256 of a file, in a thread; of a folder, that of the lines that ``sha256sum`` prints for its sorted files."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stop = threading.Event()
-        self._result: str | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._stopped = threading.Event()
+        self._thread = ThreadPoolExecutor(1)
+        self.result = self._thread.submit(self._hash, path).result
 
-    def _run(self) -> None:
-        if not self._path.is_dir():
-            self._result = self._file(self._path)
-            return
-        lines = hashlib.sha256()
-        for path in sorted(path for path in self._path.rglob("*") if path.is_file()):
-            lines.update(f"{self._file(path)}  ./{path.relative_to(self._path).as_posix()}\n".encode())
-        self._result = lines.hexdigest()
-
-    def _file(self, path: Path) -> str:
+    def _hash(self, path: Path) -> str:
         digest = hashlib.sha256()
+        if path.is_dir():
+            for each in sorted(each for each in path.rglob("*") if each.is_file()):
+                digest.update(f"{self._hash(each)}  ./{each.relative_to(path).as_posix()}\n".encode())
+            return digest.hexdigest()
         with path.open("rb", buffering=0) as file:
-            while not self._stop.is_set() and (part := file.read(1 << 20)):
+            while not self._stopped.is_set() and (part := file.read(1 << 20)):
                 digest.update(part)
         return digest.hexdigest()
 
-    def result(self) -> str:
-        self._thread.join()
-        if self._result is None:
-            raise OSError(f"{self._path} could not be read to its end.")
-        return self._result
-
     def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._stopped.set()
+        self._thread.shutdown()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._version import __version__
-from torch_symbreak.io.arrays import locked, write_file
+from torch_symbreak.io.arrays import check_new, locked, write_file
 from torch_symbreak.io.formats import (
     Array,
     Format,
@@ -32,7 +32,7 @@ from torch_symbreak.io.formats import (
 )
 from torch_symbreak.io.formats.hdf5 import write_hdf5
 from torch_symbreak.io.layouts import BLOCK, Layout, blocks, find_intensities, inventory
-from torch_symbreak.io.runs import Hash, Progress, Run, Stamp, is_there, opened, stamp_of
+from torch_symbreak.io.runs import Hash, Progress, Run, opened, stamp_of
 
 #: Suffixes of outputs.
 SUFFIXES = (".npz", ".h5", ".hdf5")
@@ -65,7 +65,7 @@ class Beside:
     path: Path
     key: str
     layout: Layout | None  # None: one for all
-    stamp: Stamp
+    stamp: str
 
     @property
     def name(self) -> str:
@@ -152,7 +152,7 @@ class SolvePlan(Run):
 
     src: Path
     dst: Path
-    stamp: Stamp
+    stamp: str
     layout: Layout
     choice: str  # what is taken, and why
     mask: Beside | None
@@ -180,14 +180,13 @@ class SolvePlan(Run):
         # A run that was killed at its very end has put the pictures there already.
         placed = self.work.exists() and not (self.work / "pictures").exists()
         for path in (self.dst,) if placed else (self.dst, self.folder):
-            if is_there(path) and not self.overwrite:
-                raise FileExistsError(f"{path} exists. To replace it: --overwrite.")
+            check_new(path, overwrite=self.overwrite)
         if self.folder.is_dir() and not self.folder.is_symlink():
             if strange := [each.name for each in self.folder.iterdir() if not _PICTURE.fullmatch(each.name)]:
                 raise FileExistsError(
                     f"{self.folder} holds {strange[0]}, which no run made, so it is not replaced. Name another output."
                 )
-        elif is_there(self.folder):
+        elif self.folder.exists() or self.folder.is_symlink():
             raise FileExistsError(f"{self.folder} is no folder, and is not replaced. Name another output.")
 
     def check_unchanged(self) -> None:
@@ -418,7 +417,7 @@ def plan_solve(
     for beside in (measured, known):
         if beside is not None and dst.exists() and dst.samefile(beside.path):
             raise ValueError(f"The output {dst} is the file of {beside.flag}. Name another file.")
-    patterns = layout.describe().replace("targets", "patterns", 1)
+    patterns = layout.describe().replace("target", "pattern", 1)
     planned = SolvePlan(
         src, dst, stamp, layout, f"{patterns} ({reason})", measured, known, tuple(options.items()), pictures, overwrite
     )  # fmt: skip

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._items import TIE, flat_items
-from torch_symbreak.canonical.thresholds import DEFAULT, lines_of, threshold_of_lines
+from torch_symbreak.canonical.thresholds import DEFAULT, divide_lines, lines_of
 from torch_symbreak.canonical.ties import of_ties
 from torch_symbreak.symmetries import Canonicalizer, Product
 
@@ -31,8 +31,9 @@ class Summary:
         ties: Ties, whose equal measurements can get several targets.
         small: Symmetry to targets whose margin is below 1e-3. A template's gap between shifts is left out.
         filled: Targets whose content box fills the frame, so that no shift is possible.
-        threshold: Suggestion for ``threshold``, the default 1e-4 if most boxes leave room. None if scikit-image is
-            missing.
+        threshold: What divides background from content, the default 1e-4 if most boxes leave room. None if
+            scikit-image is missing.
+        clear: Whether that is what :func:`torch_symbreak.suggest_threshold` returns. Else it is a guess.
     """
 
     looked: int
@@ -43,24 +44,31 @@ class Summary:
     small: dict[str, int]
     filled: int
     threshold: float | None
+    clear: bool
 
     def __str__(self) -> str:
         small = ", ".join(f"{count} by {name.replace('_', ' ')}" for name, count in self.small.items() if count)
-        full = f"; content fills the frame in {self.filled}, which leaves no shift" if self.filled else ""
+        full = f"; content fills the frame in {self.filled}" if self.filled else ""
         return (
-            f"of {self.looked} targets looked at, {self.flipped} flipped, {self.moved} moved, {self.canonical} already "
-            f"canonical; margin below {SMALL:g}: {small or 'none'}{full}"
+            f"of {self.looked} target{'s' * (self.looked != 1)} looked at, {self.flipped} flipped, {self.moved} moved, "
+            f"{self.canonical} already canonical; margin below {SMALL:g}: {small or 'none'}{full}"
         )
 
     def of_content(self, threshold: float) -> str | None:
-        """Return the sentence that tells that background counts as content, with the remedy; None if it does not."""
-        if 2 * self.filled <= self.looked or (self.threshold is not None and self.threshold <= threshold):
+        """Return the warning that most boxes fill the frame, with the remedy; None if they leave room."""
+        if 2 * self.filled <= self.looked:
             return None
-        remedy = (
-            'To get a threshold suggested: pip install "torch_symbreak[io]".'
-            if self.threshold is None
-            else f"If that is a background, type --threshold {self.threshold:g}."
-        )
+        if self.threshold is None:
+            remedy = 'To get a threshold suggested: pip install "torch_symbreak[io]".'
+        elif self.threshold <= threshold:
+            remedy = "If that is a background, raise threshold= above it."
+        elif self.clear:
+            remedy = f"If that is a background, type threshold={self.threshold:g}."
+        else:
+            remedy = (
+                "If the objects fill their frames, nothing is wrong. If that is a background, it is nearly as bright "
+                f"as they are: try threshold={self.threshold:g}, and look at the result."
+            )
         return (
             f"The content fills the frame in {self.filled} of {self.looked} targets looked at, so their shifts are not "
             f"broken: pixels above {threshold:g} of the peak count as content. {remedy}"
@@ -88,17 +96,10 @@ def look(fix: Canonicalizer[Any], x: Tensor) -> tuple[Counter[str], Tensor]:
         event = torch.tensor(x.shape[x.dim() - like.event_dims :])
         filled = (like.box(x).length == event).all(-1) & some & (not like.fixed)
     same = ~g.flipped & ~moved & ((g.scalar - 1).abs() < 0.005)
-    counts = Counter({f"small {name}": int((margin < SMALL).sum()) for name, margin in margins.items()})
     tied = torch.stack([torch.ones_like(some, dtype=x.real.dtype), *margins.values()]).amin(0) <= TIE
-    for name, which in {
-        "flipped": g.flipped,
-        "moved": moved,
-        "canonical": same,
-        "ties": tied,
-        "filled": filled,
-    }.items():
-        counts[name] = int(which.sum())
-    counts["looked"] = len(x)
+    which = {"flipped": g.flipped, "moved": moved, "canonical": same, "ties": tied, "filled": filled}
+    which |= {f"small {name}": margin < SMALL for name, margin in margins.items()}
+    counts = Counter({"looked": len(x)} | {name: int(each.sum()) for name, each in which.items()})
     return counts, lines
 
 
@@ -108,12 +109,13 @@ def summarize(looks: Iterable[tuple[Counter[str], Tensor]]) -> Summary:
     total: Counter[str] = Counter()
     for counts, _ in looks:
         total.update(counts)
-    threshold: float | None = DEFAULT
+    threshold: float | None
+    threshold, clear = DEFAULT, True
     if 2 * total["filled"] > total["looked"]:
         try:
-            threshold = threshold_of_lines(torch.cat([lines for _, lines in looks]))
+            threshold, clear = divide_lines(torch.cat([lines for _, lines in looks]))
         except ModuleNotFoundError:
             threshold = None
     small = {name.removeprefix("small "): count for name, count in total.items() if name.startswith("small ")}
     numbers = {name: total[name] for name in ("looked", "flipped", "moved", "canonical", "ties", "filled")}
-    return Summary(**numbers, small=small, threshold=threshold)
+    return Summary(**numbers, small=small, threshold=threshold, clear=clear)

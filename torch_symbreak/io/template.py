@@ -16,13 +16,13 @@ from torch import Tensor
 
 from torch_symbreak._version import __version__
 from torch_symbreak.canonical import AlignToTemplate
-from torch_symbreak.io.arrays import read_array, write_file
+from torch_symbreak.io.arrays import check_new, read_array, write_file
 from torch_symbreak.io.formats import open_file
 from torch_symbreak.io.layouts import BLOCK, blocks
 from torch_symbreak.symmetries import Product, Sign
 
 if TYPE_CHECKING:
-    from torch_symbreak.io.canonical import Targets
+    from torch_symbreak.io.targets import Targets
 
 #: Name of the array in a template's file.
 _ARRAY = "template"
@@ -73,9 +73,9 @@ def fit_template(
         raise FileNotFoundError(f"There is no file {src}.")
     if not dst.absolute().parent.is_dir():
         raise FileNotFoundError(f"There is no folder {dst.absolute().parent}.")
-    if dst.exists() and (dst.samefile(src) or not overwrite):
-        hint = "It is the input: name another file." if dst.samefile(src) else "To replace it: --overwrite."
-        raise FileExistsError(f"{dst} exists. {hint}")
+    if dst.exists() and dst.samefile(src):
+        raise FileExistsError(f"{dst} is the input: name another file.")
+    check_new(dst, overwrite=overwrite)
     if max_objects is not None and max_objects < 2:
         raise ValueError(f"A template is fitted to at least 2 targets, but got max_objects={max_objects}.")
     generator = torch.Generator().manual_seed(seed)
@@ -125,17 +125,22 @@ def read_template(path: str | Path) -> Tensor:
     return read_array(path, _ARRAY if path.suffix == ".npz" else None)
 
 
+def note_of_template(path: str | Path) -> dict[str, Any]:
+    """Return how a template was fitted; nothing if the file is none of :func:`fit_template`."""
+    if Path(path).suffix != ".npz":
+        return {}
+    with np.load(path, allow_pickle=False) as loaded:
+        return json.loads(str(loaded["note"])) if {"note", _ARRAY} <= {*loaded} else {}
+
+
 def check_note(path: str | Path, **options: Any) -> None:
     """Raise ``ValueError`` if the note in a template's file says that it was fitted with other options."""
-    if Path(path).suffix != ".npz":
-        return
-    with np.load(path, allow_pickle=False) as loaded:
-        note = json.loads(str(loaded["note"])) if "note" in loaded else {}
+    note = note_of_template(path)
     others = {name: note[name] for name, value in options.items() if note.get(name, value) != value}
     if others:
-        flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in others.items())
+        added = " ".join(f"{name}={value!r}" for name, value in others.items())
         raise ValueError(
-            f"The template {path} was fitted with other options than these. Add {flags}, or fit another one with: "
+            f"The template {path} was fitted with other options than these. Add {added}, or fit another one with: "
             "symbreak fit IN template.npz"
         )
 

@@ -48,7 +48,7 @@ _POLISH, _CYCLE = 10, 50
 _CHECK, _SHRINK, PHASE = 10, 20, 100
 #: Iterations before the first exchange: until then starts differ in more than details.
 _ALONE = 400
-#: Shrink-wrap's threshold, and by how much it differs between the starts, as a factor up and down.
+#: Shrink-wrap's threshold, and by how much it differs between several starts, as a factor up and down.
 _THRESHOLD, _SPREAD = 0.15, 1.4
 #: First and last blur of shrink-wrap, in pixels, its factor per update, and the first blur around given starts.
 SIGMA, _LEAST, _DECAY, GIVEN_SIGMA = 3.0, 0.5, 0.95, 1.0
@@ -149,7 +149,7 @@ def _run_chunk(
     support = Support(flat.support[chunk])
     if part.shrinks:
         place = (chunk % starts).to(part.magnitudes.dtype)
-        spread = _SPREAD ** (2 * place / max(1, starts - 1) - 1)
+        spread = _SPREAD ** (2 * place / (starts - 1) - 1) if starts > 1 else torch.ones_like(place)
         sigma = max(_LEAST, part.sigma * _DECAY ** (begin // _SHRINK))
         support = ShrinkWrap(support.mask, threshold=_THRESHOLD * spread, sigma=sigma, decay=_DECAY, least=_LEAST)
     constraint = part.constraint(support)

@@ -1,4 +1,4 @@
-"""Figures from numbers, with Matplotlib (imported only here) and without its global state: no window, no backend."""
+"""Whole figures of experiments and comparisons."""
 
 from __future__ import annotations
 

@@ -1,0 +1,221 @@
+"""Compute what a report holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_symbreak._items import peak, per_item
+from torch_symbreak._samples import measured
+from torch_symbreak.baselines import nearest_others
+from torch_symbreak.canonical import AlignToTemplate
+from torch_symbreak.diagnostics import _elements, _gains
+from torch_symbreak.diagnostics._data import relative
+from torch_symbreak.diagnostics._duplicates import duplicates
+from torch_symbreak.diagnostics._elements import STEP, Breaking, Orientations
+from torch_symbreak.diagnostics.report import Report, finding
+from torch_symbreak.metrics import relative_error
+from torch_symbreak.symmetries import Canonicalizer, Product
+
+#: A margin below this is a near-tie, as in ``symbreak break``.
+NEAR = 1e-3
+#: Elements are not uniform if that has less than this chance (corrected for the tests made) and their distribution
+#: function is at least this far from the uniform one.
+CHANCE, FAR = 1e-3, 0.1
+#: A rule broke the targets if at most this share of them violates it, and a single symmetry if at most that share does.
+MOST, MOST_ALONE = 0.1, 0.01
+#: A template has to be kept with the network. It is advised if it surely saves more than this share of the error.
+LITTLE = 0.05
+#: Worst items that are kept for pictures.
+SHOWN = 8
+
+Rule = Callable[[Tensor, float | None], Canonicalizer[Any]]
+
+
+class Work:
+    """Hold the targets, the rules and the measurements of some targets.
+
+    Args:
+        forward: The model.
+        fix: The exact rule.
+        x: All targets, (N, *item).
+        n: How many are drawn for the template and the neighbors.
+        seed: Of all draws.
+    """
+
+    def __init__(self, forward: Callable[[Tensor], Tensor], fix: Canonicalizer[Any], x: Tensor, n: int, seed: int):
+        self.forward, self.fix, self.x, self.seed = forward, fix, x, seed
+        self.group = Product(fix.symmetry)
+        self.index = torch.randperm(len(x), generator=self._generator())[:n].sort().values
+        self.some = x[self.index]
+        self.features = self._features(self.some)
+        self.nearest = nearest_others(self.features, _gains.K)
+        self.no_template = ""
+        self.template: AlignToTemplate | None = None
+        try:
+            self.template = AlignToTemplate.fit(self.some, self.group, generator=self._generator(), progress=False)
+        except (TypeError, ValueError) as error:  # no isometries, a mean of zero
+            self.no_template = str(error)
+        self.margins = _in_parts(fix.deciding_margins, x)
+
+    def _generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed)
+
+    def _features(self, x: Tensor) -> Tensor:
+        return _gains.features_of(torch.cat([measured(self.forward, part) for part in x.split(STEP)]))
+
+    def fill(self, report: Report) -> None:
+        """Put all that does not need test targets into a report whose "symmetries" have their "holds"."""
+        found = _elements.orientations_of(self.fix, self.x, seed=self.seed)
+        exact = _elements.broken_by_exact(self.fix, self.x, found)
+        by_template = (
+            {} if self.template is None else _elements.orientations_of(self.template, self.some, seed=self.seed)
+        )
+        rule = _elements.detect(self.fix, exact, self.x, least=1 - MOST, seed=self.seed)
+        report["rule"] = None if rule is None else rule.rule
+        for name, each in found.items():
+            self._of_symmetry(report, name, each, by_template.get(name), exact, rule)
+        if rule is not None and rule.doubled is not None and rule.turned is not None:
+            report["doubled"] = {
+                "orbits": float(rule.doubled.double().mean()),
+                "opposite orientations": float(rule.turned.double().mean()),
+            }
+        self._gains(report)
+        self._near_ties(report)
+        twins = duplicates(self.features, self.some, self.group.symmetries, nearest=self.nearest)
+        text = "targets that another target of the set equals up to the symmetries"
+        pairs = torch.stack((self.index, self.index[twins.partners]), 1)[twins.flags]
+        report["findings"]["duplicates"] = finding(text, twins.scores, twins.flags, index=self.index)
+        report["duplicates"] = {"pairs": pairs, "share": float(twins.flags.double().mean())}
+
+    def _of_symmetry(
+        self,
+        report: Report,
+        name: str,
+        found: Orientations,
+        by_template: Orientations | None,
+        exact: Breaking,
+        rule: Breaking | None,
+    ) -> None:
+        """Judge one symmetry: unbroken, naturally oriented, or broken, and by which rule."""
+        tests = [_elements.uniformity(each) for each in (found, by_template) if each is not None]
+        row = report["symmetries"].setdefault(name, {"holds": None})
+        by = exact if rule is None else rule
+        violated = by.violations[name]
+        share = float(violated.double().mean())
+        row["p"] = min(1.0, len(tests) * min(test.p for test in tests))
+        row["distance"] = max(test.distance for test in tests)
+        far = any(len(tests) * test.p < CHANCE and test.distance >= FAR for test in tests)
+        row["status"] = (
+            "broken" if rule is not None or share <= MOST_ALONE else "naturally oriented" if far else "unbroken"
+        )
+        if rule is not None and rule.rule == "literal" and share > MOST:
+            row["status"] = "not properly broken"
+        row["rule"] = by.rule if "broken" in row["status"] and row["status"] != "unbroken" else None
+        row["violations"], row["flag"] = share, bool(violated.any())
+        scores = torch.where(violated, found.scores.clamp(max=0.99), 1.0)
+        report["findings"][name] = finding(f"targets that the {by.rule} rule would move", scores, violated)
+        report["elements"][name] = {
+            "unit": found.unit,
+            "exact": found.values,
+            "template": None if by_template is None else by_template.values,
+        }
+
+    def _gains(self, report: Report) -> None:
+        """Measure what breaking gains before any training."""
+        choices = {"raw": self.some, "exact": _whole(self.fix, self.some)}
+        if self.template is not None:
+            choices["template"] = _whole(self.template, self.some)
+        neighbors, item_dims = self.nearest[1], self.group.item_dims
+        distances = {name: _gains.distances_of(x, neighbors, item_dims) for name, x in choices.items()}
+        others = self.some[neighbors[:, 0]]
+        parts = zip(others.split(STEP), self.some.split(STEP), strict=True)
+        orbit = [relative_error(one, x, self.group.symmetries, reduction="none") for one, x in parts]
+        distances["modulo the orbit"] = torch.cat(orbit)
+        report["neighbors"] = {name: _gains.bootstrap(each, seed=self.seed) for name, each in distances.items()}
+        errors = _gains.cross_validated(choices, neighbors, self.group.symmetries, item_dims)
+        report["proxy"] = {
+            name: {
+                predictor: {part: _gains.bootstrap(getattr(each, part), seed=self.seed) for part in each._fields}
+                for predictor, each in of_choice.items()
+            }
+            for name, of_choice in errors.items()
+        }
+        mean = {name: each["5-NN"]["raw"][0] for name, each in report["proxy"].items()}
+        aligned = report["proxy"]["exact"]["5-NN"]["aligned"][0]
+        report["still to gain"] = 1 - aligned / mean["exact"] if mean["exact"] > 0 else 0.0
+        report["advice"] = "exact"
+        if "template" in mean:
+            saved = errors["exact"]["5-NN"].raw - errors["template"]["5-NN"].raw
+            less = _gains.bootstrap(saved, seed=self.seed)[1]
+            report["advice"] = "template" if less > LITTLE * mean["exact"] else "exact"
+        saved = errors["raw"]["5-NN"].raw - errors[report["advice"]]["5-NN"].raw
+        if _gains.bootstrap(saved, seed=self.seed)[1] <= 0:
+            report["advice"] = "none"
+
+    def _near_ties(self, report: Report) -> None:
+        """Put margins of the exact rule, on all targets, and of the template, on some, into the report."""
+        report["margins"] = {"exact": self._summary(self.margins)}
+        if self.template is not None:
+            of_template = _in_parts(self.template.deciding_margins, self.some)
+            report["margins"]["template"] = self._summary(of_template)
+        smallest = torch.stack(list(self.margins.values())).amin(0).double()
+        report["findings"]["near_ties"] = finding(
+            "targets whose smallest margin is below 1e-3 under the exact rule", smallest.clamp(0, 1), smallest < NEAR
+        )
+        worst = smallest.argsort()[:SHOWN]
+        report.pictures = {"worst": (worst, self.x[worst])}
+        few = self.some[:SHOWN]
+        after = self.fix if self.template is None or report["advice"] != "template" else self.template
+        report.pictures["before"], report.pictures["after"] = (
+            (self.index[:SHOWN], few),
+            (self.index[:SHOWN], after(few)),
+        )
+
+    @staticmethod
+    def _summary(margins: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
+        return {
+            name: {"near_ties": float((each < NEAR).double().mean()), "values": each.double()}
+            for name, each in margins.items()
+        }
+
+    def flip_rates(self, report: Report, rule: Callable[[Tensor], Canonicalizer[Any]], noise: float) -> None:
+        """Put into the report how often noise changes the target, with a rule that suits the noisy targets."""
+        size = per_item(noise * peak(self.some, item_dims=self.group.item_dims), self.group.item_dims)
+        drawn = torch.randn(self.some.shape, dtype=self.some.dtype, generator=self._generator())
+        noisy = self.some + size * drawn
+        rules: dict[str, Canonicalizer[Any]] = {"exact": rule(noisy)}
+        if self.template is not None:
+            rules["template"] = AlignToTemplate(self.template.template, rules["exact"].symmetry)
+        report["noise"] = {"std": noise}
+        for name, fix in rules.items():
+            g, h = _elements.elements_of(fix, self.some), _elements.elements_of(fix, noisy)
+            group = Product(fix.symmetry)
+            apart = relative(group.act(g, self.some), group.act(h, self.some))
+            report["noise"][name] = {
+                "flips": float((g.flipped != h.flipped).double().mean()),
+                "targets elsewhere": float((apart > 0.1).double().mean()),
+                "mean distance": float(apart.mean()),
+            }
+
+    def across(self, report: Report, test: Tensor) -> None:
+        """Find test targets that equal a training target up to the symmetries."""
+        chosen = torch.randperm(len(test), generator=self._generator())[: len(self.some)].sort().values
+        others = test[chosen]
+        leaks = duplicates(self._features(others), others, self.group.symmetries, among=(self.features, self.some))
+        text = "test targets that a training target equals up to the symmetries"
+        report["findings"]["leaks"] = finding(text, leaks.scores, leaks.flags, index=chosen)
+        pairs = torch.stack((chosen, self.index[leaks.partners]), 1)[leaks.flags]
+        report["duplicates"] |= {"test pairs": pairs, "test share": float(leaks.flags.double().mean())}
+
+
+def _whole(fix: Canonicalizer[Any], x: Tensor) -> Tensor:
+    return torch.cat([fix(part) for part in x.split(STEP)])
+
+
+def _in_parts(function: Callable[[Tensor], dict[str, Tensor]], x: Tensor) -> dict[str, Tensor]:
+    parts = [function(part) for part in x.split(STEP)]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,118 @@
+"""What runs leave in a file: a note on how it was made, and the elements by which they can be undone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from torch_symbreak.io.formats import OURS, Array, Format, open_file
+from torch_symbreak.io.layouts import Layout
+from torch_symbreak.io.runs import companion
+from torch_symbreak.io.targets import Targets
+from torch_symbreak.symmetries import Product
+
+
+def element_arrays(layout: Layout, targets: Targets, prefix: str) -> dict[str, Array]:
+    """The arrays that hold the elements of all targets, by name."""
+    group = Product(targets.fix(layout.dtype).symmetry)
+    n = math.prod(layout.batch)
+    arrays = {f"{prefix}_scalar": Array((n,), np.dtype(str(layout.dtype)[6:]), (1,))}
+    if group.rearrangement is not None:
+        arrays[f"{prefix}_flipped"] = Array((n,), np.dtype(bool), (1,))
+        arrays[f"{prefix}_shift"] = Array((n, group.event_dims), np.dtype(np.int64), (1, 1))
+    return arrays
+
+
+def prefix_of(keys: Sequence[str]) -> str:
+    """What the names of the elements of a run on these arrays begin with: no two sets of arrays share them."""
+    return f"{OURS}_{hashlib.sha256(','.join(keys).encode()).hexdigest()[:8]}"
+
+
+def active_runs(note: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """The runs that made a file, the latest first, without those that were undone."""
+    undone: list[list[str]] = []
+    while note is not None:
+        if note["command"] == "unbreak":
+            undone.append(note["keys"])
+        elif note["keys"] in undone:
+            undone.remove(note["keys"])
+        else:
+            yield note
+        note = note["before"]
+
+
+def arrays_of(note: dict[str, Any]) -> set[str]:
+    return {*note["keys"], *note.get("also", ())}
+
+
+def keys_of(note: dict[str, Any]) -> tuple[str, str]:
+    """The key as it was typed, if it was, and all names."""
+    names = ",".join(note["keys"])
+    return note.get("key") or names, names
+
+
+def prefix_in(note: dict[str, Any]) -> str:
+    return note.get("prefix", OURS)  # without: of a version that kept the elements of one run
+
+
+def _with_elements(file: Format) -> Format:
+    """The file that has the elements of ``file``: itself, or the one beside it."""
+    beside = companion(file.path)
+    return open_file(beside) if file.bare and beside.exists() else file
+
+
+#: What a note says of the targets, and :class:`Targets` is made of.
+_OPTIONS = ("forward", "event_dims", "oversampling", "threshold", "layout", "batch_axis")
+
+
+def note_of(file: Format) -> dict[str, Any] | None:
+    """The provenance that an earlier run left in a file or beside it."""
+    file = _with_elements(file)
+    if file.note is None:
+        return None
+    try:
+        found = json.loads(file.note)
+    except (TypeError, ValueError):
+        found = None
+    if not isinstance(found, dict) or not found.keys() >= {"torch_symbreak", *_OPTIONS, "keys", "elements"}:
+        raise ValueError(f"{file.path} has an entry {OURS!r} that is not of this package. Rename or remove it.")
+    return found
+
+
+def run_to_undo(file: Format, note: dict[str, Any] | None, key: str | None) -> dict[str, Any]:
+    """The note of the latest run whose elements can be undone: whose arrays no later run has changed."""
+    runs: list[dict[str, Any]] = []
+    later: set[str] = set()
+    there = _with_elements(file).arrays
+    for run in active_runs(note):
+        stored = run["elements"] and f"{prefix_in(run)}_scalar" in there
+        if stored and not later & {prefix_in(run), *arrays_of(run)}:
+            runs.append(run)
+        later |= {prefix_in(run), *arrays_of(run)}
+    if not runs:
+        raise ValueError(f"{file.path} has no group elements to undo. Make it with: symbreak break IN OUT --elements.")
+    parts = [file.resolve(part.strip()) for part in (key or "").split(",")]
+    for run in runs:
+        named = [any(fnmatchcase(name, part) or name.startswith(f"{part}/") for part in parts) for name in run["keys"]]
+        if key in (None, *keys_of(run)) or all(named):
+            return run
+    known = " or ".join(f"key={keys_of(run)[0]!r}" for run in runs)
+    raise KeyError(f"{file.path} has no elements of {key!r} to undo. It has those of: {known}.")
+
+
+def as_noted(file: Format, run: dict[str, Any]) -> Targets:
+    """The options of the run that made a file, whose elements are there."""
+    targets = Targets(**{name: run[name] for name in _OPTIONS}, key=keys_of(run)[0], axes=run.get("axes"))
+    layout, _ = targets.find(file)
+    source = _with_elements(file)
+    for name, array in element_arrays(layout, targets, prefix_in(run)).items():
+        there = source.arrays.get(name)
+        if there is None or math.prod(there.shape) != math.prod(array.shape):
+            raise ValueError(f"{source.path} has {there and there.shape} as {name}, but {array.shape} is needed.")
+    return targets

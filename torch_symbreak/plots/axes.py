@@ -1,0 +1,273 @@
+"""Pictures of objects, orbits, margins and trainings, each in one Axes that it takes and returns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import hsv_to_rgb
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from torch_symbreak._checks import check_finite, check_tensor, describe
+from torch_symbreak._items import resolved
+from torch_symbreak.symmetries import Product, Symmetry
+
+#: Entries between two pictures of one Axes.
+_GAP = 2
+#: A margin below this is a near-tie.
+_NEAR = 1e-3
+
+
+def _axes(axes: Axes | None, size: tuple[float, float] = (4, 4)) -> Axes:
+    """Return the given Axes, or those of a new figure."""
+    return Figure(figsize=size, layout="constrained").subplots() if axes is None else axes
+
+
+def _pictures(owner: str, x: Any, dims: Sequence[int]) -> Tensor:
+    """Return finite images (..., N1, N2) on the CPU; of volumes the middle slices."""
+    check_tensor(owner, x, what="x", name="x")
+    check_finite(x)
+    x = resolved(x.detach()).cpu()
+    if x.dim() not in dims:
+        wanted = " or ".join(f"{count} dimensions" for count in dims)
+        raise ValueError(f"{owner} needs x of {wanted}, but got {describe(x)}. Pass one item, such as x[0].")
+    middle: Tensor = x[..., x.shape[-3] // 2, :, :] if x.dim() == dims[-1] else x
+    return middle.to(torch.complex128)
+
+
+def colors(x: Tensor, peak: float | None = None) -> np.ndarray:
+    """Return an image as colors: magnitude as brightness, phase as hue (0 is red, pi cyan).
+
+    Shape: (N1, N2), real or complex, to (N1, N2, 3) in [0, 1].
+
+    Args:
+        x: The image.
+        peak: Magnitude of full brightness. Default: the largest.
+
+    Example: 1 is red, -1 cyan, 0 black.
+        >>> colors(torch.tensor([[1.0, -1.0, 0.0]]))[0].tolist()
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]
+    """
+    z = x.to(torch.complex128)
+    size = z.abs()
+    peak = (float(size.max()) if size.numel() else 0.0) if peak is None else peak
+    hue = z.angle().numpy() / math.tau % 1
+    value = (size / (peak or 1.0)).clamp(0, 1).numpy()
+    made: np.ndarray = hsv_to_rgb(np.stack((hue, np.ones_like(hue), value), -1))
+    return made
+
+
+def _wheel(axes: Axes) -> None:
+    """Draw a color wheel beside Axes: angle is phase, distance from the middle is magnitude."""
+    line = torch.linspace(-1, 1, 101, dtype=torch.float64)
+    z = torch.complex(line.expand(101, 101), -line[:, None].expand(101, 101))
+    image = np.concatenate((colors(z, 1.0), (z.abs() <= 1).numpy()[..., None]), -1)
+    inset = axes.inset_axes((1.02, 0.62, 0.38, 0.38))
+    inset.imshow(image, extent=(-1, 1, -1, 1), interpolation="bilinear")
+    inset.set(xlim=(-1.7, 1.7), ylim=(-1.7, 1.7))  # room for the labels
+    inset.set_axis_off()
+    for place, label, horizontal, vertical in (
+        ((1.08, 0), "0", "left", "center"),
+        ((-1.08, 0), "π", "right", "center"),
+        ((0, 1.08), "π/2", "center", "bottom"),
+        ((0, -1.08), "-π/2", "center", "top"),
+    ):
+        inset.text(place[0], place[1], label, ha=horizontal, va=vertical, fontsize=7)
+
+
+def show_object(
+    x: Tensor, axes: Axes | None = None, *, peak: float | None = None, wheel: bool = True, title: str = ""
+) -> Axes:
+    """Show one object in one picture: magnitude as brightness, phase as hue, with a color wheel beside it.
+
+    A volume shows its middle slice along the first axis.
+
+    Shape: (N1, N2) or (N1, N2, N3), real or complex.
+
+    Args:
+        x: The object.
+        axes: Axes to draw into. Default: those of a new figure.
+        peak: Magnitude of full brightness. Default: the largest.
+        wheel: Draw the color wheel. Default True.
+        title: Default: none.
+
+    Raises:
+        TypeError, ValueError: If x is no tensor of numbers, not finite, or has other dimensions.
+
+    Example:
+        >>> axes = show_object(torch.randn(8, 8, dtype=torch.complex64), title="noise")
+        >>> axes.get_title(), axes.images[0].get_array().shape
+        ('noise', (8, 8, 3))
+    """
+    image = _pictures("show_object", x, (2, 3))
+    axes = _axes(axes)
+    axes.imshow(colors(image, peak), interpolation="nearest")
+    axes.set(xticks=[], yticks=[], title=title)
+    if wheel:
+        _wheel(axes)
+    return axes
+
+
+def montage(rows: Sequence[Tensor], axes: Axes, *, own_peak: bool) -> None:
+    """Draw rows of images (n, N1, N2) with gaps between."""
+    height, width = rows[0].shape[-2:]
+    whole = np.ones((len(rows) * (height + _GAP) - _GAP, len(rows[0]) * (width + _GAP) - _GAP, 3))
+    peak = max(float(row.abs().max()) for row in rows)
+    for line, row in enumerate(rows):
+        for column, image in enumerate(row):
+            top, left = line * (height + _GAP), column * (width + _GAP)
+            shown = max(float(each[column].abs().max()) for each in rows) if own_peak else peak
+            whole[top : top + height, left : left + width] = colors(image, shown)
+    axes.imshow(whole, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def show_orbit(
+    x: Tensor,
+    symmetry: Symmetry | Sequence[Symmetry],
+    axes: Axes | None = None,
+    *,
+    count: int = 6,
+    seed: int = 0,
+    title: str = "",
+) -> Axes:
+    """Show an object and drawn points of its orbit, all of which have one measurement.
+
+    Shape: x (N1, N2) or (N1, N2, N3), real or complex.
+
+    Args:
+        x: The object. It comes first.
+        symmetry: The symmetries, such as ``FarField(2).symmetries``.
+        axes: Axes to draw into. Default: those of a new figure.
+        count: Pictures, x included. Default 6.
+        seed: Of the draw. Default 0.
+        title: Default: none.
+
+    Raises:
+        TypeError, ValueError: As :func:`show_object`, or if ``count`` is below 1.
+
+    Example:
+        >>> from torch_symbreak import FarField
+        >>> axes = show_orbit(torch.randn(8, 8, dtype=torch.complex64), FarField(2).symmetries, count=3)
+        >>> axes.images[0].get_array().shape  # two entries of white between two pictures
+        (8, 28, 3)
+    """
+    _pictures("show_orbit", x, (2, 3))
+    if count < 1:
+        raise ValueError(f"show_orbit needs count >= 1, but got {count}.")
+    group = Product(symmetry)
+    items = x.detach()[None].expand(count - 1, *x.shape)
+    moved = group.act(group.sample(items, generator=torch.Generator().manual_seed(seed)), items) if count > 1 else items
+    shown = _pictures("show_orbit", torch.cat((x.detach()[None], moved)), (3, 4))
+    axes = _axes(axes, (1.6 * count, 2))
+    montage([shown], axes, own_peak=False)
+    axes.set(title=title)
+    return axes
+
+
+def show_before_after(
+    x: Tensor, transform: Callable[[Tensor], Tensor], axes: Axes | None = None, *, most: int = 8, title: str = ""
+) -> Axes:
+    """Show targets as they are, and below them what a transform makes of them.
+
+    Every pair has its own brightness.
+
+    Shape: x (n, N1, N2) or (n, N1, N2, N3), real or complex.
+
+    Args:
+        x: The targets.
+        transform: Such as ``FarField(2).canonicalizer()``.
+        axes: Axes to draw into. Default: those of a new figure.
+        most: Show the first so many. Default 8.
+        title: Default: none.
+
+    Raises:
+        TypeError, ValueError: As :func:`show_object`.
+
+    Example:
+        >>> from torch_symbreak import FarField
+        >>> x = torch.randn(3, 8, 8, dtype=torch.complex64)
+        >>> axes = show_before_after(x, FarField(2).canonicalizer())
+        >>> [label.get_text() for label in axes.get_yticklabels()]
+        ['before', 'after']
+    """
+    shown = _pictures("show_before_after", x, (3, 4))[:most]
+    after = _pictures("show_before_after", transform(x[:most]), (3, 4))
+    axes = _axes(axes, (1.4 * len(shown) + 0.6, 3))
+    montage([shown, after], axes, own_peak=True)
+    height = shown.shape[-2]
+    axes.set_yticks([height / 2, height * 1.5 + _GAP], ["before", "after"])
+    axes.tick_params(length=0)
+    axes.set(title=title)
+    return axes
+
+
+def show_margins(margins: Mapping[str, Tensor], axes: Axes | None = None, *, near: float = _NEAR) -> Axes:
+    """Show how far targets are from ties: the share of targets whose margin is below a value.
+
+    Args:
+        margins: Name of a symmetry to margins (n,), such as ``canonicalizer.deciding_margins(x)``.
+        axes: Axes to draw into. Default: those of a new figure.
+        near: Draw a line at this margin. Default 1e-3.
+
+    Example:
+        >>> from torch_symbreak import FarField
+        >>> x = torch.randn(50, 8, 8, dtype=torch.complex64)
+        >>> axes = show_margins(FarField(2).canonicalizer().deciding_margins(x))
+        >>> [text.get_text() for text in axes.get_legend().get_texts()]
+        ['translation', 'conjugate flip', 'global phase']
+    """
+    axes = _axes(axes, (5, 3.6))
+    for name, values in margins.items():
+        size = values.detach().double().cpu().flatten()
+        size = size[~size.isnan()].clamp(1e-8, 1).sort().values
+        share = (torch.arange(len(size), dtype=torch.float64) + 1) / max(1, len(size))
+        axes.step(size.numpy(), share.numpy(), where="post", label=name.replace("_", " "))
+    axes.axvline(near, color="gray", linewidth=0.8, linestyle="--")
+    axes.set(xscale="log", xlim=(1e-6, 1), ylim=(0, 1), xlabel="margin", ylabel="share of targets below")
+    axes.grid(alpha=0.2)
+    if margins:
+        axes.legend(fontsize=8)
+    return axes
+
+
+def plot_learning_curve(
+    curves: Mapping[str, Sequence[float]], axes: Axes | None = None, *, ylabel: str = "loss", title: str = ""
+) -> Axes:
+    """Plot losses by epoch on a logarithmic scale, with a dot at the best epoch of each.
+
+    Args:
+        curves: Label to losses, one per epoch: such as ``{"training": curves.train, "validation":
+            curves.validation}`` of :func:`torch_symbreak.training.fit`.
+        axes: Axes to draw into. Default: those of a new figure.
+        ylabel: Default "loss".
+        title: Default: none.
+
+    Raises:
+        ValueError: If a curve is empty.
+
+    Example:
+        >>> axes = plot_learning_curve({"validation": [1.0, 0.5, 0.7]})
+        >>> axes.lines[1].get_xdata().tolist(), axes.get_yscale()
+        ([2], 'log')
+    """
+    axes = _axes(axes, (5, 3.6))
+    for label, losses in curves.items():
+        if not len(losses):
+            raise ValueError(f"plot_learning_curve needs at least one loss per curve, but {label!r} is empty.")
+        values = np.asarray(losses, dtype=float)
+        (line,) = axes.plot(np.arange(1, len(values) + 1), values, linewidth=1, label=label)
+        best = int(np.nanargmin(values)) if not np.isnan(values).all() else 0
+        axes.plot(np.array([best + 1]), values[[best]], "o", color=line.get_color(), markersize=4)
+    axes.set(yscale="log", xlabel="epoch", ylabel=ylabel, title=title)
+    axes.grid(which="both", alpha=0.2)
+    if curves:
+        axes.legend(fontsize=8)
+    return axes
