@@ -128,6 +128,8 @@ def solve(
     }
     job = _Job(options, pictures=pictures)
     with failing(2, debug=debug):
+        if not 0 <= seed < 2**63:
+            raise ValueError(f"--seed needs a number from 0 to 2^63 - 1, but got {seed}.")
         plan = plan_solve(
             src, dst, key=key, event_dims=event_dims, axes=axes, mask=mask, support=support,
             frame=lambda torus: job.frame(torus, known=support is not None), options=options, pictures=pictures,
