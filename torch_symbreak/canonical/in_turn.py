@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from torch_symbreak._checks import describe
 from torch_symbreak._items import margins_of
 from torch_symbreak.symmetries import Canonicalizer, CenterContent, Element, FixConjugateFlip, Product
 from torch_symbreak.symmetries.scalar import FixScalar
@@ -35,6 +36,7 @@ class FixInTurn(Canonicalizer[Product]):
             with the same dims, threshold and wrap.
 
     Raises:
+        TypeError: If ``parts`` is no list.
         ValueError: If the parts are others, in another order, or do not act on the same items.
 
     Example: a flip and a phase, without translations.
@@ -48,6 +50,11 @@ class FixInTurn(Canonicalizer[Product]):
     """
 
     def __init__(self, parts: Sequence[Canonicalizer[Any]]) -> None:
+        if not isinstance(parts, (list, tuple, nn.ModuleList)):
+            raise TypeError(
+                f"FixInTurn needs a list of canonicalizers, but got {describe(parts)}. Example: "
+                "FixInTurn([CenterContent(2), FixGlobalPhase(2)])."
+            )
         places = [next((i for i, kind in enumerate(_ORDER) if isinstance(part, kind)), -1) for part in parts]
         if len(places) < 2 or -1 in places or places != sorted(set(places)):
             raise ValueError(

@@ -97,7 +97,7 @@ def diagnose(
 
         report = run(x, model, others, None, None, n, noise, seed, line)
     console = Console()
-    console.print(report)
+    console.print(report, overflow="ignore", crop=False)  # the line to type stays whole
     if out is not None:
         with failing(1, debug=debug):
             out.mkdir(parents=True, exist_ok=True)

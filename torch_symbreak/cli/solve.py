@@ -121,9 +121,10 @@ def solve(
 ) -> None:
     """Retrieve objects from the far-field intensities in a file, and say which of them to trust.
 
-    OUT holds object, support, residual (the R-factor), held_out (the R-factor on pixels that the solver did not see),
-    agreement (the relative error between the best starts of two groups) and verdict. If a run was killed, call it again
-    and it goes on. Pictures need the package matplotlib.
+    OUT holds object, support, verdict, and three measures of trust. residual is the R-factor, held_out is the R-factor
+    on pixels that the solver did not see, and agreement is the relative error between two groups of starts.
+
+    If a run was killed, call it again and it goes on. Pictures need the package matplotlib.
     """
     options = {
         "method": method,
@@ -139,6 +140,8 @@ def solve(
     }
     job = _Job(options, pictures=pictures)
     with failing(2, debug=debug):
+        if not 0 <= seed < 2**63:
+            raise ValueError(f"--seed needs a number from 0 to 2^63 - 1, but got {seed}.")
         plan = plan_solve(
             src, dst, key=key, event_dims=event_dims, axes=axes, mask=mask, support=support,
             frame=lambda torus: job.frame(torus, known=support is not None), options=options, pictures=pictures,

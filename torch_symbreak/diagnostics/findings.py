@@ -83,7 +83,7 @@ class SymmetryReport:
     def broken(self, stacklevel: int) -> Canonicalizer[Any]:
         """Return the canonicalizer; warnings go to the caller ``stacklevel`` calls up."""
         held = {name: finding.symmetry for name, finding in self.holds.items()}
-        parts, left = parts_for(held, self.fails), unbroken(held)
+        parts, left = parts_for(held), unbroken(held)
         if not parts:
             raise ValueError(
                 "canonicalizer_for found no symmetry of forward that it can break. Train on your targets as they are, "

@@ -170,9 +170,9 @@ class Report(dict[str, Any]):
         from rich.table import Table as Drawn
         from rich.text import Text
 
-        yield Text(self["verdict"], style="bold")
+        yield Text(self["verdict"], style="bold", overflow="fold")
         if self["line"]:
-            yield Text(f"Type: {self['line']}", no_wrap=True, overflow="ignore")  # to be copied whole
+            yield Text(f"Type: {self['line']}")  # whole if the console ignores overflow
         for table in self.tables():
             yield Text(f"\n{table.title}", style="bold")
             drawn = Drawn(*table.header, box=SIMPLE_HEAD, pad_edge=False)
@@ -180,17 +180,17 @@ class Report(dict[str, Any]):
                 drawn.add_row(*row)
             yield drawn
             if table.note:
-                yield Text(table.note)
+                yield Text(table.note, overflow="fold")
         yield Text()
         for sentence in self.sentences():
-            yield Text(f"• {sentence}")
+            yield Text(f"• {sentence}", overflow="fold")
 
     def __str__(self) -> str:
         from rich.console import Console
 
         console = Console(width=WIDTH, color_system=None, force_terminal=False)
         with console.capture() as capture:
-            console.print(self)
+            console.print(self, overflow="ignore", crop=False)  # the line to type stays whole
         return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
     def __repr__(self) -> str:

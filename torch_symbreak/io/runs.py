@@ -63,7 +63,7 @@ class Run:
         """
         try:
             before = json.loads((self.work / PROGRESS).read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # no number after the machine went down while it was written
             return None
         if before["stamp"] != self.stamp:
             raise ValueError(

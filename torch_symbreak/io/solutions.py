@@ -120,7 +120,8 @@ def find_beside(flag: str, name: str, file: Format, intensities: Layout, event: 
             key = there[0]
         if key not in there:
             known = ", or ".join(f"{flag} {path}:{each}" for each in there[:12])
-            raise KeyError(f"{flag} {name} needs one array, but {path} holds {len(there)}. Say which: {known}.")
+            held = f"holds {len(there)}" if key is None else f"has no {key!r}"
+            raise KeyError(f"{flag} {name} needs one array, but {path} {held}. Say which: {known}.")
     assert key is not None
     array, event = file.arrays[key], tuple(event)
     bits = array.dtype.kind in "iu" and file.path.suffix.lower() == ".cxi"
@@ -137,10 +138,9 @@ def find_beside(flag: str, name: str, file: Format, intensities: Layout, event: 
             size if word in "nN" else next(sizes)
             for word, size in zip(intensities.axes, intensities.shape, strict=True)
         )
-        if array.shape != wanted or math.prod(intensities.batch) != math.prod(
-            size for word, size in zip(intensities.axes, intensities.shape, strict=True) if word in "nN"
-        ):
-            each = "" if wanted == event else f", or {wanted} with one for each pattern"
+        single = len(intensities.keys) == 1  # no mask has the patterns of several arrays
+        if array.shape != wanted or not single:
+            each = f", or {wanted} with one for each pattern" if single and wanted != event else ""
             raise ValueError(f"{flag} {key} of {file.path} has shape {array.shape}, but needs {event}{each}.")
         layout = replace(intensities, keys=(key,), shape=wanted, dtypes=(array.dtype,), grid=array.grid)
     return Beside(flag, file.path, key, layout, stamp_of(file.path))
@@ -178,9 +178,10 @@ class SolvePlan(Run):
     def check_output(self) -> None:
         """Raise ``FileExistsError`` if there is an output that is not to be replaced."""
         # A run that was killed at its very end has put the pictures there already.
-        for path in (self.dst,) if self.work.exists() else (self.dst, self.folder):
+        placed = self.work.exists() and not (self.work / "pictures").exists()
+        for path in (self.dst,) if placed else (self.dst, self.folder):
             check_new(path, overwrite=self.overwrite)
-        if self.folder.is_dir():
+        if self.folder.is_dir() and not self.folder.is_symlink():
             if strange := [each.name for each in self.folder.iterdir() if not _PICTURE.fullmatch(each.name)]:
                 raise FileExistsError(
                     f"{self.folder} holds {strange[0]}, which no run made, so it is not replaced. Name another output."
@@ -338,6 +339,7 @@ class SolvePlan(Run):
             write_npz(self.work / "part", None, regions)
         else:
             write_hdf5(self.work / "part", regions)
+        self.check_output()  # a run of another format may have put its pictures there
         flat = [name for name in ARRAYS if len(regions[name].shape) == len(self.layout.batch)]
         numbers = {name: np.load(regions[name].path).reshape(-1) for name in flat}
         if (self.work / "pictures").exists():

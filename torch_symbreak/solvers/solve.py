@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import Array, check_choice
+from torch_symbreak._checks import Array, check_choice, check_generator
 from torch_symbreak._fourier import spectrum
 from torch_symbreak._items import per_item
 from torch_symbreak._progress import bar
@@ -127,6 +127,7 @@ def solve(
         Chen et al., Phys. Rev. B 76, 064113 (2007), guided hybrid input-output.
     """
     check_choice("method", method, tuple(_run.METHODS))
+    check_generator("solve", generator)
     known = check_inputs(
         y, model=model, iterations=iterations, starts=starts, start=start, frame=frame, support=support,
         support_size=support_size, nonnegative=nonnegative, real=real, mask=mask,
@@ -219,7 +220,11 @@ def _solve(
     known: Inputs, method: _run.Method, iterations: int | None, starts: int, seed: int, tick: Any
 ) -> tuple[Tensor, ...]:
     """Solve some items."""
-    unit = known.intensities.flatten(1).mean(1).sqrt()
+    # Sums of the largest numbers overflow, means of the smallest vanish.
+    mean = known.intensities.flatten(1).mean(1)
+    root = torch.where(mean.isfinite(), 1.0, 2.0**20).where(mean >= torch.finfo(mean.dtype).tiny, 2.0**-20)
+    intensities = known.intensities / per_item(root.square(), len(known.torus))
+    unit = intensities.flatten(1).mean(1).sqrt() * root
     roots = known.intensities.sqrt() / per_item(unit, len(known.torus))
     scaled = known if known.start is None else known._replace(start=known.start / per_item(unit, len(known.torus)))
     hidden = _held_out(known, seed) & known.measured
@@ -235,7 +240,7 @@ def _solve(
     elif known.start is not None:
         first = _run.support_around(known.start)
     else:
-        first = autocorrelation_support(known.intensities, len(known.torus), mask=known.measured)
+        first = autocorrelation_support(intensities, len(known.torus), mask=known.measured)
     sigma = _run.SIGMA if known.start is None else _run.GIVEN_SIGMA
     shrinks = known.support is None and not whole
     problem = _run.Problem(roots, fitted, first, known.real, shrinks, sigma, tuple(further), whole)
@@ -265,14 +270,13 @@ def _solve(
     assert kept is not None
     best = kept.residual.argmin(1)
     rows = torch.arange(count, device=best.device)
-    size = per_item(unit, len(known.torus))
-    objects, supports = cut(kept_answers[rows, best] * size, kept.support[rows, best], known.frame)
+    objects, supports = cut(kept_answers[rows, best], kept.support[rows, best], known.frame)
+    objects = objects * per_item(unit, len(known.torus))
     again = spectrum(objects, known.torus, "ortho")
     all_roots = known.intensities.sqrt()
     residual, unseen = (Residual(all_roots, pixels)(again) for pixels in (known.measured, hidden))
-    flat = (kept_answers * per_item(unit, len(known.torus) + 1)).flatten(0, 1)
-    others, _ = cut(flat, kept.support.flatten(0, 1), known.frame)
-    others = others.reshape(count, starts, *known.frame)
+    others, _ = cut(kept_answers.flatten(0, 1), kept.support.flatten(0, 1), known.frame)
+    others = others.reshape(count, starts, *known.frame) * per_item(unit, len(known.torus) + 1)
     return objects, residual, supports, torch.cat(history), others, kept.residual, kept_agreement, unseen
 
 
@@ -286,7 +290,7 @@ def _round(
             break
         if problem.shrinks and _run.exchanges(begin):
             _run.exchange(state)
-        _run.advance(problem, state, active, method, begin, min(_run.PHASE, iterations - begin), tick)
+        _run.advance(problem, state, active, method, begin, min(_run.PHASE, iterations - begin), iterations, tick)
         active = active & (state.residual > _run.CONVERGED)
         # Two lines that have converged settle an item if they agree.
         lines = state.line[0].unique()

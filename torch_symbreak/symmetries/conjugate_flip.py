@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -65,7 +66,7 @@ class ConjugateFlip(Rearrangement):
         if (
             not isinstance(self.center, (tuple, list))
             or len(self.center) != self.event_dims
-            or not all(isinstance(c, (int, float)) and 2 * c == round(2 * c) for c in self.center)
+            or not all(isinstance(c, Real) and abs(c) < 2**31 and 2 * c == round(2 * c) for c in self.center)
         ):
             raise ValueError(
                 f"{type(self).__name__} needs a center of {self.event_dims} multiples of 1/2, one per axis, but got "
