@@ -13,7 +13,7 @@ from torch_symbreak._items import margins_of
 from torch_symbreak.symmetries import Canonicalizer, CenterContent, Element, FixConjugateFlip, Product
 from torch_symbreak.symmetries.scalar import FixScalar
 
-#: Each leaves the ones before it as they were, and sees an item that these have determined up to the rest.
+#: Each keeps what the ones before it have fixed, and sees an item that these have determined up to the later ones.
 _ORDER = (CenterContent, FixConjugateFlip, FixScalar)
 
 
@@ -23,11 +23,11 @@ class FixInTurn(Canonicalizer[Product]):
     The far field has all three, and :meth:`FarField.canonicalizer` breaks them in one pass. Use this one for
     measurements that keep only some.
 
-    The order makes it exact: the flip score does not depend on place and phase, and the phase is fixed at an item whose
-    place and orientation are.
+    The order makes it exact. The flip score does not depend on place and phase. The phase is fixed last, when place and
+    orientation are.
 
-    Ties: those of the parts. At a tie of one, only that symmetry is left as it is. :meth:`margins` gives the margins by
-    name, :meth:`margin` the smallest.
+    Ties: those of the parts. At a tie of one part, only its symmetry stays unbroken. :meth:`margins` gives the
+    margins by name, :meth:`margin` the smallest.
 
     Shape: (*batch, *channels, *event) to the same; :meth:`element` an :class:`Element` of the product.
 

@@ -75,7 +75,9 @@ def solve(
     ] = None,
     frame: Annotated[
         str | None,
-        typer.Option(help="Sizes of the objects, such as 24,24. Default: by --oversampling.", show_default=False),
+        typer.Option(
+            help="Largest size of the objects in pixels, such as 24,24. Default: by --oversampling.", show_default=False
+        ),
     ] = None,
     oversampling: Annotated[
         float, typer.Option(help="Detector pixels per object pixel along each axis, if --frame is not given.")
@@ -93,7 +95,15 @@ def solve(
     ] = None,
     real: Annotated[bool, typer.Option("--real", help="Objects are real.")] = False,
     nonnegative: Annotated[bool, typer.Option("--nonnegative", help="Objects are real and not negative.")] = False,
-    method: Annotated[str, o.choice("--method", METHODS, "Algorithm.")] = "hio",
+    method: Annotated[
+        str,
+        o.choice(
+            "--method",
+            METHODS,
+            "Algorithm. hio: hybrid input-output. er: error reduction. raar, rrr: relaxed reflections. dm: difference "
+            "map.",
+        ),
+    ] = "hio",
     starts: Annotated[int, typer.Option(help="Random starts per item. The best is taken by its R-factor.")] = 8,
     iterations: Annotated[
         int | None,
@@ -111,8 +121,9 @@ def solve(
 ) -> None:
     """Retrieve objects from the far-field intensities in a file, and say which of them to trust.
 
-    OUT holds object, support, residual (the R-factor), agreement, held_out and verdict. If a run was killed, call it
-    again and it goes on. Pictures need the package matplotlib.
+    OUT holds object, support, residual (the R-factor), held_out (the R-factor on pixels that the solver did not see),
+    agreement (the relative error between the best starts of two groups) and verdict. If a run was killed, call it again
+    and it goes on. Pictures need the package matplotlib.
     """
     options = {
         "method": method,
@@ -243,6 +254,8 @@ def _print_summary(numbers: dict[str, np.ndarray]) -> None:
         if len(items):
             listed = ", ".join(map(str, items[:_MOST])) + ", ..." * (len(items) > _MOST)
             print(f"{verdict}: item{'s' * (len(items) > 1)} {listed}")
+    if VERDICTS[-1] in words:
+        print("To solve more: check --centered and --mask. Then try more --starts, or --method rrr.")
 
 
 def _sizes(frame: str, *, debug: bool) -> tuple[int, ...]:

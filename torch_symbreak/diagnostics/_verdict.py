@@ -1,4 +1,4 @@
-"""The verdict in a sentence, and the line to type."""
+"""Write the verdict in a sentence, and the line to type."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def of(report: dict[str, Any], line: LineOf, threshold: float | None) -> tuple[s
     saved = 1 - error[advice] / error["raw"] if advice != "none" and error["raw"] > 0 else 0.0
     gain = (
         f"With {'a template' if advice == 'template' else 'the exact rule'}, the error of five nearest neighbors falls "
-        f"from {error['raw']:.3g} to {error.get(advice, 0.0):.3g} ({saved:.0%}); the constant has {constant:.3g}."
+        f"from {error['raw']:.3g} to {error.get(advice, 0.0):.3g} ({saved:.0%}). A constant answer has {constant:.3g}."
     )
     if report["rule"] == "literal":
         doubled = report["doubled"]

@@ -1,4 +1,4 @@
-"""What is wrong with a data set besides its symmetries, with the remedy."""
+"""Find faults of a data set besides its symmetries, each with its remedy."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def threshold_for(fix: Canonicalizer[Any], x: Tensor) -> float:
 
 
 def of_frame(full: Tensor, threshold: float, suggested: float) -> Warned | None:
-    """Warn where content fills the frame."""
+    """Warn if content fills the frame in more than 5 % of the targets."""
     share = float(full.double().mean())
     if share <= 0.05:
         return None

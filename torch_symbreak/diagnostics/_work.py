@@ -1,4 +1,4 @@
-"""Compute what a report holds."""
+"""Compute the entries of a report."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from torch_symbreak.symmetries import Canonicalizer, Product
 
 #: A margin below this is a near-tie, as in ``symbreak break``.
 NEAR = 1e-3
-#: Elements are not uniform if that has less than this chance (corrected for the tests made) and their distribution
-#: function is at least this far from the uniform one.
+#: Elements are not uniform if p is below the first (corrected for the number of tests) and their distribution function
+#: is at least the second away from the uniform one.
 CHANCE, FAR = 1e-3, 0.1
 #: A rule broke the targets if at most this share of them violates it, and a single symmetry if at most that share does.
 MOST, MOST_ALONE = 0.1, 0.01
@@ -42,8 +42,8 @@ class Work:
         forward: The model.
         fix: The exact rule.
         x: All targets, (N, *item).
-        n: How many are drawn for the template and the neighbors.
-        seed: Of all draws.
+        n: Number of targets that are drawn for the template and the neighbors.
+        seed: Seed of all draws.
     """
 
     def __init__(self, forward: Callable[[Tensor], Tensor], fix: Canonicalizer[Any], x: Tensor, n: int, seed: int):
@@ -68,7 +68,7 @@ class Work:
         return _gains.features_of(torch.cat([measured(self.forward, part) for part in x.split(STEP)]))
 
     def fill(self, report: Report) -> None:
-        """Put all that does not need test targets into a report whose "symmetries" have their "holds"."""
+        """Fill a report whose "symmetries" have their "holds", except for the entries about test targets and noise."""
         found = _elements.orientations_of(self.fix, self.x, seed=self.seed)
         exact = _elements.broken_by_exact(self.fix, self.x, found)
         by_template = (
@@ -125,7 +125,7 @@ class Work:
         }
 
     def _gains(self, report: Report) -> None:
-        """Measure what breaking gains before any training."""
+        """Measure the gain of breaking before any training."""
         choices = {"raw": self.some, "exact": _whole(self.fix, self.some)}
         if self.template is not None:
             choices["template"] = _whole(self.template, self.some)

@@ -33,7 +33,7 @@ _SPREAD = 3
 
 
 class _Draw(NamedTuple):
-    """What one drawn element per item did, (B,) each."""
+    """Changes by one drawn element per item, (B,) each."""
 
     moved: Tensor  # whether the element moved the item
     error: Tensor  # ||f(g x) - f(x)||
@@ -160,7 +160,7 @@ class Probe:
             return Finding(symmetry, "unknown", math.nan, math.nan, items, self._why_none(moved, sensitivity, unmoved))
         scale = torch.where(visible, sensitivity, 1)
         ratio, noise = (torch.where(visible, size / scale, 0) for size in (error, self.noise))
-        # Of noise alone, the largest of all items compares with the largest: single ones may lie far apart.
+        # Compare the largest over all items with the largest noise: of single items two may lie far apart.
         beyond = torch.where(error > _SPREAD * self.rounding, ratio, 0).amax(-1)
         clear = beyond > (_SPREAD * noise.amax(-1)).clamp(min=self.tolerance)
         least = float(noise.amax(-1)[visible.any(-1)].min())

@@ -23,7 +23,7 @@ def finding(text: str, scores: Tensor, flags: Tensor, *, index: Tensor | None = 
     """Return a finding: a score and a flag per item, and both for the set.
 
     Args:
-        text: Which items are flagged.
+        text: Name of the flagged items.
         scores: (n,) in [0, 1]; 0 is worst.
         flags: (n,) bool.
         index: Numbers of the items in the data set, (n,). Default: 0, 1, ...
@@ -56,12 +56,12 @@ class Table(NamedTuple):
 
 
 class Report(dict[str, Any]):
-    """What :func:`torch_symbreak.diagnostics.diagnose` found. Printed, it is tables of 80 columns.
+    """Result of :func:`torch_symbreak.diagnostics.diagnose`, a dict. Printed, it is tables of 80 columns.
 
     Entries:
 
     - "verdict", a sentence; "line", what to type ("" if nothing); "advice": "template", "exact" or "none";
-    - "targets", how many; "looked", how many of them for the template and the neighbors; "threshold", of content;
+    - "targets", their number; "looked", the number drawn for the template and the neighbors; "threshold" of content;
     - "rule": the rule that broke all symmetries: "exact", "template", "literal" or None;
     - "symmetries": by name "holds" (whether f has it, with "error" and "reason"), "status", "rule", "violations" (a
       share), "flag", "p" and "distance" of the test for uniform elements;
@@ -94,7 +94,7 @@ class Report(dict[str, Any]):
                 (name, f"{mean:.3f}", f"{low:.3f} to {high:.3f}")
                 for name, (mean, low, high) in self["neighbors"].items()
             ],
-            "Less is better. Modulo the orbit is what no rule can go below.",
+            "Less is better. No rule can go below modulo the orbit.",
         )
         rows = [
             (
@@ -111,8 +111,8 @@ class Report(dict[str, Any]):
             "Error per entry without training, cross-validated",
             ("targets", "constant", "up to sym.", "5-NN", "up to sym."),
             rows,
-            f"{self['still to gain']:.0%} of the exact rule's 5-NN error vanish up to symmetry: "
-            "what a better rule can gain.",
+            f"{self['still to gain']:.0%} of the exact rule's 5-NN error vanishes up to symmetry. "
+            "A better rule can gain that much.",
         )
         yield self._margins()
 
@@ -145,14 +145,14 @@ class Report(dict[str, Any]):
             note = (
                 f"Noise of {self['noise']['std']:.2g} of the peak flips "
                 + ", ".join(f"{each['flips']:.1%} ({rule})" for rule, each in rates.items())
-                + " and changes "
-                + ", ".join(f"{each['targets elsewhere']:.1%}" for each in rates.values())
-                + " by over .1."
+                + " of the targets. It moves "
+                + ", ".join(f"{each['targets elsewhere']:.1%} ({rule})" for rule, each in rates.items())
+                + " by more than .1 of their norm."
             )
         return Table("Near-ties: margins below 1e-3", ("rule", "symmetry", "targets"), [row[:3] for row in rows], note)
 
     def sentences(self) -> Iterator[str]:
-        """Yield what the report says besides tables: what could not be decided, duplicates and warnings."""
+        """Yield the sentences besides the tables: undecided symmetries, duplicates and warnings."""
         for name, row in self["symmetries"].items():
             if row["holds"] is None and row.get("reason"):
                 yield f"Whether f has the {name.replace('_', ' ')} is unknown: {row['reason']}."
@@ -172,7 +172,7 @@ class Report(dict[str, Any]):
 
         yield Text(self["verdict"], style="bold")
         if self["line"]:
-            yield Text(f"Type: {self['line']}")
+            yield Text(f"Type: {self['line']}", no_wrap=True, overflow="ignore")  # to be copied whole
         for table in self.tables():
             yield Text(f"\n{table.title}", style="bold")
             drawn = Drawn(*table.header, box=SIMPLE_HEAD, pad_edge=False)
@@ -233,7 +233,7 @@ def _named(pairs: Tensor) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of which JSON knows all parts."""
+    """Return a value with JSON's types alone."""
     if isinstance(value, Tensor):
         return _plain(value.tolist())
     if isinstance(value, dict):

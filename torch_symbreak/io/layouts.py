@@ -544,7 +544,7 @@ def _only_intensities(file: Format, arrays: dict[str, Array], least: int) -> str
     if _called(_NO_INTENSITIES, real[0]) or _called(_TARGETS, real[0]):
         raise KeyError(
             f"{real[0]} of {file.path} is the only real array, but by its name it holds no intensities. If it does: "
-            f"{offers[0]}. Square magnitudes before."
+            f"{offers[0]}. If it holds magnitudes, save their squares first."
         )
     return real[0]
 
@@ -634,7 +634,9 @@ def _offers(
 
     def likeliest(keys: tuple[str, ...]) -> tuple[int, list[Any]]:
         order = _called(_MEASURED, *keys) - _called(_TARGETS, *keys)
-        return -order if measured else order, [_natural(key) for key in keys]
+        if measured:  # a detector's mask is called by both names
+            order = 2 * _called(_NO_INTENSITIES, *keys) - order
+        return order, [_natural(key) for key in keys]
 
     alike: dict[str, list[tuple[str, ...]]] = {}
     for keys in sorted((keys for keys, _ in choices), key=likeliest):

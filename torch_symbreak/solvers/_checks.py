@@ -1,4 +1,4 @@
-"""What a solver is given: checked, on the detector's torus, in one order of pixels."""
+"""Check the arguments of a solver, and bring them onto the detector's torus in one order of pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch_symbreak._fourier import frequencies
 from torch_symbreak.forward import FarField, Mask, Measured, PoissonCounts, ReadoutNoise
 from torch_symbreak.symmetries import Symmetry
 
-#: Share of the power at the highest frequencies along all axes, from which on the order of the pixels is in doubt.
+#: Above this share of the power at the highest frequencies of all axes, the order of the pixels is in doubt.
 _MISPLACED = 0.75
 
 

@@ -31,7 +31,7 @@ _JITTER = 0.2
 
 
 class Starts(NamedTuple):
-    """All starts of every item."""
+    """Objects and R-factors of all starts of every item."""
 
     object: Tensor  # (*batch, starts, *frame)
     residual: Tensor  # (*batch, starts): R-factors on the pixels that the solver saw
@@ -69,7 +69,7 @@ def solve(
 ) -> Solution:
     """Retrieve objects from their far-field intensities.
 
-    Nothing but the intensities is needed. The first support is where the autocorrelation exceeds 4 % of its maximum.
+    Only the intensities are needed. The first support is where the autocorrelation exceeds 4 % of its maximum.
     Shrink-wrap narrows it every 20 iterations. Each item has several random starts, in two lines that know nothing of
     each other. Within a line, the worse half of the starts goes on from copies of the best, every 100 iterations. The
     start with the smallest R-factor wins. An item stops once the best starts of both lines fit to .05 % and agree.
@@ -79,18 +79,19 @@ def solve(
     *Trust.* A small R-factor with a loose support proves nothing. ``agreement`` is the relative error, up to the
     symmetries on the detector's torus, between the best starts of the two lines. ``held_out`` is the R-factor on 2 % of
     the measured pixels, which the solver did not see; they lie beyond a quarter of the highest frequency. The verdict
-    is "solved" if the lines agree to 10 % and the R-factor is below .25. It is "doubtful" if they agree to 30 %, or if
-    the R-factor is below .05 and at most .1 on the held-out pixels. Else it is "not solved". One start has nothing to
-    agree with, so it is "doubtful" at best. Noise keeps the lines apart.
+    is "solved" if the lines agree to 10 % and the R-factor is at most .25. It is "doubtful" if they agree to 30 %, or
+    if the R-factor is at most .05, and at most .1 on the held-out pixels. Else it is "not solved". One start has
+    nothing to agree with, so it is "doubtful" at best. Noise keeps the lines apart.
 
     Shape: y (*batch, *M), real; object and support (*batch, *frame), residual (*batch,), history
     (iterations, *batch, starts).
 
     Args:
         y: The measured intensities. Negative pixels count as zero, with one warning.
-        model: The measurement. Default: ``FarField(2)``, or of as many axes as ``frame`` has. Real models give real
-            objects. A ``Measured`` far field gives its masks, too; its noise changes nothing.
-        method: "hio" (default), "er", "raar", "dm" or "rrr".
+        model: The measurement. Default: ``FarField(2)``, or a far field with as many axes as ``frame``. Real models
+            give real objects. A ``Measured`` far field gives its masks, too. Its noise changes nothing.
+        method: "hio" (hybrid input-output, default), "er" (error reduction), "raar", "dm" (difference map) or "rrr"
+            (relaxed reflections).
         iterations: Iterations of each start. Default: 1,000, and up to two more rounds of fresh starts.
         starts: Starts per item. Two lines need at least two. Default 8.
         start: Objects to start from, (*batch, *frame), such as a network's answers. Further starts are noisy copies.
@@ -172,7 +173,7 @@ def refine(x: Array, y: Array, **options: Any) -> Solution:
     Args:
         x: The objects to start from, (*batch, *frame).
         y: The measured intensities, (*batch, *M).
-        **options: Of :func:`solve`.
+        **options: Further arguments of :func:`solve`.
 
     Example: a noisy object.
         >>> from torch_symbreak import FarField, relative_error
@@ -313,7 +314,7 @@ def _picked(state: _run.State, index: Tensor) -> _run.State:
 def _merge(
     kept: _run.State, answers: Tensor, agreement: Tensor, state: _run.State, new: Tensor, items: Tensor, group: Product
 ) -> None:
-    """Put fresh starts in the place of worse ones, in place."""
+    """Replace worse starts by fresh ones, in place."""
     starts = kept.residual.shape[1]
     residual = torch.cat([kept.residual[items], state.residual], 1)
     order = residual.argsort(1)[:, :starts]
