@@ -101,7 +101,7 @@ def solve(
             "--method",
             METHODS,
             "Algorithm. hio: hybrid input-output. er: error reduction. raar, rrr: relaxed reflections. dm: difference "
-            "map.",
+            "map. Under noise raar finds most.",
         ),
     ] = "hio",
     starts: Annotated[int, typer.Option(help="Random starts per item. The best is taken by its R-factor.")] = 8,
@@ -256,7 +256,7 @@ def _print_summary(numbers: dict[str, np.ndarray]) -> None:
             listed = ", ".join(map(str, items[:_MOST])) + ", ..." * (len(items) > _MOST)
             print(f"{verdict}: item{'s' * (len(items) > 1)} {listed}")
     if VERDICTS[-1] in words:
-        print("To solve more: check --centered and --mask. Then try more --starts, or --method rrr.")
+        print("To solve more: check --centered and --mask. Then try more --starts, or --method raar.")
 
 
 def _sizes(frame: str, *, debug: bool) -> tuple[int, ...]:
