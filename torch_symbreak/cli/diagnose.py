@@ -72,9 +72,9 @@ def diagnose(
             say(choice)
         model = _model(targets, x)
 
-        def line(rule: str, threshold: float | None) -> str:
+        def line(rule: str, threshold: float | None, fix: Any) -> str:
             flags = "".join(
-                f" --{name} {value}"
+                f" --{name} {shlex.quote(str(value))}"
                 for name, value in {
                     "forward": None if forward == "farfield" else forward,
                     "key": key,
@@ -87,7 +87,7 @@ def diagnose(
                 }.items()
                 if value is not None
             )
-            name, broken = shlex.quote(str(src)), f"broken{src.suffix}"
+            name, broken = shlex.quote(str(src)), shlex.quote(f"{src.stem}_broken{src.suffix}")
             if rule == "template":
                 fit = f"symbreak fit {name} template.npz{flags}"
                 return f"{fit} && symbreak break {name} {broken} --template template.npz{flags}"

@@ -82,7 +82,14 @@ def orientations_of(fix: Canonicalizer[Any], x: Tensor, *, seed: int = 0) -> dic
         seed: Of the draw within one entry of the frame, which makes shifts uniform in [0, 1].
     """
     group = Product(fix.symmetry)
-    return dict(_orientations(group, elements_of(fix, x), x, seed))
+    empty = ~flat_items(x, group.item_dims).ne(0).any(-1)[:, None]  # zero stays zero, and lies nowhere in its orbit
+    return {
+        name: each._replace(
+            values=torch.where(empty, torch.nan, each.values),
+            uniform=None if each.uniform is None else torch.where(empty, torch.nan, each.uniform),
+        )
+        for name, each in _orientations(group, elements_of(fix, x), x, seed)
+    }
 
 
 def _orientations(group: Product, g: Element, x: Tensor, seed: int) -> Iterator[tuple[str, Orientations]]:

@@ -42,14 +42,16 @@ class Work:
         forward: The model.
         fix: The exact rule.
         x: All targets, (N, *item).
-        n: How many are drawn for the template and the neighbors.
+        index: Numbers of those for the template and the neighbors, in order.
         seed: Of all draws.
     """
 
-    def __init__(self, forward: Callable[[Tensor], Tensor], fix: Canonicalizer[Any], x: Tensor, n: int, seed: int):
+    def __init__(
+        self, forward: Callable[[Tensor], Tensor], fix: Canonicalizer[Any], x: Tensor, index: Tensor, seed: int
+    ):
         self.forward, self.fix, self.x, self.seed = forward, fix, x, seed
         self.group = Product(fix.symmetry)
-        self.index = torch.randperm(len(x), generator=self._generator())[:n].sort().values
+        self.index = index
         self.some = x[self.index]
         self.features = self._features(self.some)
         self.nearest = nearest_others(self.features, _gains.K)
@@ -205,6 +207,11 @@ class Work:
         """Find test targets that equal a training target up to the symmetries."""
         chosen = torch.randperm(len(test), generator=self._generator())[: len(self.some)].sort().values
         others = test[chosen]
+        if others.shape[1:] != self.x.shape[1:]:
+            raise ValueError(
+                f"diagnose needs test targets shaped like the training targets, {tuple(self.x.shape[1:])}, but got "
+                f"{tuple(others.shape[1:])}. Pad them to one frame first."
+            )
         leaks = duplicates(self._features(others), others, self.group.symmetries, among=(self.features, self.some))
         text = "test targets that a training target equals up to the symmetries"
         report["findings"]["leaks"] = finding(text, leaks.scores, leaks.flags, index=chosen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from torch_symbreak.diagnostics._verdict import percent
 from torch_symbreak.io import write_file
 
 #: Width of a printed report.
@@ -124,7 +126,7 @@ class Report(dict[str, Any]):
             if "status" not in row:
                 rows.append((name.replace("_", " "), holds, row.get("reason", ""), "", ""))
                 continue
-            share = f"{'✖' if row['flag'] else '✓'} {row['violations']:.1%}"
+            share = f"{'✖' if row['flag'] else '✓'} {percent(row['violations'])}"
             rows.append((name.replace("_", " "), holds, row["status"], share, row["rule"] or "none"))
         looked = "" if self["looked"] == self["targets"] else f", {self['looked']} of them for templates and neighbors"
         return Table(
@@ -135,7 +137,7 @@ class Report(dict[str, Any]):
 
     def _margins(self) -> Table:
         rows = [
-            (rule, name.replace("_", " "), f"{each['near_ties']:.1%}", "")
+            (rule, name.replace("_", " "), percent(each["near_ties"]), "")
             for rule, margins in self["margins"].items()
             for name, each in margins.items()
         ]
@@ -144,9 +146,9 @@ class Report(dict[str, Any]):
             rates = {rule: each for rule, each in self["noise"].items() if rule != "std"}
             note = (
                 f"Noise of {self['noise']['std']:.2g} of the peak flips "
-                + ", ".join(f"{each['flips']:.1%} ({rule})" for rule, each in rates.items())
+                + ", ".join(f"{percent(each['flips'])} ({rule})" for rule, each in rates.items())
                 + " and changes "
-                + ", ".join(f"{each['targets elsewhere']:.1%}" for each in rates.values())
+                + ", ".join(percent(each["targets elsewhere"]) for each in rates.values())
                 + " by over .1."
             )
         return Table("Near-ties: margins below 1e-3", ("rule", "symmetry", "targets"), [row[:3] for row in rows], note)
@@ -158,10 +160,11 @@ class Report(dict[str, Any]):
                 yield f"Whether f has the {name.replace('_', ' ')} is unknown: {row['reason']}."
         found = self["duplicates"]
         if len(found["pairs"]):
-            yield f"Duplicates up to symmetry: {found['share']:.1%} of the targets, such as {_named(found['pairs'])}."
+            share = percent(found["share"])
+            yield f"Duplicates up to symmetry: {share} of the targets, such as {_named(found['pairs'])}."
         if "test pairs" in found:
             leak = f", such as {_named(found['test pairs'])}" if len(found["test pairs"]) else ""
-            yield f"Test targets that are training targets up to symmetry: {found['test share']:.1%}{leak}."
+            yield f"Test targets that are training targets up to symmetry: {percent(found['test share'])}{leak}."
         for each in self["warnings"]:
             yield f"{each['text']}{' Type: ' + each['line'] if each['line'] else ''}"
 
@@ -172,7 +175,7 @@ class Report(dict[str, Any]):
 
         yield Text(self["verdict"], style="bold")
         if self["line"]:
-            yield Text(f"Type: {self['line']}")
+            yield Text(f"Type:\n{_wrapped(self['line'])}")
         for table in self.tables():
             yield Text(f"\n{table.title}", style="bold")
             drawn = Drawn(*table.header, box=SIMPLE_HEAD, pad_edge=False)
@@ -220,6 +223,26 @@ class Report(dict[str, Any]):
     def save_html(self, path: str | Path) -> Path:
         """Write the report as one page of HTML. It needs no other file and no network."""
         return write_file(Path(path), self.to_html().encode())
+
+
+def _wrapped(line: str) -> str:
+    r"""Return a line of Python or of a shell in lines of 80 columns, which run as they stand.
+
+    Example:
+        >>> print(_wrapped("symbreak break 'a b.npy' " + "c" * 60))
+        symbreak break 'a b.npy' \
+        cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc
+    """
+    lines = [""]
+    # A backslash inside quotes would be part of the name.
+    for word in re.findall(r"(?:'[^']*'|\"[^\"]*\"|\S)+", line):
+        if not lines[-1]:
+            lines[-1] = word
+        elif len(lines[-1]) + len(word) < WIDTH - 2:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return " \\\n".join(lines)
 
 
 def _interval(value: tuple[float, float, float]) -> str:
