@@ -59,6 +59,9 @@ def diagnose(
         if out is not None:
             if out.exists() and not out.is_dir():
                 raise FileExistsError(f"{out} exists and is no folder. Give another --out.")
+            for name in ("report.html", "report.json"):
+                if (out / name).is_dir():
+                    raise FileExistsError(f"{out / name} is a folder. Give another --out.")
             there = [out / name for name in ("report.html", "report.json") if (out / name).exists()]
             if there and not overwrite:
                 raise FileExistsError(f"{there[0]} exists. To replace it: --overwrite.")

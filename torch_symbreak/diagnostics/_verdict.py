@@ -100,8 +100,8 @@ def _of(report: dict[str, Any], line: Callable[[str], str]) -> tuple[str, str]:
         )
     if report["rule"] is not None:
         name = "The exact rule" if report["rule"] == "exact" else "A template, their own mean,"
-        verdict = f"{name} broke these targets: "
-        verdict += "no violations." if worst == 0 else f"but {percent(worst)} of them violate it."
+        verdict = f"{name} broke these targets"
+        verdict += ": no violations." if worst == 0 else f", but {percent(worst)} of them violate it."
         if worst == 0 and report["rule"] == "exact" and advice == "template":
             return f"{verdict} A template can gain more. {gain}", line("template")
         if worst == 0:
