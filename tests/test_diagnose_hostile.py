@@ -21,13 +21,13 @@ pytest.importorskip("typer")
 from experiments import symbreak
 
 import torch_symbreak
-from torch_symbreak import FarField, ForwardModel, ScrambledDataset, SymmetryBrokenDataset
+from torch_symbreak import FarField, ScrambledDataset, SymmetryBrokenDataset, canonical
 from torch_symbreak.baselines import LiteralAlgorithm2
-from torch_symbreak.canonical import AlignToTemplate, FarFieldCanonicalizer
+from torch_symbreak.canonical import FarFieldCanonicalizer
 from torch_symbreak.datasets import BraggCrystals
 from torch_symbreak.diagnostics import diagnose
 from torch_symbreak.diagnostics.report import _wrapped
-from torch_symbreak.forward import Mask, Measured
+from torch_symbreak.forward import ForwardModel, Mask, Measured
 
 MODEL, REAL = FarField(2), FarField(2, field="real")
 FIX = MODEL.canonicalizer()
@@ -89,7 +89,7 @@ def test_the_line_of_a_plain_function_and_of_keys_runs(keys: str | None) -> None
     samples = RAW if keys is None else [{"my x": x} for x in RAW]
     for forward, options in ((plain, {"event_dims": 2}), (MODEL, {})):
         report = diagnose(samples, forward, keys=keys, n=20, **options)
-        names = {**vars(torch_symbreak), "AlignToTemplate": AlignToTemplate, "dataset": samples, "model": forward}
+        names = {**vars(torch_symbreak), **vars(canonical), "dataset": samples, "model": forward}
         exec(_wrapped(report["line"]), names)
         assert isinstance(names["dataset"], SymmetryBrokenDataset)
         assert len(list(names["dataset"])) == len(RAW)

@@ -141,7 +141,7 @@ def test_the_best_epoch_is_marked() -> None:
         (lambda: show_margins(torch.ones(3)), TypeError, "needs a mapping"),  # type: ignore[arg-type]
         (lambda: show_margins({"a": [0.1]}), TypeError, "torch.as_tensor"),  # type: ignore[dict-item]
         (lambda: plot_learning_curve([1.0]), TypeError, "needs a mapping"),  # type: ignore[arg-type]
-        (lambda: plot_learning_curve({"a": np.ones((2, 2))}), ValueError, r"has shape \(2, 2\)"),
+        (lambda: plot_learning_curve({"a": np.ones((2, 2))}), TypeError, "a sequence of numbers"),
         (lambda: plot_learning_curve({"a": 1.0}), TypeError, "a sequence of numbers"),  # type: ignore[dict-item]
     ],
 )

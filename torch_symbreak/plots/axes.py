@@ -279,7 +279,7 @@ def plot_learning_curve(
 
     Raises:
         TypeError: If ``curves`` is no mapping, or a curve holds no numbers.
-        ValueError: If a curve is empty, or has several dimensions.
+        ValueError: If a curve is empty.
 
     Example:
         >>> axes = plot_learning_curve({"validation": [1.0, 0.5, 0.7]})
@@ -304,15 +304,11 @@ def plot_learning_curve(
 def _losses(label: Any, losses: Any) -> np.ndarray:
     """Return the losses of a curve, or raise."""
     try:
-        parts = losses if isinstance(losses, Tensor) else list(losses)
-        values = torch.as_tensor(parts).detach().cpu().double().numpy() if len(parts) else np.zeros(0)
+        values = [float(loss.detach() if isinstance(loss, Tensor) else loss) for loss in losses]
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(
             f"plot_learning_curve needs a sequence of numbers per curve, but {label!r} is {describe(losses)}."
         ) from None
-    if values.shape != (len(values),) or not len(values):
-        raise ValueError(
-            f"plot_learning_curve needs at least one loss per curve, but {label!r} "
-            f"{'is empty' if not len(values) else f'has shape {values.shape}'}."
-        )
-    return values
+    if not values:
+        raise ValueError(f"plot_learning_curve needs at least one loss per curve, but {label!r} is empty.")
+    return np.array(values)
