@@ -27,7 +27,7 @@ from torch_symbreak.canonical import FarFieldCanonicalizer
 from torch_symbreak.datasets import BraggCrystals
 from torch_symbreak.diagnostics import diagnose
 from torch_symbreak.diagnostics.report import _wrapped
-from torch_symbreak.forward import ForwardModel, Mask, Measured
+from torch_symbreak.forward import ElementwiseSquare, ForwardModel, Mask, Measured
 
 MODEL, REAL = FarField(2), FarField(2, field="real")
 FIX = MODEL.canonicalizer()
@@ -162,6 +162,12 @@ def test_other_warnings() -> None:
     assert "view_as_complex" in warned(diagnose(torch.view_as_real(RAW), REAL, n=20))["channels"]["line"]
     assert "30 targets are few" in warned(diagnose(RAW, MODEL, n=20))["few"]["text"]
     assert diagnose(X, MODEL, test=X[3:4])["duplicates"]["test pairs"].tolist() == [[0, 3]]
+
+
+def test_noise_of_a_model_without_motions() -> None:
+    numbers = torch.randn(40, 1, generator=torch.Generator().manual_seed(0))
+    report = diagnose(numbers, ElementwiseSquare(), noise=0.3)
+    assert report["noise"]["exact"]["targets elsewhere"] > 0
 
 
 class Stream(IterableDataset[Tensor]):

@@ -138,7 +138,9 @@ def run(
         work = Work(forward, suited, data.x, index[:n].sort().values, seed)
         work.fill(report)
         if noise is not None:
-            work.flip_rates(report, lambda noisy: rule(few, _warnings.threshold_for(fix, noisy)), noise)
+            work.flip_rates(
+                report, lambda noisy: fix if like is None else rule(few, _warnings.threshold_for(fix, noisy)), noise
+            )
         if test is not None:
             of_test = None if isinstance(test, torch.Tensor) else keys
             work.across(report, _data.read(test, forward, of_test, dims, name="the test targets").x)
