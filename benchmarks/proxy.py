@@ -23,7 +23,7 @@ from torch_symbreak import FarField
 from torch_symbreak.baselines import nearest_others
 from torch_symbreak.datasets import BraggCrystals
 from torch_symbreak.diagnostics._gains import K, cross_validated, features_of
-from torch_symbreak.experiments import Grid
+from torch_symbreak.experiments import PRESETS, Grid
 from torch_symbreak.experiments.farfield import DATA, FarFieldPhaseRetrieval
 from torch_symbreak.experiments.predictors import fixed
 from torch_symbreak.experiments.results import read_rows
@@ -125,7 +125,8 @@ def train(name: str) -> None:
     """Train the networks of a case, under both rules."""
     case = CASES[name]
     grid = Grid(data=(case.data,), networks=("unet",), breaking=RULES, samples=(case.n,))
-    experiment(case).run(grid, FOLDER / name, resume=True, report=print)
+    training = PRESETS["farfield"]["cpu"].training
+    experiment(case).run(grid, FOLDER / name, training=training, resume=True, report=print)
 
 
 def trained(case: Case) -> dict[str, float] | None:

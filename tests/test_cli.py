@@ -149,7 +149,7 @@ def test_help_imports_nothing_heavy() -> None:
         ("lightning", "reproduce square", '"torch_symbreak[experiments]"'),
         ("matplotlib", "reproduce square", '"torch_symbreak[experiments]"'),
         ("matplotlib", "compare in.npy in.npy", "matplotlib"),
-        ("matplotlib", "solve in.npy out.npz", "matplotlib"),
+        ("matplotlib", "solve in.npy out.npz", "matplotlib, or type --no-pictures"),
         ("h5py", "info in.h5", '"torch_symbreak[io]"'),
     ],
 )

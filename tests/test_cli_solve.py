@@ -58,6 +58,14 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys):  # type: ign
     return call
 
 
+def test_unsolved_items_come_with_a_way_on(capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = {name: np.ones(3) for name in ("residual", "held_out", "agreement")}
+    told = "To solve more: check --centered and --mask. Then try more --starts, or --method rrr."
+    for words, wanted in ((["solved", "doubtful", "not solved"], True), (["solved", "doubtful", "solved"], False)):
+        command._print_summary({**numbers, "verdict": np.array(words)})
+        assert (told in capsys.readouterr().out) is wanted
+
+
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: Any, *arguments: object) -> str:
     """Return the one line that a refused call says. It leaves nothing behind."""
     before = sorted(path.name for path in Path().iterdir())
@@ -103,6 +111,7 @@ def test_from_a_file_to_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert "2 patterns of 32 x 32, float32, from one array: y (the only real array" in shown.err
     assert re.search(r"solved +2 +100%", shown.out)
     assert shown.out.splitlines()[-2:] == ["found-pictures", "found.h5"]
+    assert "To solve more" not in shown.out
     with h5py.File("found.h5") as file:
         found = {name: file[name][()] for name in (*ARRAYS, "note")}
     assert found["verdict"].tolist() == [b"solved", b"solved"]
@@ -174,14 +183,18 @@ def test_masks_by_key_and_by_file(quick) -> None:
     y = np.where(mask, Y, np.nan)
     np.savez("in.npz", intensity=y, good=mask, each=np.broadcast_to(mask, Y.shape), bytes=mask.astype(np.uint8))
     np.save("mask.npy", mask)
-    np.savez("masks.npz", a=mask, b=~mask)
+    np.savez("masks.npz", a=mask, b=~mask, c=(np.indices((32, 32)).sum(0) % 16 == 5) & mask)
     expected = solve(
         y, mask=mask, iterations=12, starts=2, generator=torch.Generator().manual_seed(0), progress=False
     )  # fmt: skip
     for number, name in enumerate(("good", "each", "bytes", "mask.npy", "masks.npz:a")):
         found, said = quick("in.npz", f"{number}.npz", "--key", "intensity", "--mask", name)
         assert "93.7% of the pixels are measured" in said
+        assert "Few pixels" not in said
         assert np.allclose(found["residual"], expected.residual, atol=1e-4)
+    said = quick("in.npz", "few.npz", "--key", "intensity", "--mask", "masks.npz:c")[1]
+    assert "5.9% of the pixels are measured" in said
+    assert "If the mask is True where pixels are bad, type in Python numpy.save('good.npy', mask == 0)" in said
 
 
 def test_what_else_is_known(quick) -> None:
@@ -240,6 +253,11 @@ def bad(name: str) -> np.ndarray:
         (Y, "--oversampling 1", "Pass --support or --support-size"),
         (Y, "--starts 0", "starts >= 1"),
         (Y, "--mask m.npy", r"--mask array of .*m.npy has shape \(32, 31\), but needs \(32, 32\), or \(4, 32, 32\)"),
+        (Y, "--seed 18446744073709551616", r"--seed needs a number from 0 to 2\^63 - 1, but got 18446744073709551616"),
+        (Y, "--event-dims -1", "A pattern has 0 axes or more, but got --event-dims -1"),
+        (Y, "--axes r,y,x", "Intensities have no real and imaginary parts, but got --axes r,y,x. Leave out r."),
+        (Y > 0, "", r"holds no integers or floats, .* It holds y: bool, \(4, 32, 32\)"),
+        (Y, "--mask m.npy:good", "but m.npy has no 'good'. Say which: --mask m.npy:array"),
         (Y, "--mask f.npy", "--mask array of .*f.npy has dtype float64: no bool. .* values > 0"),
         (Y, "--mask bits.npy", "bits.npy holds 4, but needs bools, or 0 and 1"),
         (Y, "--mask two.npz", "two.npz holds 2. Say which: --mask two.npz:a, or --mask two.npz:b"),
@@ -271,15 +289,25 @@ def test_bad_input_gets_one_line(y: np.ndarray, options: str, message: str, tmp_
     ("arrays", "message"),
     [
         ({"a": Y, "b": Y}, "2 arrays that may be the intensities. Say which: --key a, or --key b"),
+        ({"detector_mask": Y, "b": Y}, "Say which: --key b, or --key detector_mask"),
         ({"amplitudes": Y}, "by its name it holds no intensities. If it does: --key amplitudes"),
         ({"object": Y}, "by its name it holds no intensities"),
-        ({"labels": np.arange(3)}, "no array of at least 2 dimensions"),
+        ({"labels": np.arange(3)}, "no integers or floats, of at most 64 bits, of at least 2 dimensions"),
     ],
 )
 def test_doubt_is_asked_about(arrays: dict[str, np.ndarray], message: str, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     np.savez("in.npz", **arrays)
     assert message in refused(monkeypatch, capsys, "in.npz", "found.npz")
+
+
+def test_many_arrays_have_one_mask(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    with h5py.File("in.h5", "w") as file:
+        for name in ("scan_0", "scan_1"):
+            file[f"{name}/data"], file[f"{name}/good"] = Y[:2], np.ones((2, 32, 32), bool)
+    error = refused(monkeypatch, capsys, "in.h5", "f.npz", "--key", "scan_*/data", "--mask", "scan_0/good")
+    assert error.endswith("has shape (2, 32, 32), but needs (32, 32).")
 
 
 def test_masks_of_cxi_are_no_bools(tmp_path, monkeypatch, capsys) -> None:
@@ -307,6 +335,7 @@ def test_masks_of_cxi_are_no_bools(tmp_path, monkeypatch, capsys) -> None:
         ("in.npy old.npz", "old.npz exists. To replace it: --overwrite"),
         ("in.npy new.npz", "new-pictures exists. To replace it: --overwrite"),
         ("in.npy new.npz --overwrite", "new-pictures holds mine.txt, which no run made"),
+        ("in.npy link.npz --overwrite", "link-pictures is no folder, and is not replaced"),
     ],
 )
 def test_files_that_are_not_written(arguments: str, message: str, tmp_path, monkeypatch, capsys) -> None:
@@ -319,6 +348,8 @@ def test_files_that_are_not_written(arguments: str, message: str, tmp_path, monk
     Path("old.npz").touch()
     Path("new-pictures").mkdir()
     Path("new-pictures/mine.txt").touch()
+    Path("empty").mkdir()
+    Path("link-pictures").symlink_to("empty")
     assert re.search(message, refused(monkeypatch, capsys, *arguments.split()))
 
 

@@ -113,6 +113,28 @@ def test_an_input_that_was_replaced_is_told(tmp_path, monkeypatch, capsys) -> No
     assert "was replaced or changed after a run that was interrupted" in capsys.readouterr().err
 
 
+def test_a_progress_file_without_a_number_starts_afresh(tmp_path, monkeypatch) -> None:
+    """The machine went down before it was written."""
+    monkeypatch.chdir(tmp_path)
+    blocks_of_one(monkeypatch)
+    np.save("in.npy", Y[:2])
+    call = command._Job.__call__
+
+    def stop(job: Any, patterns: Any) -> Any:
+        if patterns.first == 1:
+            raise KeyboardInterrupt
+        return call(job, patterns)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command._Job, "__call__", stop)
+        assert run(patch, "in.npy", "found.npz", *QUICK) == 130
+    (progress,) = tmp_path.glob(".found.npz*/progress.json")
+    progress.write_bytes(b"")
+    assert run(monkeypatch, "in.npy", "found.npz", *QUICK) == 0
+    assert run(monkeypatch, "in.npy", "whole.npz", *QUICK) == 0
+    assert Path("found.npz").read_bytes() == Path("whole.npz").read_bytes()
+
+
 def test_a_second_run_is_refused(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("in.npy", Y)
@@ -128,6 +150,28 @@ def test_a_second_run_is_refused(tmp_path, monkeypatch, capsys) -> None:
     assert run(monkeypatch, "in.npy", "found.npz", *QUICK) == 0
     assert second == [1]
     assert f"Another run is writing {tmp_path / 'found.npz'}: process {os.getpid()}" in capsys.readouterr().err
+
+
+def test_pictures_of_another_run_are_kept(tmp_path, monkeypatch, capsys) -> None:
+    """found.npz and found.h5 have one folder. The run that ends second keeps its work until it may replace it."""
+    monkeypatch.chdir(tmp_path)
+    np.save("in.npy", Y[:1])
+    call, other = command._Job.__call__, Path("found-pictures/item-0.png")
+
+    def beside(job: Any, patterns: Any) -> Any:
+        other.parent.mkdir()
+        other.touch()
+        return call(job, patterns)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command._Job, "__call__", beside)
+        assert run(patch, "in.npy", "found.npz", *OPTIONS) == 1
+    assert "found-pictures exists. To replace it: --overwrite." in capsys.readouterr().err
+    assert run(monkeypatch, "in.npy", "found.npz", *OPTIONS) == 2
+    assert other.stat().st_size == 0
+    monkeypatch.setattr(command._Job, "__call__", None)  # nothing is solved again
+    assert run(monkeypatch, "in.npy", "found.npz", *OPTIONS, "--overwrite") == 0
+    assert other.stat().st_size > 0
 
 
 def test_interrupted_at_work(tmp_path, monkeypatch, capsys) -> None:

@@ -88,7 +88,7 @@ def test_command(dims: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     assert f"{comparison.raw['MSE']:.6g}" in printed
     sentences = comparison.alignment.element.describe(x)
     assert all(f"item {index}: {sentence}\n" in printed for index, sentence in enumerate(sentences[:5]))
-    assert ("items more" in printed) is (len(sentences) > 5)
+    assert ("... and " in printed) is (len(sentences) > 5)
     assert (tmp_path / "c.png").read_bytes()[1:4] == b"PNG"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "b.npz", "c.png"]
 

@@ -295,6 +295,9 @@ def test_parts_in_another_order_are_refused() -> None:
     for wrong in ([parts[0]], parts[::-1], [parts[0], parts[0]], [parts[0], FAR.canonicalizer()]):
         with pytest.raises(ValueError, match="FixInTurn needs two or more of CenterContent"):
             FixInTurn(wrong)
+    for other in (None, iter(parts), FAR.canonicalizer()):
+        with pytest.raises(TypeError, match=r"FixInTurn needs a list of canonicalizers, but got"):
+            FixInTurn(other)  # type: ignore[arg-type]
 
 
 def test_deepinv() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -157,6 +158,48 @@ def test_f_may_write_into_its_argument() -> None:
     assert torch.equal(SMALL, before)
 
 
+def test_f_may_return_one_tensor_again_and_again() -> None:
+    """In double precision nothing else would copy it, and all answers would be the last one."""
+    x, buffer = SMALL.to(torch.complex128), torch.empty(0, dtype=torch.float64)
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        y = FAR(PROBE * x)
+        return buffer.resize_(y.shape).copy_(y)
+
+    assert set(symmetries_of(forward, x, event_dims=2).holds) == PHASES
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_every_scale_of_f(scale: float) -> None:
+    """Squares of these numbers under- or overflow."""
+    x = SMALL[:8].to(torch.complex128)
+    report = symmetries_of(lambda x: FAR(PROBE * x) * scale, x, event_dims=2)
+    assert set(report.holds) == PHASES
+    assert report.fails["Translation"].error < 10
+
+
+def test_f_of_the_whole_batch_is_told() -> None:
+    """Of one item, all three keep another set of symmetries, or none."""
+    calls = iter(range(1, 10**6))
+    for forward in (
+        torch.nn.Sequential(FAR, torch.nn.Flatten(), torch.nn.LazyBatchNorm1d()),
+        lambda x: FAR(x) / FAR(x).max(),
+        lambda x: FAR(x) * next(calls),
+    ):
+        with pytest.warns(UserWarning, match="another measurement when other items of the batch change.*eval()"):
+            symmetries_of(forward, SMALL[:9], event_dims=2)
+
+
+def test_a_flip_of_full_frames_has_a_fixed_center() -> None:
+    """Translations cannot be tested there. A flip about the content's center would change f of smaller content."""
+    disk = ((torch.arange(9) - 4) ** 2 < 10).float()
+    mask = disk[:, None] * disk
+    full = torch.randn(8, 9, 9, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    fix = canonicalizer_for(lambda x: FAR(mask * x), full, event_dims=2)
+    small = torch.nn.functional.pad(full[:, :3, :4], (0, 5, 0, 6))
+    assert torch.allclose(FAR(mask * fix(small)), FAR(mask * small), atol=1e-3)
+
+
 @pytest.mark.parametrize("call", [symmetries_of, canonicalizer_for])
 @pytest.mark.parametrize(
     ("forward", "x", "dims", "error", "message"),
@@ -169,15 +212,31 @@ def test_f_may_write_into_its_argument() -> None:
         (FAR, SMALL.numpy(), 2, TypeError, "torch.from_numpy"),
         (FarField, SMALL, 2, TypeError, "an instance as forward, but got the class FarField"),
         (FAR.symmetries, SMALL, 2, TypeError, "needs a function of a tensor as forward"),
-        (lambda x: [x], SMALL, 2, TypeError, "needs a forward that returns one torch.Tensor"),
+        (
+            lambda x: [x],
+            SMALL,
+            2,
+            TypeError,
+            r"needs one torch.Tensor as f\(x\), but got a list. .*torch.stack\(forward\(x\)\)",
+        ),
+        (lambda x: x[..., :0], SMALL, 2, ValueError, r"one measurement per item: .* shape \(48, 12, 0\)"),
         (lambda x: x.abs().mean(), SMALL, 2, ValueError, r"one measurement per item: x has the batch \(48,\)"),
         (lambda x: FAR(x[:, 0] + 1j * x[:, 1]), SMALL[:2].real[None], 2, ValueError, r"ToChannels\(\)\(x\)"),
+        (lambda x: FAR(x).to_sparse(), SMALL, 2, TypeError, r"needs a dense f\(x\).*forward\(x\).to_dense"),
         (FAR, SMALL, 2.0, TypeError, "needs an int as event_dims"),
     ],
 )
 def test_refused(call: Any, forward: Any, x: Any, dims: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call(forward, x, event_dims=dims)
+
+
+@pytest.mark.parametrize("tolerance", [0, -1, 1, math.nan, math.inf, "1e-3"])
+def test_tolerances_that_say_nothing(tolerance: Any) -> None:
+    with pytest.raises(ValueError, match="needs 0 < tolerance < 1, but got"):
+        symmetries_of(FAR, SMALL, event_dims=2, tolerance=tolerance)
+    with pytest.raises(TypeError, match=r"torch.Generator or None as generator, but got a int.*manual_seed\(seed\)"):
+        symmetries_of(FAR, SMALL, event_dims=2, generator=0)  # type: ignore[arg-type]
 
 
 def test_plain_functions_are_models() -> None:

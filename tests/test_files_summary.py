@@ -232,7 +232,7 @@ def test_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Non
     small = {name: int((margin < 1e-3).sum()) for name, margin in FIX.margins(x).items()}
     assert summary.small == small
     assert run(monkeypatch, "break", tmp_path / "x.npy", tmp_path / "z.npy") == 0
-    assert "of 12 targets looked at, 4 flipped, 4 moved, 4 already canonical" in capsys.readouterr().err
+    assert "12 targets looked at: 4 flipped, 4 moved, 4 already canonical" in capsys.readouterr().err
     assert plan("scramble", tmp_path / "x.npy", tmp_path / "s.npy").run() is None
 
 
@@ -341,7 +341,7 @@ def test_without_scikit_image_the_package_is_named(tmp_path: Path, monkeypatch: 
 
 def test_a_summary_of_nothing() -> None:
     assert str(summarize([])) == (
-        "of 0 targets looked at, 0 flipped, 0 moved, 0 already canonical; margin below 0.001: none"
+        "0 targets looked at: 0 flipped, 0 moved, 0 already canonical; margin below 0.001: none"
     )
 
 

@@ -17,7 +17,7 @@ pytest.importorskip("typer")
 from experiments import symbreak
 from test_diagnose import COUNT, report_of, scrambled
 
-from torch_symbreak.diagnostics.report import WIDTH
+from torch_symbreak.diagnostics.report import WIDTH, Report
 
 
 def test_it_prints_in_80_columns() -> None:
@@ -25,6 +25,11 @@ def test_it_prints_in_80_columns() -> None:
     assert max(map(len, lines)) <= WIDTH
     for wanted in ("These targets suffer", "conjugate flip", "unbroken", "modulo the orbit", "5-NN", "Near-ties"):
         assert any(wanted in line for line in lines), wanted
+
+
+def test_the_line_to_type_is_printed_whole() -> None:
+    line = f"symbreak break {'in' * 40}.npy {'out' * 20}.npy"
+    assert f"Type: {line}" in str(Report(**{**report_of("scrambled"), "line": line})).splitlines()
 
 
 def test_json_holds_every_score(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ from torch_symbreak.metrics import measurement_residual
 from torch_symbreak.solvers import (
     Magnitudes,
     Residual,
+    ShrinkWrap,
     Support,
+    _run,
     difference_map,
     error_reduction,
     hybrid_input_output,
@@ -30,6 +32,7 @@ from torch_symbreak.solvers import (
     solve,
 )
 from torch_symbreak.solvers._choice import cut, verdicts
+from torch_symbreak.solvers._run import cooling
 
 Array = np.ndarray[Any, Any]
 Map = Callable[[Array], Array]
@@ -335,6 +338,36 @@ def test_a_start_near_the_truth_is_kept() -> None:
     assert found.agreement.isnan().all()
     assert "solved" not in found.verdict  # one start has nothing to agree with
     assert (relative_error(found.object, x, FarField(2).symmetries, reduction="none") < 0.1).all()
+
+
+def test_raar_is_cooled_and_stays_near_the_truth_under_noise() -> None:
+    assert [cooling(done) for done in (0, 0.5, 0.75, 1)] == pytest.approx([0.98, 0.98, 0.89, 0.8])
+    model = FarField(2)
+    x = BraggCrystals(4, frame=(32, 32), seed=1).objects(torch.arange(4))
+    counts = Measured(model, [PoissonCounts(generator=seeded())], photons=1e6)(x)
+    error = {}
+    for method in ("raar", "hio"):
+        found = refine(x, counts, method=method, generator=seeded(), iterations=200, starts=1, progress=False)
+        error[method] = relative_error(found.object, x, model.symmetries)
+    assert 1.5 * error["raar"] < error["hio"]
+
+
+@pytest.mark.parametrize("starts", [1, 2, 5])
+def test_thresholds_of_shrink_wrap_lie_around_the_recipes(starts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+
+    class Recorded(ShrinkWrap):
+        def update(self, x: torch.Tensor) -> None:
+            seen.append(torch.as_tensor(self.threshold))
+            super().update(x)
+
+    monkeypatch.setattr(_run, "ShrinkWrap", Recorded)
+    y, _ = BraggCrystals(1, frame=(8, 8)).batch([0])
+    solve(y, starts=starts, iterations=20, generator=seeded(), progress=False)
+    (thresholds,) = seen
+    assert thresholds.shape == (starts,)
+    assert thresholds.log().mean().exp().item() == pytest.approx(0.15)  # .107 solved 3 % where .15 solved 23 %
+    assert len(thresholds.unique()) == starts
 
 
 def test_residual_of_real_objects_is_that_of_complex_ones() -> None:

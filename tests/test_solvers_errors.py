@@ -55,6 +55,10 @@ REFUSED = [
     refused(ValueError, "2 N - 1", lambda: solve(Y, model=FarField(oversampling=1.5))),
     refused(ValueError, r"at least the frame's shape \(13, 5\)", lambda: solve(Y, frame=(13, 5))),
     refused(ValueError, "frame of 2 ints", lambda: solve(Y, model=MODEL, frame=(6,))),
+    refused(ValueError, "frame of 2 ints", lambda: solve(Y, frame=(True, 5))),
+    refused(TypeError, r"tuple of ints as frame, .* but got 6.5", lambda: solve(Y, frame=6.5)),  # type: ignore[arg-type]
+    refused(TypeError, "tensor or an array as mask, but got a str", lambda: solve(Y, mask="m.npy")),  # type: ignore[arg-type]
+    refused(TypeError, "Generator or None as generator, but got a int", lambda: solve(Y, generator=0)),  # type: ignore[arg-type]
     refused(ValueError, "'hoi'. Did you mean 'hio'", lambda: solve(Y, method="hoi")),
     refused(ValueError, "iterations >= 1, but got 0", lambda: solve(Y, iterations=0)),
     refused(ValueError, "starts >= 1, but got 2.5", lambda: solve(Y, starts=2.5)),  # type: ignore[arg-type]
@@ -93,6 +97,30 @@ def test_every_scale(scale: float) -> None:
         for s in (1.0, scale)
     )
     assert torch.allclose(other.object / math.sqrt(scale), one.object, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_largest_numbers(dtype: torch.dtype) -> None:
+    """Their sum overflows, their root does not."""
+    power = 128 if dtype == torch.float32 else 1024
+    scale = 2.0 ** (power - 2 - 2 * math.ceil(math.log2(float(Y.max())) / 2))
+    one, other = (
+        solve(Y.to(dtype) * s, generator=torch.Generator().manual_seed(0), iterations=20, starts=2, progress=False)
+        for s in (1.0, scale)
+    )
+    assert torch.allclose(other.residual, one.residual)
+    assert torch.allclose(other.object / math.sqrt(scale), one.object, atol=1e-3)
+
+
+def test_one_photon_of_the_smallest_number() -> None:
+    y = torch.zeros(1, 8, 8, dtype=torch.float64)
+    y[0, 0, 0] = 5e-324
+    assert torch.isfinite(solve(y, **SHORT).residual).all()
+
+
+def test_gradients_are_left_out() -> None:
+    found = solve(Y.clone().requires_grad_(), start=X.clone().requires_grad_(), **SHORT)  # a warning would be an error
+    assert not found.object.requires_grad
 
 
 def test_numpy_and_half_precision() -> None:

@@ -151,6 +151,15 @@ def check_whole(owner: str, name: str, value: Any, *, least: int, most: int | No
     return whole
 
 
+def check_generator(owner: str, generator: Any) -> None:
+    """Raise ``TypeError`` unless ``generator`` is a ``torch.Generator`` or None."""
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(
+            f"{owner} needs a torch.Generator or None as generator, but got {describe(generator)}. "
+            "For a seed: torch.Generator().manual_seed(seed)."
+        )
+
+
 def check_callable(owner: str, name: str, value: Any) -> None:
     """Raise ``TypeError`` unless ``value`` can be called with a tensor. A class cannot: its instances can."""
     if isinstance(value, type):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from draws import Drawn, cases
@@ -76,10 +78,11 @@ def test_a_fixed_center_does_not_ask_for_the_content() -> None:
     assert float(FixConjugateFlip(1, center=(3.5,)).margin(x)) > 1e-3
 
 
-@pytest.mark.parametrize("center", [(1.0,), (1.0, 2.25), 3.0, (1.0, "2")])
+@pytest.mark.parametrize("center", [(1.0,), (1.0, 2.25), 3.0, (1.0, "2"), (1.0, math.nan), (math.inf, 1.0), (1e300, 0)])
 def test_centers_that_are_none(center: Any) -> None:
     with pytest.raises(ValueError, match=r"needs a center of 2 multiples of 1/2.*\(N - 1\) / 2"):
         ConjugateFlip(center=center)
+    assert ConjugateFlip(center=(np.int64(1), np.float32(2.5))) == ConjugateFlip(center=(1, 2.5))  # type: ignore[arg-type]
 
 
 def test_products_of_flips_about_centers() -> None:

@@ -8,11 +8,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from torch_symbreak._checks import describe
 from torch_symbreak._items import margins_of
 from torch_symbreak.symmetries import Canonicalizer, CenterContent, Element, FixConjugateFlip, Product
 from torch_symbreak.symmetries.scalar import FixScalar
 
-#: Each leaves the ones before it as they were, and sees an item that these have determined up to the rest.
+#: Each keeps what the ones before it have fixed, and sees an item that these have determined up to the later ones.
 _ORDER = (CenterContent, FixConjugateFlip, FixScalar)
 
 
@@ -22,11 +23,11 @@ class FixInTurn(Canonicalizer[Product]):
     The far field has all three, and :meth:`FarField.canonicalizer` breaks them in one pass. Use this one for
     measurements that keep only some.
 
-    The order makes it exact: the flip score does not depend on place and phase, and the phase is fixed at an item whose
-    place and orientation are.
+    The order makes it exact. The flip score does not depend on place and phase. The phase is fixed last, when place and
+    orientation are.
 
-    Ties: those of the parts. At a tie of one, only that symmetry is left as it is. :meth:`margins` gives the margins by
-    name, :meth:`margin` the smallest.
+    Ties: those of the parts. At a tie of one part, only its symmetry stays unbroken. :meth:`margins` gives the
+    margins by name, :meth:`margin` the smallest.
 
     Shape: (*batch, *channels, *event) to the same; :meth:`element` an :class:`Element` of the product.
 
@@ -35,6 +36,7 @@ class FixInTurn(Canonicalizer[Product]):
             with the same dims, threshold and wrap.
 
     Raises:
+        TypeError: If ``parts`` is no list.
         ValueError: If the parts are others, in another order, or do not act on the same items.
 
     Example: a flip and a phase, without translations.
@@ -48,6 +50,11 @@ class FixInTurn(Canonicalizer[Product]):
     """
 
     def __init__(self, parts: Sequence[Canonicalizer[Any]]) -> None:
+        if not isinstance(parts, (list, tuple, nn.ModuleList)):
+            raise TypeError(
+                f"FixInTurn needs a list of canonicalizers, but got {describe(parts)}. Example: "
+                "FixInTurn([CenterContent(2), FixGlobalPhase(2)])."
+            )
         places = [next((i for i, kind in enumerate(_ORDER) if isinstance(part, kind)), -1) for part in parts]
         if len(places) < 2 or -1 in places or places != sorted(set(places)):
             raise ValueError(

@@ -42,7 +42,7 @@ def choice_argument(name: str, choices: Sequence[str], text: str) -> Any:
 
 
 def named(path: str | Path) -> Path:
-    """Parse a path, which an empty variable of a shell is not: it would be the working directory."""
+    """Parse a path, and refuse an empty one. An empty shell variable would mean the working directory."""
     with failing(2):
         if not str(path).strip():
             raise ValueError("A name of a file is empty. Give one, or leave the option out.")
@@ -50,7 +50,7 @@ def named(path: str | Path) -> Path:
 
 
 def examples(*lines: str) -> str:
-    """Return an epilog with one example a line. Typer joins lines that have no empty line between."""
+    """Return an epilog with one example a line. Empty lines keep Typer from joining them."""
     return "\n\n".join(("Examples:", *lines))
 
 
@@ -67,12 +67,19 @@ Out = Annotated[
     Path,
     typer.Argument(parser=named, metavar="OUT", help="Output file, in the input's format.", show_default=False),
 ]
-Forward = Annotated[str, choice("--forward", NAMES, "Measurement model, whose symmetries count.")]
+Forward = Annotated[
+    str,
+    choice(
+        "--forward",
+        NAMES,
+        "Measurement, whose symmetries count. farfield: |F x|². gaussian: |A x|². square: x².",
+    ),
+]
 Key = Annotated[
     str | None,
     typer.Option(
-        help="Name of the targets' array, of a pair as A,B, or of a group that holds one pair or equal arrays. Of many "
-        "arrays say 'scan_*/object'. Needed if the file leaves a choice.",
+        help="Name of the targets' array, of a pair as A,B, or of a group that holds one pair or arrays of one "
+        "shape. Use 'scan_*/object' for many arrays. Needed if the file leaves a choice.",
         show_default=False,
     ),
 ]
@@ -81,7 +88,8 @@ LayoutKind = Annotated[
     choice(
         "--layout",
         get_args(Kind),
-        "Storage of the targets. Needed if names and shapes leave a choice.",
+        "Storage of the targets. plain: one array. channels: real and imaginary parts along an axis. parts: one array "
+        "each. polar: magnitude and phase. Needed if names and shapes leave a choice.",
     ),
 ]
 EventDims = Annotated[
@@ -133,7 +141,7 @@ Also = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY",
-        help="Move this array, a mask per target for one, along with the targets. Repeatable.",
+        help="Move this array along with the targets, for example a mask per target. Repeatable.",
         show_default=False,
     ),
 ]

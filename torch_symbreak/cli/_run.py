@@ -26,7 +26,7 @@ _UNPRINTED = "The results cannot be printed to the standard output: {}."
 class _Interrupt:
     """Answer Ctrl-C. A command at work gets a ``KeyboardInterrupt``, to clean up. Else the process ends at once.
 
-    Modules that are being imported would print many lines, or make another error of it.
+    An import that gets a ``KeyboardInterrupt`` prints many lines, or turns it into another error.
     """
 
     working = False
@@ -126,7 +126,8 @@ def main() -> None:
     except Exception as error:
         package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         if needed := _requirement(package, sys.argv[1:]):
-            print(f"symbreak needs the package {package}. Install it with: pip install {needed}", file=sys.stderr)
+            skip = ", or type --no-pictures" if package == "matplotlib" and "solve" in sys.argv[1:2] else ""
+            print(f"symbreak needs the package {package}. Install it with: pip install {needed}{skip}", file=sys.stderr)
             raise SystemExit(1) from None
         if isinstance(error, OSError):  # the commands only print outside of their blocks
             _discard_output()

@@ -50,7 +50,7 @@ def compare(
     axes_a: Annotated[str | None, typer.Option(help="--axes of A, as in break.", show_default=False)] = None,
     axes_b: Annotated[str | None, typer.Option(help="--axes of B.", show_default=False)] = None,
     oversampling: o.Oversampling = 2.0,
-    subpixel: Annotated[int, typer.Option(help="Find shifts to 1/SUBPIXEL of an entry.")] = 1,
+    subpixel: Annotated[int, typer.Option(help="Find shifts to 1/SUBPIXEL of a pixel.")] = 1,
     item: Annotated[int, typer.Option(help="Item in the picture, counted from 0.")] = 0,
     out: Annotated[Path, typer.Option(parser=o.named, metavar="PNG", help="Picture of one item.")] = Path(
         "comparison.png"
@@ -98,7 +98,7 @@ def compare(
     for index, sentence in enumerate(_sentences(found.elements, found.items, found.group)):
         print(f"item {index}: {sentence}")
     if count > _MOST:
-        print(f"... and {count - _MOST} items more")
+        print(f"... and {count - _MOST} more item{'s' * (count > _MOST + 1)}")
     if table is not None:
         print(table)
     from torch_symbreak import plots  # needs Matplotlib, and the numbers do not
@@ -155,7 +155,7 @@ def _check_alike(a: _Side, b: _Side) -> int:
 
 @dataclass
 class _Found:
-    """What is kept of a comparison: sums over all items, the first items, and the item of the picture."""
+    """Results of a comparison: sums over all items, the first items, and the item of the picture."""
 
     group: Product
     raw: dict[str, float] = field(default_factory=dict)

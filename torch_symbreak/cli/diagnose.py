@@ -34,13 +34,15 @@ def diagnose(
     oversampling: o.Oversampling = 2.0,
     test: Annotated[
         Path | None,
-        typer.Option(parser=o.named, metavar="FILE", help="Test targets, to find duplicates.", show_default=False),
+        typer.Option(
+            parser=o.named, metavar="FILE", help="Find test targets that are training targets, too.", show_default=False
+        ),
     ] = None,
     test_key: Annotated[str | None, typer.Option(help="--key of the test targets.", show_default=False)] = None,
-    n: Annotated[int, typer.Option("-n", help="Targets to fit a template to and to find neighbors among.")] = 2000,
+    n: Annotated[int, typer.Option("-n", help="Targets for the template and the neighbors, drawn at random.")] = 2000,
     noise: Annotated[
         float | None,
-        typer.Option(help="Noise of the targets relative to their peak, for the flip rate.", show_default=False),
+        typer.Option(help="Say how often noise flips a target. 0.01: noise of 1 % of the peak.", show_default=False),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
     overwrite: o.Overwrite = False,
@@ -98,7 +100,7 @@ def diagnose(
 
         report = run(x, model, others, None, None, n, noise, seed, line)
     console = Console()
-    console.print(report)
+    console.print(report, overflow="ignore", crop=False)  # the line to type stays whole
     if out is not None:
         with failing(1, debug=debug):
             out.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ def info(
 ) -> None:
     """List the arrays in a file, and say which of them break would take as the targets, and why.
 
-    Take the options of break, and fail where break would.
+    The options are those of break. The command fails where break would fail.
     """
     with failing(2, debug=debug):
         name = None if template is None else str(template)

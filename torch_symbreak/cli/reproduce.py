@@ -14,11 +14,12 @@ from rich.table import Table
 
 from torch_symbreak.cli import _options as o
 from torch_symbreak.cli._run import failing
+from torch_symbreak.cli.solve import METHODS
 from torch_symbreak.forward import NAMES
 
 EXAMPLES = o.examples(
-    "symbreak reproduce farfield",
     "symbreak reproduce gaussian --preset cpu --dims 5,10 --networks dnn --resume",
+    "symbreak reproduce farfield --solver hio --iterations 100,400",
 )
 
 #: Names of the experiments, the quickest first.
@@ -71,6 +72,19 @@ def reproduce(
     patience: Annotated[
         int | None, typer.Option(help="Epochs without gain after which the learning rate is halved.")
     ] = None,
+    solver: Annotated[
+        str | None,
+        o.choice(
+            "--solver", METHODS, "farfield: refine 100 test objects, from the networks' answers and from random starts."
+        ),
+    ] = None,
+    iterations: Annotated[
+        str | None, typer.Option(help="--solver: numbers of iterations, each a run of its own (default: 100,400).")
+    ] = None,
+    photons: Annotated[
+        str | None,
+        typer.Option(help="--solver: photons per test pattern, such as 1e5,1e6, besides patterns without noise."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -91,7 +105,7 @@ def reproduce(
 
     The options from --data to --patience replace the preset's values.
     """
-    from torch_symbreak.experiments import CAPTION, FarFieldPhaseRetrieval, remove_results
+    from torch_symbreak.experiments import CAPTION, FarFieldPhaseRetrieval, Refining, refining, remove_results
     from torch_symbreak.experiments import PRESETS as presets
     from torch_symbreak.experiments.report import limited
     from torch_symbreak.training import Hardware, main_process
@@ -118,6 +132,13 @@ def reproduce(
         own |= {"frame": _whole("--frame", frame)} if frame is not None else {}
         if own and not isinstance(chosen.experiment, FarFieldPhaseRetrieval):
             raise ValueError(f"--{next(iter(own))} is for the objects of farfield, but the experiment is {experiment}.")
+        if solver is None and (iterations is not None or photons is not None):
+            raise ValueError("--iterations and --photons are for solvers. Add --solver hio, or leave them out.")
+        if solver is not None and not isinstance(chosen.experiment, FarFieldPhaseRetrieval):
+            raise ValueError(f"--solver is for the objects of farfield, but the experiment is {experiment}.")
+        refines: dict[str, Any] = {"iterations": _whole("--iterations", iterations)} if iterations is not None else {}
+        refines |= {"photons": _numbers("--photons", photons)} if photons is not None else {}
+        plan = None if solver is None else Refining(method=solver, **refines)
         recipe: Any = replace(chosen.experiment, **own, **_given(width=width))
         recipe.check(grids)
         out = out or Path("symbreak-out") / experiment
@@ -127,16 +148,26 @@ def reproduce(
             recipe.resumable(out, training, resume=resume)
         except FileExistsError as error:
             raise FileExistsError(f"{error} Here: --resume, --overwrite, or another --out.") from None
+        if plan is not None:
+            refining.check_refinable(recipe, grids, out, training)
 
     def report(message: str) -> None:
         print(message, flush=True)
 
     with failing(1, debug=debug, interrupted="To go on, add --resume."):
-        rows = recipe.run(grids, out, training=training, hardware=hardware, resume=resume, report=report)
+        keep = plan is not None
+        rows = recipe.run(grids, out, training=training, hardware=hardware, resume=resume, keep=keep, report=report)
         if not main_process():
             return
         paths = recipe.write(out)
-    tables = ((experiment, CAPTION, recipe.table(rows)), ("before / after: ratios of errors", "", recipe.ratios(rows)))
+        tables = [(experiment, CAPTION, recipe.table(rows))]
+        tables.append(("before / after: ratios of errors", "", recipe.ratios(rows)))
+        if plan is not None:
+            refined = refining.refine_answers(
+                recipe, grids, out, plan, training=training, hardware=hardware, report=report
+            )
+            paths += refining.write_refined(out)
+            tables.append((f"{experiment}, refined", refining.SHARES, refining.shares(refined)))
     for title, caption, (header, *lines) in tables:
         if lines:
             _print_table(title, caption, header, lines)
@@ -166,6 +197,14 @@ def _given(**values: float | None) -> dict[str, Any]:
 
 def _words(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _numbers(option: str, value: str) -> tuple[float, ...]:
+    """Read comma-separated numbers."""
+    try:
+        return tuple(float(part) for part in _words(value))
+    except ValueError:
+        raise ValueError(f"{option} needs numbers, comma-separated, but got {value!r}.") from None
 
 
 def _whole(option: str, value: str) -> tuple[int, ...]:

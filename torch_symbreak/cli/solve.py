@@ -75,7 +75,9 @@ def solve(
     ] = None,
     frame: Annotated[
         str | None,
-        typer.Option(help="Sizes of the objects, such as 24,24. Default: by --oversampling.", show_default=False),
+        typer.Option(
+            help="Largest size of the objects in pixels, such as 24,24. Default: by --oversampling.", show_default=False
+        ),
     ] = None,
     oversampling: Annotated[
         float, typer.Option(help="Detector pixels per object pixel along each axis, if --frame is not given.")
@@ -93,7 +95,15 @@ def solve(
     ] = None,
     real: Annotated[bool, typer.Option("--real", help="Objects are real.")] = False,
     nonnegative: Annotated[bool, typer.Option("--nonnegative", help="Objects are real and not negative.")] = False,
-    method: Annotated[str, o.choice("--method", METHODS, "Algorithm.")] = "hio",
+    method: Annotated[
+        str,
+        o.choice(
+            "--method",
+            METHODS,
+            "Algorithm. hio: hybrid input-output. er: error reduction. raar, rrr: relaxed reflections. dm: difference "
+            "map.",
+        ),
+    ] = "hio",
     starts: Annotated[int, typer.Option(help="Random starts per item. The best is taken by its R-factor.")] = 8,
     iterations: Annotated[
         int | None,
@@ -111,8 +121,10 @@ def solve(
 ) -> None:
     """Retrieve objects from the far-field intensities in a file, and say which of them to trust.
 
-    OUT holds object, support, residual (the R-factor), agreement, held_out and verdict. If a run was killed, call it
-    again and it goes on. Pictures need the package matplotlib.
+    OUT holds object, support, verdict, and three measures of trust. residual is the R-factor, held_out is the R-factor
+    on pixels that the solver did not see, and agreement is the relative error between two groups of starts.
+
+    If a run was killed, call it again and it goes on. Pictures need the package matplotlib.
     """
     options = {
         "method": method,
@@ -128,6 +140,8 @@ def solve(
     }
     job = _Job(options, pictures=pictures)
     with failing(2, debug=debug):
+        if not 0 <= seed < 2**63:
+            raise ValueError(f"--seed needs a number from 0 to 2^63 - 1, but got {seed}.")
         plan = plan_solve(
             src, dst, key=key, event_dims=event_dims, axes=axes, mask=mask, support=support,
             frame=lambda torus: job.frame(torus, known=support is not None), options=options, pictures=pictures,
@@ -241,6 +255,8 @@ def _print_summary(numbers: dict[str, np.ndarray]) -> None:
         if len(items):
             listed = ", ".join(map(str, items[:_MOST])) + ", ..." * (len(items) > _MOST)
             print(f"{verdict}: item{'s' * (len(items) > 1)} {listed}")
+    if VERDICTS[-1] in words:
+        print("To solve more: check --centered and --mask. Then try more --starts, or --method rrr.")
 
 
 def _sizes(frame: str, *, debug: bool) -> tuple[int, ...]:

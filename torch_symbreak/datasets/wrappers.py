@@ -17,7 +17,7 @@ from torch_symbreak.canonical.ties import TieWatch, smallest_margins
 from torch_symbreak.datasets.base import check_index
 from torch_symbreak.symmetries import Canonicalizer, Product, Symmetry
 
-#: What becomes of targets that are nearly ties.
+#: Treatments of targets that are nearly ties.
 Ties = Literal["keep", "drop", "weight"]
 #: A margin below this is a near-tie, as ``symbreak break`` counts them.
 _NEAR = 1e-3
@@ -50,7 +50,7 @@ def check_map_style(owner: str, dataset: Any) -> None:
     if isinstance(dataset, DataLoader):
         hint = "Wrap its data set instead, or its batches: DeviceLoader(loader, transform, device)."
     elif isinstance(dataset, Mapping) and 0 not in dataset:
-        hint = "Of several splits, pass one. Of columns, pass torch.utils.data.TensorDataset(y, x)."
+        hint = "Pass one of several splits. From columns, make torch.utils.data.TensorDataset(y, x)."
     elif isinstance(dataset, (str, bytes)):
         hint = "Read the file first, or use the command: symbreak break."
     elif isinstance(dataset, Tensor) and dataset.dim() == 0:
@@ -117,7 +117,7 @@ class SymmetryBrokenDataset(_OnTargets):
         forward: Measures targets that come without measurements. Default: none.
         keys: A key or a sequence of keys of the targets in a sample: ints for tuples, any for dicts. Default: the
             sample itself, the only part of (x,), or the second part of a pair.
-        ties: What becomes of near-ties, targets with a margin below ``min_margin`` (a template's translation gap left
+        ties: Treatment of near-ties, targets with a margin below ``min_margin`` (a template's translation gap left
             out). "keep" (default) keeps them. "drop" leaves them out: the data set is read once when it is wrapped, and
             ``dropped`` has their indices. "weight" gives every sample a weight ``min(1, margin / min_margin)``, for the
             loss: last in a tuple or list, x becomes (x, weight), and under the key "weight" in a mapping.
@@ -208,7 +208,7 @@ class SymmetryBrokenDataset(_OnTargets):
         return [appended(type(self).__name__, *pair, "weight") for pair in zip(samples, weights, strict=True)]
 
     def _note_margins(self, margins: dict[int, Tensor], x: Tensor, indices: Sequence[int]) -> None:
-        """Keep the smallest margin of each item."""
+        """Note the smallest margin of each item."""
         assert isinstance(self.canonicalizer, Canonicalizer)
         for i, margin in zip(indices, smallest_margins(self.canonicalizer, x).unbind(0), strict=True):
             # An item may hold several objects, which share its weight.

@@ -20,7 +20,7 @@ _ONE = 1e-2
 
 
 class Duplicates(NamedTuple):
-    """Which items have a duplicate, and which."""
+    """Items that have a duplicate, and their partners."""
 
     flags: Tensor  # (n,) bool
     partners: Tensor  # (n,) int64; the nearest measurement's item
@@ -42,7 +42,7 @@ def duplicates(
         x: Their targets, (n, *item).
         symmetries: Symmetries that make two targets one.
         among: Features and targets of another set to search in. Default: the set itself.
-        nearest: Distances and indices of the nearest others, if they are known: (n, k) each.
+        nearest: Distances and indices of the nearest others, (n, k) each. Default: computed here.
 
     Example: the third is the first one's twin.
         >>> from torch_symbreak.symmetries import Sign

@@ -1,4 +1,4 @@
-"""How targets lie in their orbits: the elements that would canonicalize them, and what these elements tell.
+"""Tell how targets lie in their orbits, from the elements that would canonicalize them.
 
 If every target sits at a random point of its orbit, the elements that an invariant rule takes are uniform over the
 group, whatever the objects are. So a test for uniformity is exact: it needs no assumption on the objects. If a rule
@@ -38,14 +38,14 @@ _PHASE = 1e-3
 #: A template's target may be this far, in gain over ``||x|| ||t||``, from the nearest point of its orbit: a template
 #: estimated from n targets differs by their spread over sqrt(n).
 _GAP = 2e-3
-#: Makes a seed another one.
+#: Added to a seed, it makes draws independent of a scrambling with that seed.
 _OWN = 0x5EED0
 #: Two targets closer than this, relative to their norms, are one.
 SAME = 1e-3
 
 
 class Orientations(NamedTuple):
-    """What one rule would do to every item, for one symmetry."""
+    """Elements that one rule takes for every item, for one symmetry."""
 
     moved: Tensor  # (n,) bool: the element is not the identity
     scores: Tensor  # (n,) in [0, 1]: 1 for the identity
@@ -74,12 +74,12 @@ def elements_of(fix: Canonicalizer[Any], x: Tensor) -> Element:
 
 
 def orientations_of(fix: Canonicalizer[Any], x: Tensor, *, seed: int = 0) -> dict[str, Orientations]:
-    """Return what a rule would do to the items of x, (n, *item), by the name of the symmetry.
+    """Return the elements that a rule takes for the items of x, (n, *item), by the name of the symmetry.
 
     Args:
         fix: The rule.
         x: Targets.
-        seed: Of the draw within one entry of the frame, which makes shifts uniform in [0, 1].
+        seed: Seed of the draw within one entry of the frame, which makes shifts uniform in [0, 1].
     """
     group = Product(fix.symmetry)
     empty = ~flat_items(x, group.item_dims).ne(0).any(-1)[:, None]  # zero stays zero, and lies nowhere in its orbit
@@ -187,7 +187,7 @@ def uniformity(found: Orientations) -> Uniformity:
 
 
 class Breaking(NamedTuple):
-    """Which items a rule leaves as they are."""
+    """Items that violate a rule: it would move them."""
 
     rule: str
     violations: dict[str, Tensor]  # per symmetry, (n,) bool
@@ -264,7 +264,7 @@ def detect(
         exact: Its violations.
         x: The targets, (n, *item).
         least: Share of the targets that a rule must have made.
-        seed: Of the choice of those that are looked at first.
+        seed: Seed of the choice of those that are looked at first.
     """
     if _kept(exact) >= least:
         return exact

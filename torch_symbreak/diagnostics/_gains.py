@@ -1,4 +1,4 @@
-"""What breaking can gain before any training: nearest neighbors in the space of measurements."""
+"""Measure the gain of breaking before any training, by nearest neighbors in the space of measurements."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _STEP = 500
 
 
 class Errors(NamedTuple):
-    """Mean squared error per entry of every item, (n,): as it is, and up to the symmetries."""
+    """Mean squared error per entry of every item, (n,): raw, and up to the symmetries."""
 
     raw: Tensor
     aligned: Tensor
 
 
 def features_of(y: Tensor) -> Tensor:
-    """Return what measurements are compared by: magnitudes of intensities, and other measurements as they are.
+    """Return the features by which measurements are compared: roots of intensities, and other measurements unchanged.
 
     Complex measurements become their real and imaginary parts. A pixel that no item measures (NaN) is 0.
 

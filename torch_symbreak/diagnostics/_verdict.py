@@ -1,4 +1,4 @@
-"""The verdict in a sentence, and the line to type."""
+"""Write the verdict in a sentence, and the line to type."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _of(report: dict[str, Any], line: Callable[[str], str]) -> tuple[str, str]:
     if advice != "none":
         gain = (
             f"With {'a template' if advice == 'template' else 'the exact rule'}, the error of five nearest neighbors "
-            f"falls from {error['raw']:.3g} to {error[advice]:.3g} ({saved:.0%}); the constant has {constant:.3g}."
+            f"falls from {error['raw']:.3g} to {error[advice]:.3g} ({saved:.0%}). A constant answer has {constant:.3g}."
         )
     if report["rule"] == "literal":
         doubled = report["doubled"]

@@ -1,4 +1,4 @@
-"""What is wrong with a data set besides its symmetries, with the remedy."""
+"""Find faults of a data set besides its symmetries, each with its remedy."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def threshold_for(fix: Canonicalizer[Any], x: Tensor) -> float:
 
 
 def of_frame(full: Tensor, threshold: float, suggested: float, rule: str) -> Warned | None:
-    """Warn where content fills the frame. ``rule`` is how the rule with the suggested threshold is typed."""
+    """Warn if content fills the frame in more than 5 % of the targets. ``rule`` is the line with the threshold."""
     share = float(full.double().mean())
     if share <= 0.05:
         return None

@@ -1,4 +1,4 @@
-"""Compute what a report holds."""
+"""Compute the entries of a report."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from torch_symbreak.symmetries import Canonicalizer, Product
 
 #: A margin below this is a near-tie, as in ``symbreak break``.
 NEAR = 1e-3
-#: Elements are not uniform if that has less than this chance (corrected for the tests made) and their distribution
-#: function is at least this far from the uniform one.
+#: Elements are not uniform if p is below the first (corrected for the number of tests) and their distribution function
+#: is at least the second away from the uniform one.
 CHANCE, FAR = 1e-3, 0.1
 #: A rule broke the targets if at most this share of them violates it, and a single symmetry if at most that share does.
 MOST, MOST_ALONE = 0.1, 0.01
@@ -43,7 +43,7 @@ class Work:
         fix: The exact rule.
         x: All targets, (N, *item).
         index: Numbers of those for the template and the neighbors, in order.
-        seed: Of all draws.
+        seed: Seed of all draws.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Work:
         return _gains.features_of(torch.cat([measured(self.forward, part) for part in x.split(STEP)]))
 
     def fill(self, report: Report) -> None:
-        """Put all that does not need test targets into a report whose "symmetries" have their "holds"."""
+        """Fill a report whose "symmetries" have their "holds", except for the entries about test targets and noise."""
         found = _elements.orientations_of(self.fix, self.x, seed=self.seed)
         exact = _elements.broken_by_exact(self.fix, self.x, found)
         by_template = (
@@ -127,7 +127,7 @@ class Work:
         }
 
     def _gains(self, report: Report) -> None:
-        """Measure what breaking gains before any training."""
+        """Measure the gain of breaking before any training."""
         choices = {"raw": self.some, "exact": _whole(self.fix, self.some)}
         if self.template is not None:
             choices["template"] = _whole(self.template, self.some)

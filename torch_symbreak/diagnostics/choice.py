@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch_symbreak.canonical import FarFieldCanonicalizer, FixInTurn
@@ -19,14 +19,9 @@ from torch_symbreak.symmetries import (
 )
 
 
-def parts_for(held: Mapping[str, Symmetry], failed: Collection[str]) -> list[Canonicalizer[Any]]:
-    """Return the canonicalizers of the symmetries that hold, in the order in which they apply.
-
-    Args:
-        held: Symmetries that hold, by name.
-        failed: Names of those that do not.
-    """
-    return [*_motions(held, failed), *_scalars(held)]
+def parts_for(held: Mapping[str, Symmetry]) -> list[Canonicalizer[Any]]:
+    """Return the canonicalizers of the symmetries that hold, by name, in the order in which they apply."""
+    return [*_motions(held), *_scalars(held)]
 
 
 def joined(parts: list[Canonicalizer[Any]]) -> Canonicalizer[Any]:
@@ -50,9 +45,9 @@ def joined(parts: list[Canonicalizer[Any]]) -> Canonicalizer[Any]:
     )
 
 
-def _motions(held: Mapping[str, Symmetry], failed: Collection[str]) -> list[Canonicalizer[Any]]:
+def _motions(held: Mapping[str, Symmetry]) -> list[Canonicalizer[Any]]:
     shift, flips = held.get("Translation"), [flip for flip in held.values() if isinstance(flip, ConjugateFlip)]
-    if "Translation" in failed:  # then a fixed center is what f has; other items may have their content elsewhere
+    if shift is None:  # then a fixed center is safe; other items may have their content elsewhere
         flips.sort(key=lambda flip: not flip.fixed)
     fixes: list[Canonicalizer[Any]] = []
     if isinstance(shift, Translation):

@@ -25,7 +25,7 @@ from torch_symbreak.symmetries import Canonicalizer, Product
 
 #: Items on which the model's symmetries are tested.
 _TESTED = 32
-#: Fewest targets that a report is made of.
+#: Fewest targets of a report.
 _LEAST = 8
 
 
@@ -40,7 +40,7 @@ def diagnose(
     noise: float | None = None,
     seed: int = 0,
 ) -> Report:
-    """Say whether a data set suffers from the symmetries of its model, what to type, and what that gains.
+    """Say whether a data set suffers from the symmetries of its model, with the line to type and its gain.
 
     Print the report, read it as a dict, or write it with :meth:`Report.save_json` and :meth:`Report.save_html`.
 
@@ -59,7 +59,7 @@ def diagnose(
         n: Targets to fit a template to and to find neighbors among. Default 2000.
         noise: Standard deviation of the targets' noise, relative to their largest magnitude, for the flip rate.
             Default: no flip rate.
-        seed: Of all draws, an int in [-2^63, 2^64). Default 0.
+        seed: Seed of all draws, an int in [-2^63, 2^64). Default 0.
 
     Returns:
         The report.

@@ -1,4 +1,4 @@
-"""Which symmetries a measurement has, and the canonicalizer that breaks them."""
+"""Find the symmetries of a measurement, and the canonicalizer that breaks them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_callable, check_dims, check_finite, check_target, describe
+from torch_symbreak._checks import (
+    check_callable,
+    check_dims,
+    check_finite,
+    check_generator,
+    check_target,
+    describe,
+)
 from torch_symbreak._content import Wrap
 from torch_symbreak._items import batch_shape, peak, per_item
 from torch_symbreak._random import uniform
@@ -47,20 +54,20 @@ def symmetries_of(
     with ``||x' - x|| = ||g x - x||``, so that neither a large constant in f nor a constant f passes for a symmetry. At
     0 a symmetry is exact. At 1, g changes f as much as the random change does.
 
-    Tested are, by name: "Translation" (whole steps that keep content inside the frame; around the frame, too, along
-    axes where f is periodic: the finding's ``symmetry.wrap`` says so), "ConjugateFlip" about the content's own center,
-    "ConjugateFlip(center=...)" about fixed centers (of the entries that f looks at, of all content, of the frame)
-    unless translations hold, "GlobalPhase" (complex x) or "Sign" (real x), "GlobalPhase(0)" or "Sign(0)" of every
-    entry by itself, "Scale", and "PhaseRamp" (complex x). With ``event_dims=0`` only numbers are tested.
+    These are tested, by name: "Translation" (whole steps that keep content inside the frame; around the frame, too,
+    along axes where f is periodic: the finding's ``symmetry.wrap`` says so), "ConjugateFlip" about the content's own
+    center, "ConjugateFlip(center=...)" about fixed centers (of the entries that f looks at, of all content, of the
+    frame) unless translations hold, "GlobalPhase" (complex x) or "Sign" (real x), "GlobalPhase(0)" or "Sign(0)" of
+    every entry by itself, "Scale", and "PhaseRamp" (complex x). With ``event_dims=0`` only numbers are tested.
 
-    The answer is about these items. A translation cannot be tested where content fills the frame, and nothing below the
-    noise of f, which is measured on one x: such symmetries are unknown. So is everything of a constant f. Entries that
-    are not finite in f(x) and f(g x) alike, such as dead pixels, do not count.
+    The answer is about these items. A translation cannot be tested where content fills the frame. No error can be told
+    below the noise of f, which is measured by repeating f(x). Such symmetries are unknown. If f is constant, all are.
+    Entries that are not finite in f(x) and f(g x) alike, such as dead pixels, do not count.
 
     Shape: x (*batch, *channels, *event); f(x) (*batch, ...), of any dtype.
 
     Args:
-        forward: Any function from a batch to a batch of measurements: a model, a deepinv physics, a function of yours.
+        forward: Any function from a batch to a batch of measurements: a model, a deepinv physics, or your own.
         x: Items to test on, like your targets. Some tens are enough.
         event_dims: Trailing dimensions of one item.
         channel_dims: Dimensions before the event that share one element. Default 0.
@@ -71,7 +78,12 @@ def symmetries_of(
 
     Raises:
         TypeError: If ``forward`` is no function, x no floating-point or complex tensor, or f(x) no tensor.
-        ValueError: If x has no batch, is empty or not finite, or f(x) does not begin with the batch of x.
+        ValueError: If x has no batch, is empty or not finite, f(x) does not begin with the batch of x, or ``tolerance``
+            is not between 0 and 1.
+
+    Warns:
+        UserWarning: If f(x) of an item depends on the other items of the batch, or changes from call to call by more
+            than its noise. The report is not about single items then.
 
     Example: a beam stop, behind which intensities are not measured, keeps the symmetries. A mask before the transform
     does not.
@@ -87,6 +99,12 @@ def symmetries_of(
         (['GlobalPhase'], True)
     """
     x = _checked("symmetries_of", forward, x, event_dims, channel_dims)
+    check_generator("symmetries_of", generator)
+    if tolerance is not None and not (isinstance(tolerance, (int, float)) and 0 < tolerance < 1):
+        raise ValueError(
+            f"symmetries_of needs 0 < tolerance < 1, but got {tolerance!r}. A random change has an error of about 1. "
+            "Leave it out for rounding errors."
+        )
     probe = Probe(forward, x, event_dims + channel_dims, generator, tolerance)
     dims: dict[str, Any] = {"channel_dims": channel_dims}
     findings: dict[str, Finding] = {}
@@ -108,6 +126,7 @@ def symmetries_of(
     findings["Scale"] = probe.of_symmetry(Scale(event_dims, **dims), _STILL)
     if event_dims and x.is_complex():
         findings["PhaseRamp"] = probe.of_symmetry(PhaseRamp(event_dims, **dims), _STILL)
+    probe.warn_of_company()
     return SymmetryReport(findings)
 
 
@@ -123,9 +142,9 @@ def canonicalizer_for(
 ) -> Canonicalizer[Any]:
     """Return the canonicalizer that breaks the symmetries which hold for a measurement, found by trying them.
 
-    The far field's for translation, flip and phase (or sign), and one for what is left of them otherwise. A flip about
-    a fixed center is taken where it holds and translations fail. A phase or sign of every entry includes those of the
-    item.
+    If translation, flip and phase (or sign) hold, it is the far field's. If only some of them hold, it breaks these. A
+    flip about a fixed center is taken where it holds, unless translations hold. A phase or sign of every entry includes
+    those of the item.
 
     Shape: x (*batch, *channels, *event); the canonicalizer maps such targets to the same.
 

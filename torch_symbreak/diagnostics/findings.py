@@ -1,4 +1,4 @@
-"""What was found about the symmetries of a measurement."""
+"""Findings about the symmetries of a measurement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Verdict = Literal["holds", "approximate", "fails", "unknown"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One symmetry, whether the measurement has it, and why that is thought.
+    """One symmetry, whether the measurement has it, and the evidence.
 
     ``error`` is the largest ``||f(g x) - f(x)|| / ||f(x') - f(x)||`` over items and drawn elements g, x' a random
     change of x with ``||x' - x|| = ||g x - x||``. 0 is exact. At 1, g changes f as much as the random change does.
@@ -68,7 +68,7 @@ class SymmetryReport:
 
     @property
     def fails(self) -> dict[str, Finding]:
-        """Symmetries that the measurement has not."""
+        """Symmetries that the measurement does not have."""
         return self._of("fails")
 
     @property
@@ -83,7 +83,7 @@ class SymmetryReport:
     def broken(self, stacklevel: int) -> Canonicalizer[Any]:
         """Return the canonicalizer; warnings go to the caller ``stacklevel`` calls up."""
         held = {name: finding.symmetry for name, finding in self.holds.items()}
-        parts, left = parts_for(held, self.fails), unbroken(held)
+        parts, left = parts_for(held), unbroken(held)
         if not parts:
             raise ValueError(
                 "canonicalizer_for found no symmetry of forward that it can break. Train on your targets as they are, "

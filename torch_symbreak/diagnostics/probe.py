@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import describe
+from torch_symbreak._checks import check_tensor, describe
 from torch_symbreak._items import batch_shape, flat_items, flat_parts, per_item, wide
 from torch_symbreak.diagnostics.findings import Finding, Verdict
 from torch_symbreak.symmetries import Symmetry
@@ -32,7 +33,7 @@ _SPREAD = 3
 
 
 class _Draw(NamedTuple):
-    """What one drawn element per item did, (B,) each."""
+    """Changes by one drawn element per item, (B,) each."""
 
     moved: Tensor  # whether the element moved the item
     error: Tensor  # ||f(g x) - f(x)||
@@ -68,7 +69,11 @@ class Probe:
             of_x = _TOLERANCE.get(x.real.dtype, 1e-2)
             tolerance = max(of_x, 1e-2 if precision is None else _TOLERANCE.get(precision, 1e-2))
         self.tolerance = tolerance
+        self.unit = 1.0  # so that squares of f(x) do not overflow
         self.y = self._flat(raw, x)
+        largest = float(torch.where(self.y.isfinite(), self.y, 0).abs().max()) if self.y.numel() else 0.0
+        if largest > 0:
+            self.unit, self.y = largest, self.y / largest
         self.seen = self.y.isfinite().any(-1)
         self.rounding = _ROUNDING * eps * _norm(torch.where(self.y.isfinite(), self.y, 0))
         self.noise = self._largest_of(_REPEATS)
@@ -83,9 +88,9 @@ class Probe:
     def _raw(self, x: Tensor) -> Tensor:
         y = self.forward(x.clone())  # a function may write into its argument
         batch = batch_shape(x, self.item_dims)
-        if not isinstance(y, Tensor):
-            raise TypeError(f"symmetries_of needs a forward that returns one torch.Tensor, but got {describe(y)}.")
-        if y.shape[: len(batch)] != batch:
+        if not isinstance(y, Tensor) or y.layout != torch.strided:
+            check_tensor("symmetries_of", y, what="f(x)", name="forward(x)")
+        if y.shape[: len(batch)] != batch or y.numel() == 0:
             raise ValueError(
                 f"symmetries_of needs one measurement per item: x has the batch {tuple(batch)} "
                 f"({self.item_dims} dimensions make one item), but f(x) is {describe(y)}. Set event_dims and "
@@ -96,14 +101,29 @@ class Probe:
 
     def _flat(self, y: Tensor, x: Tensor) -> Tensor:
         batch = batch_shape(x, self.item_dims)
-        y = y.detach()
+        y = y.detach().to(x.device)
         y = y.to(wide(y)) if y.is_complex() or y.is_floating_point() else y.to(wide(torch.empty(0, device=y.device)))
-        return y.reshape(batch.numel(), math.prod(y.shape[len(batch) :]))
+        # The quotient is a copy: a function may write its next answer into the same tensor.
+        return y.reshape(batch.numel(), math.prod(y.shape[len(batch) :])) / self.unit
 
     def measure(self, x: Tensor) -> Tensor:
         """Return f(x), (B, P), in double precision."""
         with torch.no_grad():
             return self._flat(self._raw(x), x)
+
+    def warn_of_company(self) -> None:
+        """Warn if f(x) of an item changes when other items do, or has changed since the beginning."""
+        items = self.x.reshape(len(self.y), *self.x.shape[self.x.dim() - self.item_dims :])
+        other = items.clone()
+        other[1::2] = 2 * items[: len(items) // 2]
+        change = _distance(self.measure(other.reshape(self.x.shape)), self.y)[::2].max()
+        if bool(change > _SPREAD * torch.maximum(self.noise, self.rounding).max()):
+            warnings.warn(
+                "forward gives an item another measurement when other items of the batch change, or when it is called "
+                "again, so the report is not about single items. Call forward.eval() if it has batch normalization, "
+                "and take means and maxima over one item.",
+                stacklevel=3,
+            )
 
     def changed(self, moved: Tensor) -> Tensor:
         """Return the norm of the change of every item, (*batch,)."""
@@ -140,7 +160,7 @@ class Probe:
             return Finding(symmetry, "unknown", math.nan, math.nan, items, self._why_none(moved, sensitivity, unmoved))
         scale = torch.where(visible, sensitivity, 1)
         ratio, noise = (torch.where(visible, size / scale, 0) for size in (error, self.noise))
-        # Of noise alone, the largest of all items compares with the largest: single ones may lie far apart.
+        # Compare the largest over all items with the largest noise: of single items two may lie far apart.
         beyond = torch.where(error > _SPREAD * self.rounding, ratio, 0).amax(-1)
         clear = beyond > (_SPREAD * noise.amax(-1)).clamp(min=self.tolerance)
         least = float(noise.amax(-1)[visible.any(-1)].min())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +24,7 @@ def finding(text: str, scores: Tensor, flags: Tensor, *, index: Tensor | None = 
     """Return a finding: a score and a flag per item, and both for the set.
 
     Args:
-        text: Which items are flagged.
+        text: Name of the flagged items.
         scores: (n,) in [0, 1]; 0 is worst.
         flags: (n,) bool.
         index: Numbers of the items in the data set, (n,). Default: 0, 1, ...
@@ -58,12 +57,12 @@ class Table(NamedTuple):
 
 
 class Report(dict[str, Any]):
-    """What :func:`torch_symbreak.diagnostics.diagnose` found. Printed, it is tables of 80 columns.
+    """Result of :func:`torch_symbreak.diagnostics.diagnose`, a dict. Printed, it is tables of 80 columns.
 
     Entries:
 
     - "verdict", a sentence; "line", what to type ("" if nothing); "advice": "template", "exact" or "none";
-    - "targets", how many; "looked", how many of them for the template and the neighbors; "threshold", of content;
+    - "targets", their number; "looked", the number drawn for the template and the neighbors; "threshold" of content;
     - "rule": the rule that broke all symmetries: "exact", "template", "literal" or None;
     - "symmetries": by name "holds" (whether f has it, with "error" and "reason"), "status", "rule", "violations" (a
       share), "flag", "p" and "distance" of the test for uniform elements;
@@ -96,7 +95,7 @@ class Report(dict[str, Any]):
                 (name, f"{mean:.3f}", f"{low:.3f} to {high:.3f}")
                 for name, (mean, low, high) in self["neighbors"].items()
             ],
-            "Less is better. Modulo the orbit is what no rule can go below.",
+            "Less is better. No rule can go below modulo the orbit.",
         )
         rows = [
             (
@@ -113,8 +112,8 @@ class Report(dict[str, Any]):
             "Error per entry without training, cross-validated",
             ("targets", "constant", "up to sym.", "5-NN", "up to sym."),
             rows,
-            f"{self['still to gain']:.0%} of the exact rule's 5-NN error vanish up to symmetry: "
-            "what a better rule can gain.",
+            f"{self['still to gain']:.0%} of the exact rule's 5-NN error vanishes up to symmetry. "
+            "A better rule can gain that much.",
         )
         yield self._margins()
 
@@ -147,14 +146,14 @@ class Report(dict[str, Any]):
             note = (
                 f"Noise of {self['noise']['std']:.2g} of the peak flips "
                 + ", ".join(f"{percent(each['flips'])} ({rule})" for rule, each in rates.items())
-                + " and changes "
-                + ", ".join(percent(each["targets elsewhere"]) for each in rates.values())
-                + " by over .1."
+                + " of the targets. It moves "
+                + ", ".join(f"{percent(each['targets elsewhere'])} ({rule})" for rule, each in rates.items())
+                + " by more than .1 of their norm."
             )
         return Table("Near-ties: margins below 1e-3", ("rule", "symmetry", "targets"), [row[:3] for row in rows], note)
 
     def sentences(self) -> Iterator[str]:
-        """Yield what the report says besides tables: what could not be decided, duplicates and warnings."""
+        """Yield the sentences besides the tables: undecided symmetries, duplicates and warnings."""
         for name, row in self["symmetries"].items():
             if row["holds"] is None and row.get("reason"):
                 yield f"Whether f has the {name.replace('_', ' ')} is unknown: {row['reason']}."
@@ -173,9 +172,9 @@ class Report(dict[str, Any]):
         from rich.table import Table as Drawn
         from rich.text import Text
 
-        yield Text(self["verdict"], style="bold")
+        yield Text(self["verdict"], style="bold", overflow="fold")
         if self["line"]:
-            yield Text(f"Type:\n{_wrapped(self['line'])}")
+            yield Text(f"Type: {self['line']}")  # whole if the console ignores overflow
         for table in self.tables():
             yield Text(f"\n{table.title}", style="bold")
             drawn = Drawn(*table.header, box=SIMPLE_HEAD, pad_edge=False)
@@ -183,17 +182,17 @@ class Report(dict[str, Any]):
                 drawn.add_row(*row)
             yield drawn
             if table.note:
-                yield Text(table.note)
+                yield Text(table.note, overflow="fold")
         yield Text()
         for sentence in self.sentences():
-            yield Text(f"• {sentence}")
+            yield Text(f"• {sentence}", overflow="fold")
 
     def __str__(self) -> str:
         from rich.console import Console
 
         console = Console(width=WIDTH, color_system=None, force_terminal=False)
         with console.capture() as capture:
-            console.print(self)
+            console.print(self, overflow="ignore", crop=False)  # the line to type stays whole
         return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
     def __repr__(self) -> str:
@@ -225,26 +224,6 @@ class Report(dict[str, Any]):
         return write_file(Path(path), self.to_html().encode())
 
 
-def _wrapped(line: str) -> str:
-    r"""Return a line of Python or of a shell in lines of 80 columns, which run as they stand.
-
-    Example:
-        >>> print(_wrapped("symbreak break 'a b.npy' " + "c" * 60))
-        symbreak break 'a b.npy' \
-        cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc
-    """
-    lines = [""]
-    # A backslash inside quotes would be part of the name.
-    for word in re.findall(r"(?:'[^']*'|\"[^\"]*\"|\S)+", line):
-        if not lines[-1]:
-            lines[-1] = word
-        elif len(lines[-1]) + len(word) < WIDTH - 2:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return " \\\n".join(lines)
-
-
 def _interval(value: tuple[float, float, float]) -> str:
     mean, low, high = value
     return f"{mean:.3g} ±{(high - low) / 2:.1g}"
@@ -256,7 +235,7 @@ def _named(pairs: Tensor) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of which JSON knows all parts."""
+    """Return a value with JSON's types alone."""
     if isinstance(value, Tensor):
         return _plain(value.tolist())
     if isinstance(value, dict):

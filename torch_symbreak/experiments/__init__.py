@@ -5,6 +5,7 @@ from torch_symbreak.experiments.gaussian import Gaussian
 from torch_symbreak.experiments.grid import Case, Grid
 from torch_symbreak.experiments.presets import PRESETS, Preset
 from torch_symbreak.experiments.recipe import Experiment
+from torch_symbreak.experiments.refining import Refining, read_refined, refine_answers, write_refined
 from torch_symbreak.experiments.report import CAPTION
 from torch_symbreak.experiments.results import read_rows, remove_results
 from torch_symbreak.experiments.square import SquareRoot
@@ -18,7 +19,11 @@ __all__ = [
     "Gaussian",
     "Grid",
     "Preset",
+    "Refining",
     "SquareRoot",
+    "read_refined",
     "read_rows",
+    "refine_answers",
     "remove_results",
+    "write_refined",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +156,26 @@ def trained(
             )
         )
     return regression.predict, curves
+
+
+def restored(file: Path, network: nn.Module, y: Tensor, x: Tensor, *, feature: Feature) -> Regression:
+    """Return the trained network of a checkpoint.
+
+    Args:
+        file: The checkpoint.
+        network: A network like the trained one, with any weights. Changed in place.
+        y: Measurements of the shape that it was trained on.
+        x: Objects of the shape that it was trained on.
+        feature: Function of the measurements that it gets.
+
+    Raises:
+        FileNotFoundError: If the checkpoint is missing or damaged.
+    """
+    if not zipfile.is_zipfile(file):
+        raise FileNotFoundError(f"{file} is missing or damaged, so its network is lost.")
+    regression = Regression(network, y, x, feature=feature)
+    regression.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
+    return regression
 
 
 def _aligned_to(frozen: Regression, symmetries: Sequence[Symmetry]) -> Change:

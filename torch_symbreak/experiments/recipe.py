@@ -25,7 +25,7 @@ from torch_symbreak.experiments.results import Row
 from torch_symbreak.forward import ForwardModel
 from torch_symbreak.io import write_file
 from torch_symbreak.plots import png
-from torch_symbreak.training import Change, Curves, Feature, Hardware, Training, main_process
+from torch_symbreak.training import Change, Curves, Feature, Hardware, Regression, Training, main_process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +134,7 @@ class Experiment(ABC):
         training: Training | None = None,
         hardware: Hardware | None = None,
         resume: bool = False,
+        keep: bool = False,
         report: Callable[[str], None] = lambda message: None,
     ) -> list[Row]:
         """Measure all cases of some grids. Write each row to ``out/results.jsonl`` as soon as it is measured.
@@ -146,6 +147,7 @@ class Experiment(ABC):
             training: Optimizer and end of each training. Default ``Training()``.
             hardware: Device and precision. Default ``Hardware()``.
             resume: Continue the rows in ``out``. Default False: ``out`` must hold none.
+            keep: Keep the checkpoints of trainings that have ended, for :meth:`restored`. Default False.
             report: Called with a message per case. Default: no-op.
 
         Returns:
@@ -159,8 +161,6 @@ class Experiment(ABC):
         self.check(grids)
         training, hardware = training or Training(), hardware or Hardware()
         parameters = self.parameters(training)
-        # Hash the parameters into the folder name, so that two runs never share checkpoints.
-        digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:8]
         cases = list(dict.fromkeys(itertools.chain.from_iterable(grid.cases() for grid in grids)))
         with results.only_run(out):
             rows = self.resumable(out, training, resume=resume)
@@ -174,7 +174,7 @@ class Experiment(ABC):
                     split = self.split(*key)
                 if case.network != CONSTANT and main_process():
                     report(f"[{number}/{len(cases)}] {case}")
-                folder = out / results.CHECKPOINTS / f"{case.slug}-{digest}"
+                folder = self._checkpoints(out, case, training)
                 numbers, arrays = self._measure(case, split, training, folder, hardware)
                 rows += [
                     {
@@ -193,8 +193,25 @@ class Experiment(ABC):
                     if arrays:
                         results.write_arrays(out, case, arrays)
                     results.write_rows(out, rows)
-                    shutil.rmtree(folder, ignore_errors=True)
+                    if not keep:
+                        shutil.rmtree(folder, ignore_errors=True)
         return rows
+
+    def _checkpoints(self, out: Path, case: Case, training: Training) -> Path:
+        # Hash the parameters into the folder name, so that two runs never share checkpoints.
+        parameters = json.dumps(self.parameters(training), sort_keys=True)
+        return out / results.CHECKPOINTS / f"{case.slug}-{hashlib.sha256(parameters.encode()).hexdigest()[:8]}"
+
+    def restored(self, out: Path, case: Case, training: Training) -> Regression:
+        """Return the trained network of a case that :meth:`run` has measured with ``keep=True``.
+
+        Raises:
+            FileNotFoundError: If its checkpoint is missing or damaged.
+        """
+        y, x = self.pairs(case.data, 1, 1, train=False)
+        number = len(predictors.stages(case.breaking, self.model(case.data).symmetries)) - 1
+        file = self._checkpoints(out, case, training) / str(number) / "best.ckpt"
+        return predictors.restored(file, self.network(case.network, y, x), y, x, feature=self.feature)
 
     def _measure(
         self, case: Case, split: Split, training: Training, folder: Path, hardware: Hardware

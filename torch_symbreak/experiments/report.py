@@ -44,7 +44,7 @@ def table(rows: Sequence[Row], metrics: Mapping[str, str]) -> list[list[str]]:
             share = statistics.mean(
                 _ratio(row[metric], constants[replace(case_of(row), network=CONSTANT)][metric]) for row in group
             )
-            cells.append(f"{_spread([row[metric] for row in group])} ({share:.2f})")
+            cells.append(f"{spread([row[metric] for row in group])} ({share:.2f})")
         lines.append([data, str(n), network, breaking, str(len(group)), *cells])
     return lines
 
@@ -67,7 +67,7 @@ def ratios(rows: Sequence[Row], metrics: Mapping[str, str], talk: Talk) -> list[
         if breaking not in ("exact", TEMPLATE) or None in partners:
             continue
         cells = [
-            _spread(
+            spread(
                 [_ratio(raw[metric], row[metric]) for raw, row in zip(partners, group, strict=True) if raw is not None]
             )
             for metric in metrics
@@ -119,9 +119,9 @@ def markdown(
         | 100 | 0.1 (0.30) |
         <BLANKLINE>
     """
-    parts = [f"# {title}", "", CAPTION, "", *_markdown_lines(errors), "", *([remark, ""] if remark else [])]
+    parts = [f"# {title}", "", CAPTION, "", *markdown_lines(errors), "", *([remark, ""] if remark else [])]
     if len(before_after) > 1:
-        parts += ["## Before / after", "", *_markdown_lines(before_after), ""]
+        parts += ["## Before / after", "", *markdown_lines(before_after), ""]
     return "\n".join(parts)
 
 
@@ -137,7 +137,7 @@ def plot_errors(rows: Sequence[Row], metric: str, heading: str, talk: Talk) -> F
     points: dict[str, dict[tuple[str, str], dict[int, list[float]]]] = {}
     for (data, n, network, breaking), group in _grouped(rows):
         points.setdefault(data, {}).setdefault((network, breaking), {})[n] = [row[metric] for row in group]
-    colors = _colors(rows)
+    colors = colors_of(rows)
     learners = [name for name in dict.fromkeys(row["network"] for row in rows) if name != CONSTANT]
     # A line needs no markers, but one point needs one.
     alone = len({row["n"] for row in rows}) == 1
@@ -168,7 +168,7 @@ def plot_curves(rows: Sequence[Row], arrays: Callable[[Row], dict[str, Tensor]])
         rows: Rows.
         arrays: Reads the arrays of a row.
     """
-    colors = _colors(rows)
+    colors = colors_of(rows)
     panels: dict[str, list[Line]] = {}
     for row in largest(rows):
         kept = arrays(row)
@@ -190,7 +190,7 @@ def largest(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row is best[row["data"], row["network"], row["breaking"]]]
 
 
-def _colors(rows: Sequence[Row]) -> dict[str, str]:
+def colors_of(rows: Sequence[Row]) -> dict[str, str]:
     """Give every breaking one of Matplotlib's colors, the same for all networks."""
     return {name: f"C{number}" for number, name in enumerate(dict.fromkeys(row["breaking"] for row in rows))}
 
@@ -207,11 +207,23 @@ def _ratio(error: float, reference: float) -> float:
     return error / reference if reference else math.inf if error else math.nan
 
 
-def _spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
+    """Return the mean in four digits, and the standard deviation if there are several values.
+
+    Example:
+        >>> spread([1.0, 3.0]), spread([1.0])
+        ('2 ± 1.4', '1')
+    """
     mean = f"{statistics.mean(values):.4g}"
     spreads = len(values) > 1 and all(map(math.isfinite, values))
     return f"{mean} ± {statistics.stdev(values):.2g}" if spreads else mean
 
 
-def _markdown_lines(lines: Sequence[Sequence[str]]) -> list[str]:
+def markdown_lines(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table in Markdown, from its header and its lines.
+
+    Example:
+        >>> markdown_lines([["n", "MSE"], ["100", "0.1"]])
+        ['| n | MSE |', '| --- | --- |', '| 100 | 0.1 |']
+    """
     return [f"| {' | '.join(cells)} |" for cells in (lines[0], ["---"] * len(lines[0]), *lines[1:])]

@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 RESULTS, ARRAYS, CHECKPOINTS = "results.jsonl", "arrays", "checkpoints"
 #: Files written from the rows of any experiment. The names of objects_*.png depend on the rows.
-WRITTEN = ("table.md", "errors.png", "curves.png", "functions.png")
+WRITTEN = ("table.md", "errors.png", "curves.png", "functions.png", "solver.jsonl", "solver.md", "solver.png")
 
 
 def case_of(row: Row) -> Case:

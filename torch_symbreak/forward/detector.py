@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
-from torch_symbreak._checks import check_tensor, describe, masked
+from torch_symbreak._checks import check_generator, check_tensor, describe, masked
 from torch_symbreak._fourier import frequencies
 from torch_symbreak._items import flat_items, per_item
 from torch_symbreak.canonical import AlignToTemplate
@@ -38,11 +38,7 @@ class _Part(nn.Module):
 class _Random(_Part):
     def __init__(self, generator: torch.Generator | None) -> None:
         super().__init__()
-        if generator is not None and not isinstance(generator, torch.Generator):
-            raise TypeError(
-                f"{type(self).__name__} needs a torch.Generator or None as generator, but got {describe(generator)}. "
-                "For a seed: torch.Generator().manual_seed(seed)."
-            )
+        check_generator(type(self).__name__, generator)
         self.generator = generator
 
     def forward(self, y: Tensor) -> Tensor:

@@ -402,6 +402,8 @@ def find(
     """
     if layout is not None and layout not in get_args(Kind):
         raise ValueError(f"layout needs to be one of {', '.join(get_args(Kind))}, but got {layout!r}.")
+    if event_dims is not None and event_dims < 0:
+        raise ValueError(f"A target has 0 axes or more, but got event_dims={event_dims}.")
     words = None if axes is None else parse_axes(axes)
     if words is not None:
         if batch_axis is not None:
@@ -484,6 +486,8 @@ def find_intensities(
         ValueError: If the shape does not fit, or leaves a choice.
     """
     arrays = {name: array for name, array in file.arrays.items() if not is_ours(name)}
+    if axes is not None and any("r" in word for word in parse_axes(axes)):
+        raise ValueError(f"Intensities have no real and imaginary parts, but got axes={axes!r}. Leave out r.")
     if key is None:
         least = count_event(parse_axes(axes)) if axes is not None else 2 if event_dims is None else event_dims
         names, reason = [_only_intensities(file, arrays, least)], f"the only real array of at least {least} dimensions"
@@ -530,14 +534,17 @@ def _only_intensities(file: Format, arrays: dict[str, Array], least: int) -> str
             f"{_inventory(arrays)}. From Fourier values save abs(values) ** 2."
         )
     if not real:
-        raise KeyError(f"{file.path} holds no array of at least {least} dimensions. It holds {_inventory(arrays)}.")
+        raise KeyError(
+            f"{file.path} holds no integers or floats, of at most 64 bits, of at least {least} dimensions. It holds "
+            f"{_inventory(arrays)}."
+        )
     offers = _offers(arrays, [((name,), "plain") for name in real], measured=True)
     if len(real) > 1:
         raise _asked(KeyError(f"{file.path} holds {len(real)} arrays that may be the intensities. Say which"), offers)
     if _called(_NO_INTENSITIES, real[0]) or _called(_TARGETS, real[0]):
         raise KeyError(
             f"{real[0]} of {file.path} is the only real array, but by its name it holds no intensities. If it does: "
-            f"{offers[0]}. Square magnitudes before."
+            f"{offers[0]}. If it holds magnitudes, save their squares first."
         )
     return real[0]
 
@@ -627,7 +634,9 @@ def _offers(
 
     def likeliest(keys: tuple[str, ...]) -> tuple[int, list[Any]]:
         order = _called(_MEASURED, *keys) - _called(_TARGETS, *keys)
-        return -order if measured else order, [_natural(key) for key in keys]
+        if measured:  # a detector's mask is called by both names
+            order = 2 * _called(_NO_INTENSITIES, *keys) - order
+        return order, [_natural(key) for key in keys]
 
     alike: dict[str, list[tuple[str, ...]]] = {}
     for keys in sorted((keys for keys, _ in choices), key=likeliest):

@@ -1,7 +1,7 @@
 """Runs that write an output block by block: their hidden folder, their lock, and how far they are.
 
-A run keeps what it makes in a hidden folder beside the output and notes there how far it is, after what it made was
-handed to the operating system. Killed at any time, the same command goes on from there, to the same bytes.
+A run keeps its blocks in a hidden folder beside the output. It notes there how far it is, after each block was handed
+to the operating system. If it was killed, the same command goes on from there, to the same bytes.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class Run:
 
     @property
     def call(self) -> tuple[object, ...]:
-        """What tells it from other calls with the same input and output."""
+        """The arguments that tell this call from others with the same input and output."""
         raise NotImplementedError
 
     @property
     def work(self) -> Path:
-        """The hidden folder: another call has another one."""
+        """The hidden folder of this call. Other calls have other folders."""
         return self._hidden(__version__, self.src, self.dst.name, *self.call)
 
     @property
     def lock(self) -> Path:
-        """The file that whoever writes this output holds a lock on."""
+        """The lock file. A run that writes this output holds it."""
         hidden = self._hidden(self.dst.name)
         return hidden.with_name(f"{hidden.name}.lock")
 
@@ -56,14 +56,14 @@ class Run:
         return self.dst.with_name(f".{name}.{OURS}-{digest}")
 
     def resumable(self) -> int | None:
-        """How many blocks an interrupted run of the same call left; None if there is nothing to go on from.
+        """Return how many blocks an interrupted run of the same call left, or None if there was none.
 
         Raises:
             ValueError: If that run read another input, as far as can be told without reading it whole.
         """
         try:
             before = json.loads((self.work / PROGRESS).read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # no number after the machine went down while it was written
             return None
         if before["stamp"] != self.stamp:
             raise ValueError(
@@ -73,17 +73,17 @@ class Run:
         return int(before["done"])
 
     def write_progress(self, done: int) -> None:
-        """Note that so many blocks are done, after the system was given what they made."""
+        """Note that so many blocks are done, after their output was handed to the system."""
         write_file(self.work / PROGRESS, json.dumps({"done": done, "stamp": self.stamp}).encode())
 
     def check_unchanged(self) -> None:
-        """Raise ``ValueError`` if the input is another one than at the beginning, whatever came of it."""
+        """Raise ``ValueError`` if the input is not the same as at the beginning."""
         if stamp_of(self.src) != self.stamp:
             raise ValueError(f"{self.src} changed while it was read. Nothing is written: do it again.")
 
 
 def companion(path: Path) -> Path:
-    """Where the provenance and the elements are if a file of one array has no place for them."""
+    """Return the .npz file beside a single-array file, which holds its provenance and elements."""
     return path.with_name(f"{path.name}.{OURS}.npz")
 
 
@@ -92,7 +92,7 @@ _ENDS = 1 << 20
 
 
 def stamp_of(path: Path) -> str:
-    """Tell a file from any other: size, times of change, inode, and a hash of its ends; a folder, by all that is in it.
+    """Return a hash of a file's size, times of change, inode and ends, or of all that is in a folder.
 
     A copy that keeps size and time (``cp -p``) has another inode or time of change of the inode. The ends are for
     file systems that keep neither.
@@ -112,12 +112,12 @@ def stamp_of(path: Path) -> str:
 
 @functools.lru_cache(maxsize=4)
 def opened(path: Path, stamp: str) -> Format:
-    """A file, opened once per process. Who opened it clears the cache at the end."""
+    """Open a file once per process. The caller clears the cache at the end."""
     return open_file(path)
 
 
 class Hash:
-    """SHA-256 of a file, in a thread; of a folder, that of the lines that ``sha256sum`` prints for its sorted files."""
+    """Compute the SHA-256 of a file in a thread. For a folder, that of the ``sha256sum`` lines of its sorted files."""
 
     def __init__(self, path: Path) -> None:
         self._stopped = threading.Event()

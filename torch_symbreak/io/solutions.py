@@ -51,7 +51,7 @@ class Patterns(NamedTuple):
 
 
 class Solved(NamedTuple):
-    """What a block of patterns gave."""
+    """Results of a block of patterns."""
 
     arrays: Mapping[str, np.ndarray]  # (B, ...) each of ARRAYS, words as NumPy strings
     pictures: Mapping[str, bytes]  # name of a file to its content
@@ -120,7 +120,8 @@ def find_beside(flag: str, name: str, file: Format, intensities: Layout, event: 
             key = there[0]
         if key not in there:
             known = ", or ".join(f"{flag} {path}:{each}" for each in there[:12])
-            raise KeyError(f"{flag} {name} needs one array, but {path} holds {len(there)}. Say which: {known}.")
+            held = f"holds {len(there)}" if key is None else f"has no {key!r}"
+            raise KeyError(f"{flag} {name} needs one array, but {path} {held}. Say which: {known}.")
     assert key is not None
     array, event = file.arrays[key], tuple(event)
     bits = array.dtype.kind in "iu" and file.path.suffix.lower() == ".cxi"
@@ -137,10 +138,9 @@ def find_beside(flag: str, name: str, file: Format, intensities: Layout, event: 
             size if word in "nN" else next(sizes)
             for word, size in zip(intensities.axes, intensities.shape, strict=True)
         )
-        if array.shape != wanted or math.prod(intensities.batch) != math.prod(
-            size for word, size in zip(intensities.axes, intensities.shape, strict=True) if word in "nN"
-        ):
-            each = "" if wanted == event else f", or {wanted} with one for each pattern"
+        single = len(intensities.keys) == 1  # no mask has the patterns of several arrays
+        if array.shape != wanted or not single:
+            each = f", or {wanted} with one for each pattern" if single and wanted != event else ""
             raise ValueError(f"{flag} {key} of {file.path} has shape {array.shape}, but needs {event}{each}.")
         layout = replace(intensities, keys=(key,), shape=wanted, dtypes=(array.dtype,), grid=array.grid)
     return Beside(flag, file.path, key, layout, stamp_of(file.path))
@@ -148,7 +148,7 @@ def find_beside(flag: str, name: str, file: Format, intensities: Layout, event: 
 
 @dataclass(frozen=True)
 class SolvePlan(Run):
-    """A call that can be carried out: see :func:`plan_solve`."""
+    """A checked call of ``symbreak solve``. :func:`plan_solve` makes it."""
 
     src: Path
     dst: Path
@@ -178,9 +178,10 @@ class SolvePlan(Run):
     def check_output(self) -> None:
         """Raise ``FileExistsError`` if there is an output that is not to be replaced."""
         # A run that was killed at its very end has put the pictures there already.
-        for path in (self.dst,) if self.work.exists() else (self.dst, self.folder):
+        placed = self.work.exists() and not (self.work / "pictures").exists()
+        for path in (self.dst,) if placed else (self.dst, self.folder):
             check_new(path, overwrite=self.overwrite)
-        if self.folder.is_dir():
+        if self.folder.is_dir() and not self.folder.is_symlink():
             if strange := [each.name for each in self.folder.iterdir() if not _PICTURE.fullmatch(each.name)]:
                 raise FileExistsError(
                     f"{self.folder} holds {strange[0]}, which no run made, so it is not replaced. Name another output."
@@ -239,6 +240,11 @@ class SolvePlan(Run):
             said.append(f"{name} has {negative} negative pixels. They count as zero. To leave them out: --mask.")
         if self.mask is not None:
             said.append(f"{1 - hidden / pixels:.1%} of the pixels are measured, by {self.mask.name}.")
+            if 2 * hidden > pixels:
+                said.append(
+                    "Few pixels are measured. If the mask is True where pixels are bad, type in Python "
+                    "numpy.save('good.npy', mask == 0), and here --mask good.npy."
+                )
         return said
 
     def run(
@@ -249,7 +255,7 @@ class SolvePlan(Run):
         progress: Progress = lambda done, of: None,
         say: Callable[[str], None] = lambda message: None,
     ) -> dict[str, np.ndarray]:
-        """Carry it out, from where a killed run of the same call was.
+        """Carry out the call. Go on where a killed run of the same call stopped.
 
         Args:
             solve: Solves a block. It is called in the order of the patterns.
@@ -263,7 +269,7 @@ class SolvePlan(Run):
         Raises:
             FileExistsError: If another run is writing the output: which process, on which machine, since when.
             ValueError: As from :meth:`look`. If an input changed meanwhile.
-            OSError: If the output cannot be written. What is done is kept, and the same call goes on.
+            OSError: If the output cannot be written. Finished blocks are kept, and the same call goes on.
         """
         with locked(self.lock, f"is writing {self.dst}"):
             # Another run may have ended between the plan and the lock.
@@ -302,7 +308,7 @@ class SolvePlan(Run):
                     shutil.rmtree(self.work, ignore_errors=True)
 
     def _write(self, patterns: Patterns, solved: Solved) -> None:
-        """Keep what a block gave."""
+        """Keep the results of a block."""
         for name, content in solved.pictures.items():
             write_file(self.work / "pictures" / name, content)
         for name, values in solved.arrays.items():
@@ -333,6 +339,7 @@ class SolvePlan(Run):
             write_npz(self.work / "part", None, regions)
         else:
             write_hdf5(self.work / "part", regions)
+        self.check_output()  # a run of another format may have put its pictures there
         flat = [name for name in ARRAYS if len(regions[name].shape) == len(self.layout.batch)]
         numbers = {name: np.load(regions[name].path).reshape(-1) for name in flat}
         if (self.work / "pictures").exists():
@@ -345,7 +352,7 @@ class SolvePlan(Run):
 
 
 def _uncut(layout: Layout) -> Layout:
-    """A layout whose blocks need not follow the pieces of the file: they are only read."""
+    """Return a layout whose blocks ignore the chunks of the file. They are only read."""
     return replace(layout, grid=(1,) * len(layout.grid))
 
 
@@ -363,18 +370,18 @@ def plan_solve(
     pictures: bool = True,
     overwrite: bool = False,
 ) -> SolvePlan:
-    """Look at a call without doing anything: what would be done, or why it cannot be.
+    """Check a call and return the plan of it, without writing anything.
 
     Args:
         src: The input. It is only read.
         dst: The output, an .npz or HDF5 file.
-        key: As for :func:`torch_symbreak.io.layouts.find_intensities`. Default: what is found.
-        event_dims: Likewise.
-        axes: Likewise.
+        key: Name of the array, as for :func:`torch_symbreak.io.layouts.find_intensities`. Default: the only one.
+        event_dims: Dimensions of one pattern, as there. Default: 2, if the shape leaves no doubt.
+        axes: One word per axis, as there, instead of ``event_dims``.
         mask: Bools, True where measured: a key of ``src``, FILE or FILE:KEY. Default: everything is measured.
-        support: Bools, True where objects may be nonzero, likewise. Default: none.
+        support: Bools, True where objects may be nonzero, named like ``mask``. Default: none.
         frame: Returns the frame of the objects for a detector's shape, or raises.
-        options: What else the objects depend on. It goes into the note of the output.
+        options: All other options on which the objects depend. They go into the note of the output.
         pictures: Keep pictures. Default True.
         overwrite: Replace ``dst`` and its pictures if they exist. Default False.
 

@@ -50,7 +50,7 @@ class Summary:
         small = ", ".join(f"{count} by {name.replace('_', ' ')}" for name, count in self.small.items() if count)
         full = f"; content fills the frame in {self.filled}" if self.filled else ""
         return (
-            f"of {self.looked} target{'s' * (self.looked != 1)} looked at, {self.flipped} flipped, {self.moved} moved, "
+            f"{self.looked} target{'s' * (self.looked != 1)} looked at: {self.flipped} flipped, {self.moved} moved, "
             f"{self.canonical} already canonical; margin below {SMALL:g}: {small or 'none'}{full}"
         )
 

@@ -108,7 +108,7 @@ def show_object(
         axes: Axes to draw into. Default: those of a new figure.
         peak: Magnitude of full brightness. Default: the largest.
         wheel: Draw the color wheel. Default True.
-        title: Default: none.
+        title: Title above the picture. Default: none.
 
     Raises:
         TypeError, ValueError: If x is no tensor of numbers, not finite, or has other dimensions.
@@ -162,9 +162,9 @@ def show_orbit(
         x: The object. It comes first.
         symmetry: The symmetries, such as ``FarField(2).symmetries``.
         axes: Axes to draw into. Default: those of a new figure.
-        count: Pictures, x included. Default 6.
-        seed: Of the draw. Default 0.
-        title: Default: none.
+        count: Number of pictures, x included. Default 6.
+        seed: Seed of the draw. Default 0.
+        title: Title above the picture. Default: none.
 
     Raises:
         TypeError, ValueError: As :func:`show_object`, or if ``count`` is below 1.
@@ -191,7 +191,7 @@ def show_orbit(
 def show_before_after(
     x: Tensor, transform: Callable[[Tensor], Tensor], axes: Axes | None = None, *, most: int = 8, title: str = ""
 ) -> Axes:
-    """Show targets as they are, and below them what a transform makes of them.
+    """Show targets, and below them the same targets after a transform.
 
     Every pair has its own brightness.
 
@@ -199,10 +199,10 @@ def show_before_after(
 
     Args:
         x: The targets.
-        transform: Such as ``FarField(2).canonicalizer()``.
+        transform: Any function of a batch of targets, such as ``FarField(2).canonicalizer()``.
         axes: Axes to draw into. Default: those of a new figure.
-        most: Show the first so many. Default 8.
-        title: Default: none.
+        most: Number of targets to show, from the first. Default 8.
+        title: Title above the picture. Default: none.
 
     Raises:
         TypeError, ValueError: As :func:`show_object`.
@@ -274,8 +274,8 @@ def plot_learning_curve(
         curves: Label to losses, one per epoch: such as ``{"training": curves.train, "validation":
             curves.validation}`` of :func:`torch_symbreak.training.fit`.
         axes: Axes to draw into. Default: those of a new figure.
-        ylabel: Default "loss".
-        title: Default: none.
+        ylabel: Label of the axis. Default "loss".
+        title: Title above the picture. Default: none.
 
     Raises:
         TypeError: If ``curves`` is no mapping, or a curve holds no numbers.

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from torch import Tensor
 
-#: Where the magnitude is below this share of the object's largest, the phase is noise and stays blank.
+#: Phases stay blank where the magnitude is below this share of the object's largest. There they are noise.
 _NO_PHASE = 0.1
 _TITLES = ("truth, magnitude", "found, magnitude", "truth, phase", "found, phase")
 
@@ -45,16 +45,16 @@ def _show_phase(axes: Axes, x: Tensor, peak: float) -> None:
 
 
 def plot_objects(groups: Mapping[str, tuple[Tensor, Tensor]], *, title: str = "") -> Figure:
-    """Show complex objects, one per line, beside what a network made of them.
+    """Show complex objects, one per line, beside the answers of a network.
 
-    Every group has four columns: magnitude of truth and prediction, in units of the truth's largest, and phase of both,
-    blank where the magnitude of the image itself is below a tenth of that unit.
+    Every group has four columns: magnitude of truth and prediction, and phase of both. Magnitudes are in units of the
+    truth's largest. A phase is blank where the magnitude of its own image is below a tenth of that unit.
 
     Shape: truth and prediction (n, N1, N2) complex.
 
     Args:
         groups: Heading to (truth, prediction), the same n everywhere.
-        title: Above everything. Default: none.
+        title: Title above everything. Default: none.
 
     Example: two groups, three objects.
         >>> import torch
@@ -114,10 +114,10 @@ def plot_lines(
 
     Args:
         panels: Heading to lines.
-        x: Label of the axis.
-        y: Label of the axis.
-        log_x: Logarithmic axis. Default False.
-        log_y: Logarithmic axis. Default False.
+        x: Label of the horizontal axis.
+        y: Label of the vertical axis.
+        log_x: Make the horizontal axis logarithmic. Default False.
+        log_y: Make the vertical axis logarithmic. Default False.
 
     Example:
         >>> figure = plot_lines({"crystals": [Line("exact", [500, 1000], [0.2, 0.1])]}, x="n", y="MSE", log_x=True)
@@ -175,7 +175,7 @@ def plot_comparison(
         reference: The truth.
         raw: The reconstruction.
         aligned: The reconstruction, moved onto the reference.
-        title: Above everything. Default: none.
+        title: Title above everything. Default: none.
         errors: Relative errors of ``raw`` and ``aligned``, for the headings. Default: none.
 
     Example:
@@ -229,7 +229,7 @@ def plot_comparison(
     return figure
 
 
-#: Decades below the brightest pixel of a pattern that are told apart.
+#: Decades shown below the brightest pixel of a pattern.
 _DECADES = 6
 
 
@@ -246,7 +246,7 @@ def plot_solution(measured: Tensor, x: Tensor, support: Tensor, *, title: str = 
         measured: The intensities, with zero frequency in the middle. NaN where not measured.
         x: The object, real or complex.
         support: True where the object may be nonzero.
-        title: Above everything. Default: none.
+        title: Title above everything. Default: none.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""What a solver is given: checked, on the detector's torus, in one order of pixels."""
+"""Check the arguments of a solver, and bring them onto the detector's torus in one order of pixels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from torch_symbreak._fourier import frequencies
 from torch_symbreak.forward import FarField, Mask, Measured, PoissonCounts, ReadoutNoise
 from torch_symbreak.symmetries import Symmetry
 
-#: Share of the power at the highest frequencies along all axes, from which on the order of the pixels is in doubt.
+#: Above this share of the power at the highest frequencies of all axes, the order of the pixels is in doubt.
 _MISPLACED = 0.75
 
 
@@ -58,7 +59,10 @@ def check_inputs(
         if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < fewest):
             raise ValueError(f"solve needs an int {name} >= {fewest}, but got {count!r}.")
     if frame is not None:
-        frame = (frame,) if isinstance(frame, int) else tuple(frame)
+        frame = (frame,) if isinstance(frame, int) else frame
+        if not isinstance(frame, (tuple, list)):
+            raise TypeError(f"solve needs a tuple of ints as frame, such as (24, 24), but got {frame!r}.")
+        frame = tuple(frame)
     model = FarField(2 if frame is None else len(frame)) if model is None else model
     masks = [] if mask is None else [mask]
     while isinstance(model, Measured):
@@ -68,6 +72,7 @@ def check_inputs(
             f"solve needs a FarField model, but got {describe(model)}. Solvers project onto Fourier magnitudes."
         )
     (y,) = as_tensors("solve", y, names=("y",), last="model")
+    y = y.detach()
     if y.is_complex():
         raise TypeError(
             f"solve needs real intensities y, but got {describe(y)}. From Fourier values, pass y.abs().square()."
@@ -105,7 +110,7 @@ def check_inputs(
                 f"solve needs a start of shape {(*batch, *frame)}, (*batch, *frame), but got {describe(start)}. "
                 f"Pass frame={tuple(start.shape[max(0, start.dim() - d) :])} if objects have another frame."
             )
-        start = _padded(_flat(start, batch, frame).to(y.device), torus) / unit[model.norm]
+        start = _padded(_flat(start.detach(), batch, frame).to(y.device), torus) / unit[model.norm]
         start = (start.real if start.is_complex() else start).to(dtype) if real else start.to(dtype.to_complex())
         if not bool(torch.isfinite(start).all()) or not bool((start != 0).flatten(1).any(1).all()):
             raise ValueError("solve needs a finite start that is not zero in any item. Leave it out for random phases.")
@@ -135,7 +140,7 @@ def _frame(frame: tuple[int, ...] | None, model: FarField, torus: tuple[int, ...
         if model.shape is not None or s == 2:
             return tuple((m + 1) // 2 for m in torus)
         frame = tuple(max(1, math.floor(m / s + 1e-9)) for m in torus)
-    if len(frame) != len(torus) or not all(isinstance(n, int) and n >= 1 for n in frame):
+    if len(frame) != len(torus) or not all(type(n) is int and n >= 1 for n in frame):
         raise ValueError(f"solve needs a frame of {len(torus)} ints >= 1, but got {frame!r}.")
     if any(m < n for m, n in zip(torus, frame, strict=True)):
         raise ValueError(f"solve needs a detector of at least the frame's shape {frame}, but y has {torus}.")
@@ -189,6 +194,8 @@ def _warn_of_order(y: Tensor, *, centered: bool) -> None:
 
 def _bool(name: str, mask: Any, batch: Sequence[int], shape: Sequence[int], device: torch.device) -> Tensor:
     """Return a mask as (B, *shape), bool."""
+    if not isinstance(mask, (Tensor, np.ndarray)):
+        raise TypeError(f"solve needs a tensor or an array as {name}, but got {describe(mask)}.")
     mask = torch.as_tensor(mask)
     if mask.dtype != torch.bool:
         raise TypeError(f"solve needs a bool {name}, but got {describe(mask)}. Pass {name} > 0.")

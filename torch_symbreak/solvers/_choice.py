@@ -22,7 +22,7 @@ _WORST, _GOOD = 0.25, 0.05
 
 
 class Choice(NamedTuple):
-    """The best start of every item, and what it is compared with."""
+    """The best start of every item, and how far it agrees with another one."""
 
     best: Tensor  # (B,), its index among the starts
     agreement: Tensor  # (B,): relative error of the best start of another line; NaN without one

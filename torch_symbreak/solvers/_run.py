@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from torch_symbreak.solvers.projections import Magnitudes, Projection, Residual
 from torch_symbreak.solvers.raar import raar
 from torch_symbreak.solvers.relaxed_reflections import relaxed_reflections
 
-Step = Callable[[Tensor, Projection, Projection], Tensor]
+Step = Callable[..., Tensor]
 
 
 class Method(NamedTuple):
@@ -28,16 +29,22 @@ class Method(NamedTuple):
     step: Step
     iterations: int  # of one round
     polished: bool  # ten steps of error reduction end every fifty
+    cooled: bool = False  # the relaxation follows :func:`cooling`
 
 
-def _slow_raar(x: Tensor, magnitudes: Projection, constraint: Projection) -> Tensor:
-    return raar(x, magnitudes, constraint, beta=0.98)
+def cooling(done: float) -> float:
+    """Return RAAR's relaxation after a share of the iterations: .98 for the first half, then falling to .8.
+
+    A large one searches. Under noise it also drives the iterate away from the answer, by beta / (1 - beta) times the
+    gap between the two constraints.
+    """
+    return 0.98 - 0.36 * max(0.0, done - 0.5)
 
 
 METHODS = {
     "er": Method(error_reduction, 1000, False),
     "hio": Method(hybrid_input_output, 1000, True),
-    "raar": Method(_slow_raar, 1000, True),
+    "raar": Method(raar, 1000, False, cooled=True),
     "dm": Method(difference_map, 1000, True),
     "rrr": Method(relaxed_reflections, 1000, False),
 }
@@ -48,7 +55,7 @@ _POLISH, _CYCLE = 10, 50
 _CHECK, _SHRINK, PHASE = 10, 20, 100
 #: Iterations before the first exchange: until then starts differ in more than details.
 _ALONE = 400
-#: Shrink-wrap's threshold, and by how much it differs between the starts, as a factor up and down.
+#: Shrink-wrap's threshold, and by how much it differs between several starts, as a factor up and down.
 _THRESHOLD, _SPREAD = 0.15, 1.4
 #: First and last blur of shrink-wrap, in pixels, its factor per update, and the first blur around given starts.
 SIGMA, _LEAST, _DECAY, GIVEN_SIGMA = 3.0, 0.5, 0.95, 1.0
@@ -109,7 +116,7 @@ def first_state(problem: Problem, starts: Tensor) -> State:
 
 
 def advance(
-    problem: Problem, state: State, active: Tensor, method: Method, begin: int, count: int,
+    problem: Problem, state: State, active: Tensor, method: Method, begin: int, count: int, total: int,
     tick: Callable[[int], None],
 ) -> None:  # fmt: skip
     """Run ``count`` iterations of the active starts, (B, K) bool, and append to the history.
@@ -121,6 +128,7 @@ def advance(
         method: The algorithm.
         begin: Iterations done before.
         count: Iterations to do, at most ``PHASE``.
+        total: Iterations of the round.
         tick: Called with the number of iterates times iterations that are done.
     """
     starts = state.x.shape[1]
@@ -131,7 +139,7 @@ def advance(
     history = flat.residual.repeat(count, 1)
     for chunk in pairs.split(max(1, limit // pixels)):
         part = problem.items(chunk // starts)
-        trace = _run_chunk(part, flat, chunk, starts, method, begin, count)
+        trace = _run_chunk(part, flat, chunk, starts, method, begin, count, total)
         history[:, chunk] = trace
         flat.residual[chunk] = trace[-1]
         tick(len(chunk) * count)
@@ -141,22 +149,24 @@ def advance(
 
 
 def _run_chunk(
-    part: Problem, flat: State, chunk: Tensor, starts: int, method: Method, begin: int, count: int
-) -> Tensor:
+    part: Problem, flat: State, chunk: Tensor, starts: int, method: Method, begin: int, count: int,
+    total: int,
+) -> Tensor:  # fmt: skip
     """Run iterations of some pairs of item and start; return their R-factors, (count, pairs)."""
     magnitudes = Magnitudes(part.magnitudes, part.fitted, real=part.real)
     measure = Residual(part.magnitudes, part.fitted, real=part.real)
     support = Support(flat.support[chunk])
     if part.shrinks:
         place = (chunk % starts).to(part.magnitudes.dtype)
-        spread = _SPREAD ** (2 * place / max(1, starts - 1) - 1)
+        spread = _SPREAD ** (2 * place / (starts - 1) - 1) if starts > 1 else torch.ones_like(place)
         sigma = max(_LEAST, part.sigma * _DECAY ** (begin // _SHRINK))
         support = ShrinkWrap(support.mask, threshold=_THRESHOLD * spread, sigma=sigma, decay=_DECAY, least=_LEAST)
     constraint = part.constraint(support)
     x, trace = flat.x[chunk], [flat.residual[chunk]]
     for iteration in range(begin + 1, begin + count + 1):
         polish = method.polished and (iteration - 1) % _CYCLE >= _CYCLE - _POLISH
-        x = (error_reduction if polish else method.step)(x, magnitudes, constraint)
+        relaxation = {"beta": cooling(iteration / total)} if method.cooled else {}
+        x = (error_reduction if polish else partial(method.step, **relaxation))(x, magnitudes, constraint)
         if iteration % _CHECK and 1 < iteration < begin + count:
             trace.append(trace[-1])
             continue

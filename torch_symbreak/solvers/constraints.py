@@ -1,4 +1,4 @@
-"""What is known of an object besides its intensities: projections that compose."""
+"""Projections onto what is known of an object besides its intensities. They compose."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Support:
 
 
 class ShrinkWrap(Support):
-    """A support that follows the object: where its blurred magnitude exceeds a share of the maximum.
+    """Project onto a support that follows the object: where its blurred magnitude exceeds a share of the maximum.
 
     :meth:`update` finds the support anew and narrows the blur. A blur of one pixel or more takes the threshold as it
     is. A narrower blur leaves more of a faint edge below it, so the threshold falls with it, to two thirds at half a
@@ -81,7 +81,7 @@ class ShrinkWrap(Support):
 class Largest:
     """Project onto iterates with at most ``count`` nonzero entries: keep the largest magnitudes.
 
-    Exactly ``count`` entries are kept. Which of several equal ones is not specified.
+    Exactly ``count`` entries are kept. The choice among equal ones is not specified.
 
     Args:
         count: Entries to keep.
@@ -136,7 +136,7 @@ class Both:
     Args:
         *parts: The constraints.
 
-    Example: the largest of what is not negative.
+    Example: the largest entry that is not negative.
         >>> Both(NonNegative(), Largest(1))(torch.tensor([[3.0, -4.0, 1.0]]))
         tensor([[3., 0., 0.]])
     """
@@ -166,7 +166,7 @@ def autocorrelation_support(
     Shape: y (*batch, *M) with zero frequency at index 0, to the same, bool.
 
     Args:
-        y: The intensities; 0 where not measured.
+        y: The intensities. Pass 0 where not measured.
         event_dims: Dimensions of one pattern.
         threshold: Share of the maximum. Default .04.
         mask: True where measured, like y. Default: everywhere.

@@ -1,4 +1,4 @@
-"""Hybrid input-output: what violates the constraint is driven back with feedback."""
+"""Hybrid input-output: feedback drives entries back that violate the constraint."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ class Magnitudes:
     Shape: magnitudes (B, *M), iterates (B, *M), complex or real, to the same.
 
     Args:
-        magnitudes: Square roots of the intensities. Of real iterates only their mean over k and -k counts.
+        magnitudes: Square roots of the intensities. If iterates are real, only their mean over k and -k counts.
         measured: True where measured, (B, *M) or (1, *M). Default: everywhere.
-        real: Whether the iterates are real. Default False.
+        real: Iterates are real. Default False.
 
     Example: the zero frequency is not measured and stays.
         >>> x = torch.tensor([[3.0, 1.0, 0.0, 0.0]], dtype=torch.complex64)
@@ -44,7 +44,7 @@ class Magnitudes:
         self.free = None if bool(measured.all()) else (~measured).to(magnitudes.dtype).expand_as(self.magnitudes)
 
     def spectrum(self, x: Tensor) -> Tensor:
-        """Transform iterates: (B, *M), or the half k >= 0 of the last axis if they are real."""
+        """Return the transform of iterates: (B, *M), or the half k >= 0 of the last axis if they are real."""
         dims = tuple(range(1, x.dim()))
         return torch.fft.rfftn(x, dim=dims, norm="ortho") if self.real else torch.fft.fftn(x, dim=dims, norm="ortho")
 
@@ -81,7 +81,7 @@ class Residual:
     Args:
         magnitudes: Square roots of the intensities, (B, *M).
         pixels: True where pixels count, (B, *M) or (1, *M).
-        real: Whether the estimates are real.
+        real: Estimates are real. Default False.
     """
 
     def __init__(self, magnitudes: Tensor, pixels: Tensor, *, real: bool = False) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import Array, check_choice
+from torch_symbreak._checks import Array, check_choice, check_generator
 from torch_symbreak._fourier import spectrum
 from torch_symbreak._items import per_item
 from torch_symbreak._progress import bar
@@ -31,7 +31,7 @@ _JITTER = 0.2
 
 
 class Starts(NamedTuple):
-    """All starts of every item."""
+    """Objects and R-factors of all starts of every item."""
 
     object: Tensor  # (*batch, starts, *frame)
     residual: Tensor  # (*batch, starts): R-factors on the pixels that the solver saw
@@ -69,7 +69,7 @@ def solve(
 ) -> Solution:
     """Retrieve objects from their far-field intensities.
 
-    Nothing but the intensities is needed. The first support is where the autocorrelation exceeds 4 % of its maximum.
+    Only the intensities are needed. The first support is where the autocorrelation exceeds 4 % of its maximum.
     Shrink-wrap narrows it every 20 iterations. Each item has several random starts, in two lines that know nothing of
     each other. Within a line, the worse half of the starts goes on from copies of the best, every 100 iterations. The
     start with the smallest R-factor wins. An item stops once the best starts of both lines fit to .05 % and agree.
@@ -79,18 +79,19 @@ def solve(
     *Trust.* A small R-factor with a loose support proves nothing. ``agreement`` is the relative error, up to the
     symmetries on the detector's torus, between the best starts of the two lines. ``held_out`` is the R-factor on 2 % of
     the measured pixels, which the solver did not see; they lie beyond a quarter of the highest frequency. The verdict
-    is "solved" if the lines agree to 10 % and the R-factor is below .25. It is "doubtful" if they agree to 30 %, or if
-    the R-factor is below .05 and at most .1 on the held-out pixels. Else it is "not solved". One start has nothing to
-    agree with, so it is "doubtful" at best. Noise keeps the lines apart.
+    is "solved" if the lines agree to 10 % and the R-factor is at most .25. It is "doubtful" if they agree to 30 %, or
+    if the R-factor is at most .05, and at most .1 on the held-out pixels. Else it is "not solved". One start has
+    nothing to agree with, so it is "doubtful" at best. Noise keeps the lines apart.
 
     Shape: y (*batch, *M), real; object and support (*batch, *frame), residual (*batch,), history
     (iterations, *batch, starts).
 
     Args:
         y: The measured intensities. Negative pixels count as zero, with one warning.
-        model: The measurement. Default: ``FarField(2)``, or of as many axes as ``frame`` has. Real models give real
-            objects. A ``Measured`` far field gives its masks, too; its noise changes nothing.
-        method: "hio" (default), "er", "raar", "dm" or "rrr".
+        model: The measurement. Default: ``FarField(2)``, or a far field with as many axes as ``frame``. Real models
+            give real objects. A ``Measured`` far field gives its masks, too. Its noise changes nothing.
+        method: "hio" (hybrid input-output, default), "er" (error reduction), "raar", "dm" (difference map) or "rrr"
+            (relaxed reflections).
         iterations: Iterations of each start. Default: 1,000, and up to two more rounds of fresh starts.
         starts: Starts per item. Two lines need at least two. Default 8.
         start: Objects to start from, (*batch, *frame), such as a network's answers. Further starts are noisy copies.
@@ -126,6 +127,7 @@ def solve(
         Chen et al., Phys. Rev. B 76, 064113 (2007), guided hybrid input-output.
     """
     check_choice("method", method, tuple(_run.METHODS))
+    check_generator("solve", generator)
     known = check_inputs(
         y, model=model, iterations=iterations, starts=starts, start=start, frame=frame, support=support,
         support_size=support_size, nonnegative=nonnegative, real=real, mask=mask,
@@ -171,7 +173,7 @@ def refine(x: Array, y: Array, **options: Any) -> Solution:
     Args:
         x: The objects to start from, (*batch, *frame).
         y: The measured intensities, (*batch, *M).
-        **options: Of :func:`solve`.
+        **options: Further arguments of :func:`solve`.
 
     Example: a noisy object.
         >>> from torch_symbreak import FarField, relative_error
@@ -218,7 +220,11 @@ def _solve(
     known: Inputs, method: _run.Method, iterations: int | None, starts: int, seed: int, tick: Any
 ) -> tuple[Tensor, ...]:
     """Solve some items."""
-    unit = known.intensities.flatten(1).mean(1).sqrt()
+    # Sums of the largest numbers overflow, means of the smallest vanish.
+    mean = known.intensities.flatten(1).mean(1)
+    root = torch.where(mean.isfinite(), 1.0, 2.0**20).where(mean >= torch.finfo(mean.dtype).tiny, 2.0**-20)
+    intensities = known.intensities / per_item(root.square(), len(known.torus))
+    unit = intensities.flatten(1).mean(1).sqrt() * root
     roots = known.intensities.sqrt() / per_item(unit, len(known.torus))
     scaled = known if known.start is None else known._replace(start=known.start / per_item(unit, len(known.torus)))
     hidden = _held_out(known, seed) & known.measured
@@ -234,7 +240,7 @@ def _solve(
     elif known.start is not None:
         first = _run.support_around(known.start)
     else:
-        first = autocorrelation_support(known.intensities, len(known.torus), mask=known.measured)
+        first = autocorrelation_support(intensities, len(known.torus), mask=known.measured)
     sigma = _run.SIGMA if known.start is None else _run.GIVEN_SIGMA
     shrinks = known.support is None and not whole
     problem = _run.Problem(roots, fitted, first, known.real, shrinks, sigma, tuple(further), whole)
@@ -264,14 +270,13 @@ def _solve(
     assert kept is not None
     best = kept.residual.argmin(1)
     rows = torch.arange(count, device=best.device)
-    size = per_item(unit, len(known.torus))
-    objects, supports = cut(kept_answers[rows, best] * size, kept.support[rows, best], known.frame)
+    objects, supports = cut(kept_answers[rows, best], kept.support[rows, best], known.frame)
+    objects = objects * per_item(unit, len(known.torus))
     again = spectrum(objects, known.torus, "ortho")
     all_roots = known.intensities.sqrt()
     residual, unseen = (Residual(all_roots, pixels)(again) for pixels in (known.measured, hidden))
-    flat = (kept_answers * per_item(unit, len(known.torus) + 1)).flatten(0, 1)
-    others, _ = cut(flat, kept.support.flatten(0, 1), known.frame)
-    others = others.reshape(count, starts, *known.frame)
+    others, _ = cut(kept_answers.flatten(0, 1), kept.support.flatten(0, 1), known.frame)
+    others = others.reshape(count, starts, *known.frame) * per_item(unit, len(known.torus) + 1)
     return objects, residual, supports, torch.cat(history), others, kept.residual, kept_agreement, unseen
 
 
@@ -285,7 +290,7 @@ def _round(
             break
         if problem.shrinks and _run.exchanges(begin):
             _run.exchange(state)
-        _run.advance(problem, state, active, method, begin, min(_run.PHASE, iterations - begin), tick)
+        _run.advance(problem, state, active, method, begin, min(_run.PHASE, iterations - begin), iterations, tick)
         active = active & (state.residual > _run.CONVERGED)
         # Two lines that have converged settle an item if they agree.
         lines = state.line[0].unique()
@@ -309,7 +314,7 @@ def _picked(state: _run.State, index: Tensor) -> _run.State:
 def _merge(
     kept: _run.State, answers: Tensor, agreement: Tensor, state: _run.State, new: Tensor, items: Tensor, group: Product
 ) -> None:
-    """Put fresh starts in the place of worse ones, in place."""
+    """Replace worse starts by fresh ones, in place."""
     starts = kept.residual.shape[1]
     residual = torch.cat([kept.residual[items], state.residual], 1)
     order = residual.argsort(1)[:, :starts]

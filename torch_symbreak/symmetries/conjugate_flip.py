@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ class ConjugateFlip(Rearrangement):
         threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
         wrap: True if the detector has as many pixels as the frame (periodic model), False with zero padding. Or the
             detector's shape: an axis is periodic where it equals the frame's. Default False. Always True with a center.
-        center: Point about which all items are flipped, one number per axis, in entries; 3.5 lies between two entries.
+        center: Point about which all items are flipped, one number per axis, in entries. 3.5 lies between two entries.
             Default: the center of each item's content box.
 
     Raises:
@@ -65,7 +66,7 @@ class ConjugateFlip(Rearrangement):
         if (
             not isinstance(self.center, (tuple, list))
             or len(self.center) != self.event_dims
-            or not all(isinstance(c, (int, float)) and 2 * c == round(2 * c) for c in self.center)
+            or not all(isinstance(c, Real) and abs(c) < 2**31 and 2 * c == round(2 * c) for c in self.center)
         ):
             raise ValueError(
                 f"{type(self).__name__} needs a center of {self.event_dims} multiples of 1/2, one per axis, but got "
@@ -82,7 +83,7 @@ class ConjugateFlip(Rearrangement):
     def box(self, x: Tensor) -> Box:
         """Return the box that a flip maps onto itself: of every item's content, or about the fixed center.
 
-        The latter has the frame's size, and one entry more where a box of that size has no such center.
+        The latter box has the frame's size, and one entry more where a box of that size has no such center.
         """
         if self.center is None:
             return super().box(x)
@@ -145,15 +146,15 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
     oversampling 2, s is the talk's coefficient. It does not depend on where the content lies. No Fourier transform is
     taken.
 
-    Convention: the flip maps the box onto itself (t = lo + hi). The box does not move, whether L is odd or even.
+    Convention: the flip maps the box onto itself (t = lo + hi). The box never moves, for odd and for even L.
 
     Ties: where |s| is below 1e-6 of (sum |x|)², the other axes decide, then the diagonals, then the DC-free
     ``Im(F_c(2k) conj F_c(k))``; an item that none can decide (a centrosymmetric one) stays as it is. :meth:`margin`
     is |s| / (sum |x|)² of the score that decides, or the margin of the box if that is smaller. A score between 5e-7 and
     1e-6 gives the margin though it does not decide, since it might after rounding.
 
-    With ``center=`` c is that point, L the frame's length, and no content box counts. Where N is even along an axis and
-    c or c + 1/2 lies on an entry, the line opposite to c is its own twin, and only F(0) sees it.
+    With ``center=``, c is that point, L is the frame's length, and no content box counts. Where N is even along an axis
+    and c or c + 1/2 lies on an entry, the line opposite to c is its own twin, and only F(0) sees it.
 
     Shape: (*batch, *channels, *event), real or complex, to the same; :meth:`margin` (*batch,); :meth:`element`
     a :class:`Motion` with ``flipped`` (*batch,) and ``shift`` (*batch, d).
