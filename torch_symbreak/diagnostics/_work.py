@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._items import peak, per_item
+from torch_symbreak._random import item_seed
 from torch_symbreak._samples import measured
 from torch_symbreak.baselines import nearest_others
 from torch_symbreak.canonical import AlignToTemplate
@@ -187,7 +188,9 @@ class Work:
     def flip_rates(self, report: Report, rule: Callable[[Tensor], Canonicalizer[Any]], noise: float) -> None:
         """Put into the report how often noise changes the target, with a rule that suits the noisy targets."""
         size = per_item(noise * peak(self.some, item_dims=self.group.item_dims), self.group.item_dims)
-        drawn = torch.randn(self.some.shape, dtype=self.some.dtype, generator=self._generator())
+        # Whoever drew the targets may have used the same seed, and the noise would be a copy of them.
+        generator = torch.Generator().manual_seed(item_seed(self.seed, _elements.OWN))
+        drawn = torch.randn(self.some.shape, dtype=self.some.dtype, generator=generator)
         noisy = self.some + size * drawn
         rules: dict[str, Canonicalizer[Any]] = {"exact": rule(noisy)}
         if self.template is not None:
