@@ -115,6 +115,8 @@ def test_the_best_epoch_is_marked() -> None:
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in dots] == [(2, 1.0), (3, 0.5)]
     assert axes.get_ylabel() == "MSE"
+    below_zero = plot_learning_curve({"training": torch.tensor([0.5, -1.0], requires_grad=True)})
+    assert below_zero.get_yscale() == "linear"  # a logarithm would leave the point out
     with pytest.raises(ValueError, match="'validation' is empty"):
         plot_learning_curve({"validation": []})
 
@@ -128,7 +130,19 @@ def test_the_best_epoch_is_marked() -> None:
         (lambda: show_object(X[0] * math.nan), ValueError, "NaN"),
         (lambda: show_orbit(X[0], MODEL.symmetries, count=0), ValueError, "count >= 1"),
         (lambda: show_orbit(X[0, 0], GaussianIntensity.draw(8, 8).symmetries), ValueError, "dimensions"),
-        (lambda: show_before_after(X[0], MODEL.canonicalizer()), ValueError, "dimensions"),
+        (lambda: show_before_after(X[0], MODEL.canonicalizer()), ValueError, r"a batch, such as x\[None\]"),
+        (lambda: show_before_after(X, MODEL), ValueError, "keeps the shape"),
+        (lambda: show_before_after(X, lambda x: x[:1]), ValueError, "keeps the shape"),
+        (lambda: show_before_after(X, MODEL.canonicalizer(), most=-1), ValueError, "most >= 1"),
+        (lambda: show_object(X[0][:0]), ValueError, "an x with entries"),
+        (lambda: show_object(X[0], peak=-1.0), ValueError, "positive peak"),
+        (lambda: show_object(X[0], Figure()), TypeError, "Pass axes=figure.subplots"),  # type: ignore[arg-type]
+        (lambda: show_orbit(X[0], MODEL.symmetries, seed=2**70), ValueError, "seed in"),
+        (lambda: show_margins(torch.ones(3)), TypeError, "needs a mapping"),  # type: ignore[arg-type]
+        (lambda: show_margins({"a": [0.1]}), TypeError, "torch.as_tensor"),  # type: ignore[dict-item]
+        (lambda: plot_learning_curve([1.0]), TypeError, "needs a mapping"),  # type: ignore[arg-type]
+        (lambda: plot_learning_curve({"a": np.ones((2, 2))}), TypeError, "a sequence of numbers"),
+        (lambda: plot_learning_curve({"a": 1.0}), TypeError, "a sequence of numbers"),  # type: ignore[dict-item]
     ],
 )
 def test_bad_arguments(call: Callable[[], Any], error: type[Exception] | None, says: str) -> None:

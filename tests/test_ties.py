@@ -242,6 +242,8 @@ def test_a_templates_shifts_make_no_near_ties() -> None:
         ({"ties": "dorp"}, ValueError, "Did you mean 'drop'"),
         ({"min_margin": 0.1}, ValueError, 'ties="drop" or ties="weight"'),
         ({"ties": "drop", "min_margin": 0.0}, ValueError, r"min_margin in \(0, 1\]"),
+        ({"ties": "drop", "min_margin": "a"}, TypeError, "a number as min_margin"),
+        ({"ties": "drop", "min_margin": True}, TypeError, "a number as min_margin"),
         ({"ties": "weight", "canonicalizer": torch.abs}, TypeError, "Pass a Canonicalizer"),
     ],
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import operator
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -127,6 +128,27 @@ def check_dims(owner: str, event_dims: int, channel_dims: int, least: int) -> No
             raise TypeError(f"{owner} needs an int as {name}, but got {value!r}.")
         if value < low:
             raise ValueError(f"{owner} needs {name} >= {low}, but got {value}.")
+
+
+def check_whole(owner: str, name: str, value: Any, *, least: int, most: int | None = None) -> int:
+    """Return an int, or raise unless it is one and in the range.
+
+    Example:
+        >>> check_whole("diagnose", "n", 8.0, least=8)
+        Traceback (most recent call last):
+        ...
+        TypeError: diagnose needs an int as n, but got 8.0.
+    """
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{owner} needs an int as {name}, but got {value!r}.") from None
+    if isinstance(value, bool):
+        raise TypeError(f"{owner} needs an int as {name}, but got {value!r}.")
+    if whole < least or (most is not None and whole > most):
+        wanted = f"{name} >= {least}" if most is None else f"{name} in [{least}, {most}]"
+        raise ValueError(f"{owner} needs {wanted}, but got {whole}.")
+    return whole
 
 
 def check_generator(owner: str, generator: Any) -> None:

@@ -243,7 +243,7 @@ def _changed(
     if isinstance(targets, Tensor):
         check_tensor(owner, targets)
         return _changed_stack(targets.as_subclass(Tensor), [targets] * len(targets), indices, change, forward)
-    if _alike(owner, targets, indices):
+    if check_targets(owner, targets, indices):
         return _changed_stack(torch.stack(list(targets)), targets, indices, change, forward)
     return [_changed_stack(x[None], [x], [i], change, forward)[0] for i, x in zip(indices, targets, strict=True)]
 
@@ -270,13 +270,18 @@ def _changed_stack(
     return list(zip(y.unbind(0), items, strict=True))
 
 
-def _alike(owner: str, targets: Sequence[Any], indices: Sequence[int]) -> bool:
+def check_targets(owner: str, targets: Sequence[Any], indices: Sequence[int]) -> bool:
     """Return whether the targets can be stacked, or raise ``TypeError`` if one cannot be a target."""
     kinds: dict[Any, tuple[int, Any]] = {}
     for i, x in zip(indices, targets, strict=True):
         kind = (type(x), x.shape, x.dtype, x.device, x.layout) if isinstance(x, Tensor) else type(x)
         kinds.setdefault(kind, (i, x))
     for i, x in kinds.values():
+        if isinstance(x, (tuple, list, Mapping)):
+            raise TypeError(
+                f"{owner} needs one torch.Tensor as target, but got {describe(x)} in item {i}. Return samples from the "
+                "data set that are not nested."
+            )
         try:
             check_tensor(owner, x)
         except TypeError as error:

@@ -61,6 +61,9 @@ def diagnose(
         if out is not None:
             if out.exists() and not out.is_dir():
                 raise FileExistsError(f"{out} exists and is no folder. Give another --out.")
+            for name in ("report.html", "report.json"):
+                if (out / name).is_dir():
+                    raise FileExistsError(f"{out / name} is a folder. Give another --out.")
             there = [out / name for name in ("report.html", "report.json") if (out / name).exists()]
             if there and not overwrite:
                 raise FileExistsError(f"{there[0]} exists. To replace it: --overwrite.")
@@ -74,9 +77,9 @@ def diagnose(
             say(choice)
         model = _model(targets, x)
 
-        def line(rule: str, threshold: float | None) -> str:
+        def line(rule: str, threshold: float | None, fix: Any) -> str:
             flags = "".join(
-                f" --{name} {value}"
+                f" --{name} {shlex.quote(str(value))}"
                 for name, value in {
                     "forward": None if forward == "farfield" else forward,
                     "key": key,
@@ -89,7 +92,7 @@ def diagnose(
                 }.items()
                 if value is not None
             )
-            name, broken = shlex.quote(str(src)), f"broken{src.suffix}"
+            name, broken = shlex.quote(str(src)), shlex.quote(f"{src.stem}_broken{src.suffix}")
             if rule == "template":
                 fit = f"symbreak fit {name} template.npz{flags}"
                 return f"{fit} && symbreak break {name} {broken} --template template.npz{flags}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -167,6 +168,8 @@ class SymmetryBrokenDataset(_OnTargets):
         check_choice("ties", ties, ("keep", "drop", "weight"))
         if ties == "keep" and min_margin is not None:
             raise ValueError('SymmetryBrokenDataset uses min_margin with ties="drop" or ties="weight". Add one.')
+        if min_margin is not None and (isinstance(min_margin, bool) or not isinstance(min_margin, numbers.Real)):
+            raise TypeError(f"SymmetryBrokenDataset needs a number as min_margin, but got {min_margin!r}.")
         if min_margin is not None and not 0 < min_margin <= 1:
             raise ValueError(f"SymmetryBrokenDataset needs min_margin in (0, 1], but got {min_margin!r}.")
         if ties != "keep" and not isinstance(canonicalizer, Canonicalizer):

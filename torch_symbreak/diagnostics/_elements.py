@@ -39,7 +39,7 @@ _PHASE = 1e-3
 #: estimated from n targets differs by their spread over sqrt(n).
 _GAP = 2e-3
 #: Added to a seed, it makes draws independent of a scrambling with that seed.
-_OWN = 0x5EED0
+OWN = 0x5EED0
 #: Two targets closer than this, relative to their norms, are one.
 SAME = 1e-3
 
@@ -82,7 +82,14 @@ def orientations_of(fix: Canonicalizer[Any], x: Tensor, *, seed: int = 0) -> dic
         seed: Seed of the draw within one entry of the frame, which makes shifts uniform in [0, 1].
     """
     group = Product(fix.symmetry)
-    return dict(_orientations(group, elements_of(fix, x), x, seed))
+    empty = ~flat_items(x, group.item_dims).ne(0).any(-1)[:, None]  # zero stays zero, and lies nowhere in its orbit
+    return {
+        name: each._replace(
+            values=torch.where(empty, torch.nan, each.values),
+            uniform=None if each.uniform is None else torch.where(empty, torch.nan, each.uniform),
+        )
+        for name, each in _orientations(group, elements_of(fix, x), x, seed)
+    }
 
 
 def _orientations(group: Product, g: Element, x: Tensor, seed: int) -> Iterator[tuple[str, Orientations]]:
@@ -125,7 +132,7 @@ def _shifts(group: Product, g: Element, x: Tensor, seed: int) -> Orientations:
     places = torch.where(periodic, event, event - length + 1)
     free = length < event
     # Whoever scrambled the targets may have used the same seed, and the same numbers would not be independent.
-    generator = torch.Generator().manual_seed(item_seed(seed, _OWN))
+    generator = torch.Generator().manual_seed(item_seed(seed, OWN))
     drawn = torch.rand(lo.shape, dtype=torch.float64, generator=generator)
     uniform = torch.where(free, (lo + drawn) / places, torch.nan)
     values = torch.where(free, moves.double(), torch.nan)

@@ -29,13 +29,14 @@ class Errors(NamedTuple):
 def features_of(y: Tensor) -> Tensor:
     """Return the features by which measurements are compared: roots of intensities, and other measurements unchanged.
 
-    Complex measurements become their real and imaginary parts.
+    Complex measurements become their real and imaginary parts. A pixel that no item measures (NaN) is 0.
 
     Example:
         >>> features_of(torch.tensor([4.0, 9.0])), features_of(torch.tensor([-4.0]))
         (tensor([2., 3.]), tensor([-4.]))
     """
     y = torch.view_as_real(y.resolve_conj()) if y.is_complex() else y
+    y = torch.where(y.isnan().all(0), 0, y)
     return y if bool((y < 0).any()) else root(y)
 
 

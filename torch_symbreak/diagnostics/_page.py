@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 from torch_symbreak._version import __version__
+from torch_symbreak.diagnostics._verdict import percent
 from torch_symbreak.plots import png
 
 
@@ -26,6 +27,7 @@ def page_of(report: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["percent"] = percent
     figures = [(caption, base64.b64encode(png(figure, dpi=200)).decode()) for caption, figure in figures_of(report)]
     return environment.get_template("report.html.jinja").render(
         report=report,

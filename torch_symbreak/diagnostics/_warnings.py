@@ -12,6 +12,7 @@ from torch_symbreak.canonical import FarFieldCanonicalizer
 from torch_symbreak.canonical.thresholds import DEFAULT, suggest_threshold
 from torch_symbreak.diagnostics._data import Read
 from torch_symbreak.diagnostics._elements import STEP
+from torch_symbreak.diagnostics._verdict import percent
 from torch_symbreak.symmetries import Canonicalizer, Product
 
 #: Items that are looked at for a threshold.
@@ -20,6 +21,8 @@ _SOME = 500
 _APART = 0.1
 #: A sum below this share of the sum of magnitudes is near zero.
 _NO_SUM = 1e-3
+#: Fewer targets than this show a natural orientation only if it is strong.
+_FEW = 50
 
 
 class Warned(NamedTuple):
@@ -53,31 +56,30 @@ def threshold_for(fix: Canonicalizer[Any], x: Tensor) -> float:
     return max(like.threshold, suggest_threshold(some, like.event_dims, channel_dims=like.channel_dims))
 
 
-def of_frame(full: Tensor, threshold: float, suggested: float) -> Warned | None:
-    """Warn if content fills the frame in more than 5 % of the targets."""
+def of_frame(full: Tensor, threshold: float, suggested: float, rule: str) -> Warned | None:
+    """Warn if content fills the frame in more than 5 % of the targets. ``rule`` is the line with the threshold."""
     share = float(full.double().mean())
     if share <= 0.05:
         return None
-    text = f"Content above {threshold:g} of the peak fills the frame in {share:.0%} of the targets"
+    text = f"Content above {threshold:g} of the peak fills the frame in {percent(share)} of the targets"
     if suggested > threshold:
         text += f": a background. Above {suggested:g} only content is left. This report uses that threshold."
-        line = f"model.canonicalizer(threshold={suggested:g})"
+        line = rule
     else:
         text += ", so no shift is possible there. If that is a background, choose a threshold above it."
         line = ""
     return Warned("frame", text, line, full, 1 - full.double())
 
 
-def of_data(read: Read, forward_warnings: list[str]) -> list[Warned]:
-    """Warn of measurements that disagree, of a small detector, of channels taken as batch, and of the dtype."""
+def of_data(read: Read, forward_warnings: list[str], item_dims: int) -> list[Warned]:
+    """Warn of measurements that disagree, of the detector, of channels, the dtype, zeros and few targets."""
     found, x = list[Warned](), read.x
     if read.disagreement is not None:
         flags = read.disagreement > _APART
         share = float(flags.double().mean())
         if share > 0:
-            agree = f" They agree with {read.hint}." if read.hint and "shape" not in read.hint else ""
-            agree = f" {read.hint[0].upper()}{read.hint[1:]}." if "shape" in read.hint else agree
-            text = f"{share:.0%} of the stored measurements differ from f(x) by more than {_APART:.0%}.{agree}"
+            text = f"{percent(share)} of the stored measurements differ from f(x) by more than {_APART:.0%}."
+            text += f" {read.hint}" if read.hint else ""
             middle = "middle" in read.hint or "index 0" in read.hint
             line = f"FarField(..., centered={'middle' in read.hint})" if middle else ""
             scores = (1 - read.disagreement).clamp(0, 1)
@@ -90,11 +92,25 @@ def of_data(read: Read, forward_warnings: list[str]) -> list[Warned]:
             "and imaginary part, make them complex."
         )
         found.append(Warned("channels", text, "x = torch.complex(x[:, 0], x[:, 1])"))
-    if x.dtype in (torch.float16, torch.bfloat16) or x.dtype is getattr(torch, "complex32", None):
-        found.append(Warned("dtype", f"Targets have dtype {x.dtype}, with 3 digits.", "x = x.to(torch.complex64)"))
+    if read.batched and x.shape[-1] == 2 and not x.is_complex():
+        text = (
+            "Samples have a last axis of two, and axes before it were taken as a batch. If the last one holds real and "
+            "imaginary part, make them complex."
+        )
+        found.append(Warned("channels", text, "x = torch.view_as_complex(x.contiguous())"))
+    if x.dtype in (torch.float16, torch.bfloat16):
+        found.append(Warned("dtype", f"Targets have dtype {x.dtype}, with 3 digits.", "x = x.float()"))
     if x.is_complex() and not bool(x.imag.any()):
         text = "Targets are complex, but their imaginary parts are zero: only the sign of a real target is free."
         found.append(Warned("field", text, 'FarField(..., field="real") and x = x.real'))
+    empty = ~flat_items(x, item_dims).ne(0).any(-1)
+    if empty.any():
+        text = f"{percent(float(empty.double().mean()))} of the targets are zero everywhere, and no rule moves them."
+        found.append(Warned("zero", text, "", empty, 1 - empty.double()))
+    few = int((~empty).sum())
+    if few < _FEW:
+        text = f"{few} targets are few: a natural orientation can pass for chance, and the gains are rough."
+        found.append(Warned("few", text, ""))
     return found
 
 
@@ -105,13 +121,14 @@ def of_anchor(fix: Canonicalizer[Any], x: Tensor) -> Warned | None:
     dims = fix.symmetry.item_dims
     items = flat_items(x, dims)
     total = items.abs().sum(-1, dtype=torch.float64)
-    share = items.sum(-1).abs().double() / torch.where(total > 0, total, 1)
-    flags = (share < _NO_SUM) & (total > 0)
+    scores = items.sum(-1).abs().double() / torch.where(total > 0, total, 1)
+    flags = (scores < _NO_SUM) & (total > 0)
     if flags.double().mean() <= 0.05:
         return None
     what = "phase" if x.is_complex() else "sign"
+    share = percent(float(flags.double().mean()))
     text = (
-        f"{float(flags.double().mean()):.0%} of the targets have a sum near zero, on which the exact rule's {what} "
+        f"{share} of the targets have a sum near zero, on which the exact rule's {what} "
         "rests: there it is a tie, or another anchor decides. A template does not need the sum."
     )
-    return Warned("anchor", text, "fix = model.fit_canonicalizer(x)", flags, share.clamp(0, 1))
+    return Warned("anchor", text, "fix = model.fit_canonicalizer(x)", flags, scores.clamp(0, 1))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._items import peak, per_item
+from torch_symbreak._random import item_seed
 from torch_symbreak._samples import measured
 from torch_symbreak.baselines import nearest_others
 from torch_symbreak.canonical import AlignToTemplate
@@ -42,14 +43,16 @@ class Work:
         forward: The model.
         fix: The exact rule.
         x: All targets, (N, *item).
-        n: Number of targets that are drawn for the template and the neighbors.
+        index: Numbers of those for the template and the neighbors, in order.
         seed: Seed of all draws.
     """
 
-    def __init__(self, forward: Callable[[Tensor], Tensor], fix: Canonicalizer[Any], x: Tensor, n: int, seed: int):
+    def __init__(
+        self, forward: Callable[[Tensor], Tensor], fix: Canonicalizer[Any], x: Tensor, index: Tensor, seed: int
+    ):
         self.forward, self.fix, self.x, self.seed = forward, fix, x, seed
         self.group = Product(fix.symmetry)
-        self.index = torch.randperm(len(x), generator=self._generator())[:n].sort().values
+        self.index = index
         self.some = x[self.index]
         self.features = self._features(self.some)
         self.nearest = nearest_others(self.features, _gains.K)
@@ -185,7 +188,9 @@ class Work:
     def flip_rates(self, report: Report, rule: Callable[[Tensor], Canonicalizer[Any]], noise: float) -> None:
         """Put into the report how often noise changes the target, with a rule that suits the noisy targets."""
         size = per_item(noise * peak(self.some, item_dims=self.group.item_dims), self.group.item_dims)
-        drawn = torch.randn(self.some.shape, dtype=self.some.dtype, generator=self._generator())
+        # Whoever drew the targets may have used the same seed, and the noise would be a copy of them.
+        generator = torch.Generator().manual_seed(item_seed(self.seed, _elements.OWN))
+        drawn = torch.randn(self.some.shape, dtype=self.some.dtype, generator=generator)
         noisy = self.some + size * drawn
         rules: dict[str, Canonicalizer[Any]] = {"exact": rule(noisy)}
         if self.template is not None:
@@ -205,6 +210,11 @@ class Work:
         """Find test targets that equal a training target up to the symmetries."""
         chosen = torch.randperm(len(test), generator=self._generator())[: len(self.some)].sort().values
         others = test[chosen]
+        if others.shape[1:] != self.x.shape[1:]:
+            raise ValueError(
+                f"diagnose needs test targets shaped like the training targets, {tuple(self.x.shape[1:])}, but got "
+                f"{tuple(others.shape[1:])}. Pad them to one frame first."
+            )
         leaks = duplicates(self._features(others), others, self.group.symmetries, among=(self.features, self.some))
         text = "test targets that a training target equals up to the symmetries"
         report["findings"]["leaks"] = finding(text, leaks.scores, leaks.flags, index=chosen)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import numbers
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._checks import check_callable
+from torch_symbreak._checks import check_callable, check_dims, check_whole
+from torch_symbreak._items import flat_items
 from torch_symbreak._samples import Keys
 from torch_symbreak.diagnostics import _data, _verdict, _warnings
 from torch_symbreak.diagnostics._elements import name_of
@@ -56,14 +59,14 @@ def diagnose(
         n: Targets to fit a template to and to find neighbors among. Default 2000.
         noise: Standard deviation of the targets' noise, relative to their largest magnitude, for the flip rate.
             Default: no flip rate.
-        seed: Seed of all draws. Default 0.
+        seed: Seed of all draws, an int in [-2^63, 2^64). Default 0.
 
     Returns:
         The report.
 
     Raises:
         TypeError: If the data set is not map-style, a sample needs ``keys``, or the targets' dtype is not the model's.
-        ValueError: If there are fewer than 8 targets, one is not finite, shapes differ, ``event_dims`` is missing or
+        ValueError: If fewer than 8 targets are not zero, one is not finite, shapes differ, ``event_dims`` is missing or
             not the model's, ``n`` is below 8, or no symmetry of a plain function holds.
         ModuleNotFoundError: If the extra is missing: ``pip install "torch_symbreak[diagnose]"``.
 
@@ -80,7 +83,8 @@ def diagnose(
         >>> after["rule"], after["symmetries"]["conjugate_flip"]["violations"]
         ('exact', 0.0)
     """
-    return run(dataset, forward, test, event_dims, keys, n, noise, seed, _verdict.python_line)
+    line = functools.partial(_verdict.python_line, keys=keys, plain=not hasattr(forward, "canonicalizer"))
+    return run(dataset, forward, test, event_dims, keys, n, noise, seed, line)
 
 
 def run(
@@ -96,11 +100,10 @@ def run(
 ) -> Report:
     """Do what :func:`diagnose` does, with a function that returns the line to type."""
     check_callable("diagnose", "forward", forward)
-    for name, value in (("n", n), ("seed", seed)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"diagnose needs an int as {name}, but got {value!r}.")
-    if n < _LEAST:
-        raise ValueError(f"diagnose needs n >= {_LEAST}, but got {n}.")
+    n = check_whole("diagnose", "n", n, least=_LEAST)
+    seed = check_whole("diagnose", "seed", seed, least=-(2**63), most=2**64 - 1)
+    if noise is not None and (isinstance(noise, bool) or not isinstance(noise, numbers.Real)):
+        raise TypeError(f"diagnose needs a number as noise, but got {noise!r}.")
     if noise is not None and not 0 < noise < math.inf:
         raise ValueError(f"diagnose needs a positive noise, relative to the largest magnitude, but got {noise!r}.")
     dims = _dims_of(forward, event_dims)
@@ -109,7 +112,13 @@ def run(
         data = _data.read(dataset, forward, keys, dims)
         if len(data.x) < _LEAST:
             raise ValueError(f"diagnose needs at least {_LEAST} targets, but got {len(data.x)}.")
-        few = data.x[torch.randperm(len(data.x), generator=torch.Generator().manual_seed(seed))[:_TESTED]]
+        index = torch.randperm(len(data.x), generator=torch.Generator().manual_seed(seed))
+        index = index[flat_items(data.x, dims).ne(0).any(-1)[index]]  # nothing can be learned from a zero target
+        if len(index) < _LEAST:
+            raise ValueError(
+                f"diagnose needs at least {_LEAST} targets that are not zero, but got {len(index)} of {len(data.x)}."
+            )
+        few = data.x[index[:_TESTED]]
         rule = _rule_of(forward, few, dims)
         fix = rule(few, None)
         if Product(fix.symmetry).item_dims != dims:
@@ -123,18 +132,22 @@ def run(
         suited = rule(few, threshold) if like is not None and threshold > like.threshold else fix
         report = Report(symmetries=_tested(forward, suited, few, dims, seed))
     said = dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, UserWarning))
-    report |= {"targets": len(data.x), "looked": min(n, len(data.x)), "threshold": None if like is None else threshold}
+    report |= {"targets": len(data.x), "looked": min(n, len(index)), "threshold": None if like is None else threshold}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the model's own are in the report
-        work = Work(forward, suited, data.x, n, seed)
+        work = Work(forward, suited, data.x, index[:n].sort().values, seed)
         work.fill(report)
         if noise is not None:
-            work.flip_rates(report, lambda noisy: rule(few, _warnings.threshold_for(fix, noisy)), noise)
+            work.flip_rates(
+                report, lambda noisy: fix if like is None else rule(few, _warnings.threshold_for(fix, noisy)), noise
+            )
         if test is not None:
-            work.across(report, _data.read(test, forward, keys, dims).x)
-    found: list[_warnings.Warned | None] = [*_warnings.of_data(data, list(said))]
+            of_test = None if isinstance(test, torch.Tensor) else keys
+            work.across(report, _data.read(test, forward, of_test, dims, name="the test targets").x)
+    found: list[_warnings.Warned | None] = [*_warnings.of_data(data, list(said), dims)]
     if like is not None and like.shifts:
-        found.append(_warnings.of_frame(_warnings.filled(fix, data.x), like.threshold, threshold))
+        typed = f"model.canonicalizer(threshold={threshold:g})" if hasattr(forward, "canonicalizer") else repr(suited)
+        found.append(_warnings.of_frame(_warnings.filled(fix, data.x), like.threshold, threshold, typed))
     found.append(_warnings.of_anchor(suited, data.x))
     for warned in found:
         if warned is not None:
@@ -142,7 +155,7 @@ def run(
             if warned.flags is not None and warned.scores is not None:
                 report["findings"][warned.name] = finding(warned.text, warned.scores, warned.flags)
     shown = threshold if like is not None and threshold > like.threshold else None
-    report["verdict"], report["line"] = _verdict.of(report, line, shown)
+    report["verdict"], report["line"] = _verdict.of(report, lambda rule: line(rule, shown, suited))
     return report
 
 
@@ -155,6 +168,7 @@ def _dims_of(forward: Any, event_dims: int | None) -> int:
         return own
     if event_dims is None:
         raise ValueError("diagnose needs event_dims for a plain function: the dimensions of one target, such as 2.")
+    check_dims("diagnose", event_dims, 0, 0)
     return event_dims
 
 

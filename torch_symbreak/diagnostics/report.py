@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from torch_symbreak.diagnostics._verdict import percent
 from torch_symbreak.io import write_file
 
 #: Width of a printed report.
@@ -124,7 +125,7 @@ class Report(dict[str, Any]):
             if "status" not in row:
                 rows.append((name.replace("_", " "), holds, row.get("reason", ""), "", ""))
                 continue
-            share = f"{'✖' if row['flag'] else '✓'} {row['violations']:.1%}"
+            share = f"{'✖' if row['flag'] else '✓'} {percent(row['violations'])}"
             rows.append((name.replace("_", " "), holds, row["status"], share, row["rule"] or "none"))
         looked = "" if self["looked"] == self["targets"] else f", {self['looked']} of them for templates and neighbors"
         return Table(
@@ -135,7 +136,7 @@ class Report(dict[str, Any]):
 
     def _margins(self) -> Table:
         rows = [
-            (rule, name.replace("_", " "), f"{each['near_ties']:.1%}", "")
+            (rule, name.replace("_", " "), percent(each["near_ties"]), "")
             for rule, margins in self["margins"].items()
             for name, each in margins.items()
         ]
@@ -144,9 +145,9 @@ class Report(dict[str, Any]):
             rates = {rule: each for rule, each in self["noise"].items() if rule != "std"}
             note = (
                 f"Noise of {self['noise']['std']:.2g} of the peak flips "
-                + ", ".join(f"{each['flips']:.1%} ({rule})" for rule, each in rates.items())
+                + ", ".join(f"{percent(each['flips'])} ({rule})" for rule, each in rates.items())
                 + " of the targets. It moves "
-                + ", ".join(f"{each['targets elsewhere']:.1%} ({rule})" for rule, each in rates.items())
+                + ", ".join(f"{percent(each['targets elsewhere'])} ({rule})" for rule, each in rates.items())
                 + " by more than .1 of their norm."
             )
         return Table("Near-ties: margins below 1e-3", ("rule", "symmetry", "targets"), [row[:3] for row in rows], note)
@@ -158,10 +159,11 @@ class Report(dict[str, Any]):
                 yield f"Whether f has the {name.replace('_', ' ')} is unknown: {row['reason']}."
         found = self["duplicates"]
         if len(found["pairs"]):
-            yield f"Duplicates up to symmetry: {found['share']:.1%} of the targets, such as {_named(found['pairs'])}."
+            share = percent(found["share"])
+            yield f"Duplicates up to symmetry: {share} of the targets, such as {_named(found['pairs'])}."
         if "test pairs" in found:
             leak = f", such as {_named(found['test pairs'])}" if len(found["test pairs"]) else ""
-            yield f"Test targets that are training targets up to symmetry: {found['test share']:.1%}{leak}."
+            yield f"Test targets that are training targets up to symmetry: {percent(found['test share'])}{leak}."
         for each in self["warnings"]:
             yield f"{each['text']}{' Type: ' + each['line'] if each['line'] else ''}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from torch_symbreak._checks import check_finite, check_tensor, describe
+from torch_symbreak._checks import check_callable, check_finite, check_tensor, check_whole, describe
 from torch_symbreak._items import resolved
 from torch_symbreak.symmetries import Product, Symmetry
 
@@ -23,9 +24,19 @@ _GAP = 2
 _NEAR = 1e-3
 
 
-def _axes(axes: Axes | None, size: tuple[float, float] = (4, 4)) -> Axes:
+def _axes(owner: str, axes: Axes | None, size: tuple[float, float] = (4, 4)) -> Axes:
     """Return the given Axes, or those of a new figure."""
-    return Figure(figsize=size, layout="constrained").subplots() if axes is None else axes
+    if axes is None:
+        return Figure(figsize=size, layout="constrained").subplots()
+    if not isinstance(axes, Axes):
+        raise TypeError(f"{owner} needs Matplotlib's Axes, but got {describe(axes)}. Pass axes=figure.subplots().")
+    return axes
+
+
+def _mapping(owner: str, value: Any, what: str) -> None:
+    """Raise ``TypeError`` unless a value is a mapping."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{owner} needs a mapping from a name to {what}, but got {describe(value)}.")
 
 
 def _pictures(owner: str, x: Any, dims: Sequence[int]) -> Tensor:
@@ -35,7 +46,10 @@ def _pictures(owner: str, x: Any, dims: Sequence[int]) -> Tensor:
     x = resolved(x.detach()).cpu()
     if x.dim() not in dims:
         wanted = " or ".join(f"{count} dimensions" for count in dims)
-        raise ValueError(f"{owner} needs x of {wanted}, but got {describe(x)}. Pass one item, such as x[0].")
+        one = "one item, such as x[0]" if x.dim() > dims[-1] or dims[0] == 2 else "a batch, such as x[None]"
+        raise ValueError(f"{owner} needs x of {wanted}, but got {describe(x)}. Pass {one}.")
+    if x.numel() == 0:
+        raise ValueError(f"{owner} needs an x with entries, but got {describe(x)}.")
     middle: Tensor = x[..., x.shape[-3] // 2, :, :] if x.dim() == dims[-1] else x
     return middle.to(torch.complex128)
 
@@ -105,7 +119,9 @@ def show_object(
         ('noise', (8, 8, 3))
     """
     image = _pictures("show_object", x, (2, 3))
-    axes = _axes(axes)
+    if peak is not None and not (isinstance(peak, numbers.Real) and 0 < peak < math.inf):
+        raise ValueError(f"show_object needs a positive peak, but got {peak!r}.")
+    axes = _axes("show_object", axes)
     axes.imshow(colors(image, peak), interpolation="nearest")
     axes.set(xticks=[], yticks=[], title=title)
     if wheel:
@@ -160,13 +176,13 @@ def show_orbit(
         (8, 28, 3)
     """
     _pictures("show_orbit", x, (2, 3))
-    if count < 1:
-        raise ValueError(f"show_orbit needs count >= 1, but got {count}.")
+    count = check_whole("show_orbit", "count", count, least=1)
+    seed = check_whole("show_orbit", "seed", seed, least=-(2**63), most=2**64 - 1)
     group = Product(symmetry)
     items = x.detach()[None].expand(count - 1, *x.shape)
     moved = group.act(group.sample(items, generator=torch.Generator().manual_seed(seed)), items) if count > 1 else items
     shown = _pictures("show_orbit", torch.cat((x.detach()[None], moved)), (3, 4))
-    axes = _axes(axes, (1.6 * count, 2))
+    axes = _axes("show_orbit", axes, (1.6 * count, 2))
     montage([shown], axes, own_peak=False)
     axes.set(title=title)
     return axes
@@ -198,9 +214,17 @@ def show_before_after(
         >>> [label.get_text() for label in axes.get_yticklabels()]
         ['before', 'after']
     """
+    check_callable("show_before_after", "transform", transform)
+    most = check_whole("show_before_after", "most", most, least=1)
     shown = _pictures("show_before_after", x, (3, 4))[:most]
-    after = _pictures("show_before_after", transform(x[:most]), (3, 4))
-    axes = _axes(axes, (1.4 * len(shown) + 0.6, 3))
+    changed = transform(x[:most].clone())  # a transform may write into its argument
+    if not isinstance(changed, Tensor) or changed.shape != x[:most].shape:
+        raise ValueError(
+            f"show_before_after needs a transform that keeps the shape of {describe(x[:most])}, but got "
+            f"{describe(changed)}. For a forward model, pass model.canonicalizer()."
+        )
+    after = _pictures("show_before_after", changed, (3, 4))
+    axes = _axes("show_before_after", axes, (1.4 * len(shown) + 0.6, 3))
     montage([shown, after], axes, own_peak=True)
     height = shown.shape[-2]
     axes.set_yticks([height / 2, height * 1.5 + _GAP], ["before", "after"])
@@ -224,12 +248,15 @@ def show_margins(margins: Mapping[str, Tensor], axes: Axes | None = None, *, nea
         >>> [text.get_text() for text in axes.get_legend().get_texts()]
         ['translation', 'conjugate flip', 'global phase']
     """
-    axes = _axes(axes, (5, 3.6))
+    _mapping("show_margins", margins, "margins, such as canonicalizer.deciding_margins(x)")
+    for name, values in margins.items():
+        check_tensor("show_margins", values, what=f"margins {name!r}", name="margins")
+    axes = _axes("show_margins", axes, (5, 3.6))
     for name, values in margins.items():
         size = values.detach().double().cpu().flatten()
         size = size[~size.isnan()].clamp(1e-8, 1).sort().values
         share = (torch.arange(len(size), dtype=torch.float64) + 1) / max(1, len(size))
-        axes.step(size.numpy(), share.numpy(), where="post", label=name.replace("_", " "))
+        axes.step(size.numpy(), share.numpy(), where="post", label=str(name).replace("_", " "))
     axes.axvline(near, color="gray", linewidth=0.8, linestyle="--")
     axes.set(xscale="log", xlim=(1e-6, 1), ylim=(0, 1), xlabel="margin", ylabel="share of targets below")
     axes.grid(alpha=0.2)
@@ -241,7 +268,7 @@ def show_margins(margins: Mapping[str, Tensor], axes: Axes | None = None, *, nea
 def plot_learning_curve(
     curves: Mapping[str, Sequence[float]], axes: Axes | None = None, *, ylabel: str = "loss", title: str = ""
 ) -> Axes:
-    """Plot losses by epoch on a logarithmic scale, with a dot at the best epoch of each.
+    """Plot losses by epoch, with a dot at the best epoch of each. The scale is logarithmic if all are positive.
 
     Args:
         curves: Label to losses, one per epoch: such as ``{"training": curves.train, "validation":
@@ -251,6 +278,7 @@ def plot_learning_curve(
         title: Title above the picture. Default: none.
 
     Raises:
+        TypeError: If ``curves`` is no mapping, or a curve holds no numbers.
         ValueError: If a curve is empty.
 
     Example:
@@ -258,16 +286,29 @@ def plot_learning_curve(
         >>> axes.lines[1].get_xdata().tolist(), axes.get_yscale()
         ([2], 'log')
     """
-    axes = _axes(axes, (5, 3.6))
+    _mapping("plot_learning_curve", curves, "losses, one per epoch")
+    axes, positive = _axes("plot_learning_curve", axes, (5, 3.6)), True
     for label, losses in curves.items():
-        if not len(losses):
-            raise ValueError(f"plot_learning_curve needs at least one loss per curve, but {label!r} is empty.")
-        values = np.asarray(losses, dtype=float)
+        values = _losses(label, losses)
+        positive &= not bool((values <= 0).any())
         (line,) = axes.plot(np.arange(1, len(values) + 1), values, linewidth=1, label=label)
         best = int(np.nanargmin(values)) if not np.isnan(values).all() else 0
         axes.plot(np.array([best + 1]), values[[best]], "o", color=line.get_color(), markersize=4)
-    axes.set(yscale="log", xlabel="epoch", ylabel=ylabel, title=title)
+    axes.set(yscale="log" if positive else "linear", xlabel="epoch", ylabel=ylabel, title=title)
     axes.grid(which="both", alpha=0.2)
     if curves:
         axes.legend(fontsize=8)
     return axes
+
+
+def _losses(label: Any, losses: Any) -> np.ndarray:
+    """Return the losses of a curve, or raise."""
+    try:
+        values = [float(loss.detach() if isinstance(loss, Tensor) else loss) for loss in losses]
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"plot_learning_curve needs a sequence of numbers per curve, but {label!r} is {describe(losses)}."
+        ) from None
+    if not values:
+        raise ValueError(f"plot_learning_curve needs at least one loss per curve, but {label!r} is empty.")
+    return np.array(values)
