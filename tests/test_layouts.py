@@ -346,6 +346,7 @@ X = drawn((3, 8, 9))
         ({"x_fft": X}, ["x_fft"]),
         ({"intensity": np.abs(X)}, ["intensity"]),
         ({"entry_1/data_1/data": np.abs(X)}, ["entry_1/data_1/data"]),
+        ({"entry/data": np.abs(X)}, ["entry/data"]),
         ({"detector_1/real": X.real, "detector_1/imag": X.imag}, ["detector_1/real,detector_1/imag"]),
         ({"a b": X, "c": X}, ["a b", "c"]),
     ],

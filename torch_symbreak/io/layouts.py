@@ -608,7 +608,7 @@ def _only(file: Format, arrays: dict[str, Array], least: int, real: bool) -> tup
             keys, kind = choices[0]
             others = [((key,), plain) for key in (*whole, *reals) if key not in keys]
             named = _called(_TARGETS, *(key for (key,), _ in others)) and not _called(_TARGETS, keys[0])
-            measured = _called(_MEASURED, keys[0]) or re.search(r"(^|/)data(_\d+)?/", keys[0])
+            measured = _called(_MEASURED, keys[0]) or re.search(r"(^|/)data(_\d+)?/|^entry(_\d+)?/data$", keys[0])
             hidden = file.hidden if noun == "real array" else ()
             if not (measured or named or hidden):
                 return keys, kind, f"the only {noun} of at least {least} dimensions"
