@@ -40,7 +40,7 @@ SHORT = Training(max_epochs=2, batch_size=16)
 SMALL = {
     "square": ("--samples", "40,60", "--repeats", 2),
     "gaussian": ("--samples", 60, "--dims", "3,4", "--fields", "real,complex"),
-    "farfield": ("--samples", 40, "--data", "crystals,digits", "--breaking", ",".join((*BREAKINGS, *BREAK))),
+    "farfield": ("--samples", 40, "--frame", "16,16", "--data", "crystals,digits", "--breaking", ",".join((*BREAKINGS, *BREAK))),
 }
 
 
@@ -163,7 +163,7 @@ def test_template_orbit_goes_on_with_the_network_and_its_own_answers(experiment,
 
 
 COMMAND = (
-    *(sys.executable, "-m", "torch_symbreak.cli", "reproduce", "gaussian", "--dims", "3", "--samples", "300,500"),
+    *(sys.executable, "-m", "torch_symbreak.cli", "reproduce", "gaussian", "--dims", "3", "--samples", "200,300"),
     *("--breaking", "exact,template-orbit"),
     *("--epochs", "8", "--batch-size", "32", "--device", "cpu", "--resume"),
 )
@@ -178,7 +178,7 @@ def test_killed_runs_resume_to_the_same_table(tmp_path):
     subprocess.run([*COMMAND, "--out", straight], check=True, env=ALONE, capture_output=True)
     duration = time.monotonic() - start
     moments = random.Random(0)
-    for _ in range(3):
+    for _ in range(2):
         process = subprocess.Popen(
             [*COMMAND, "--out", killed], env=ALONE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
