@@ -40,7 +40,16 @@ SHORT = Training(max_epochs=2, batch_size=16)
 SMALL = {
     "square": ("--samples", "40,60", "--repeats", 2),
     "gaussian": ("--samples", 60, "--dims", "3,4", "--fields", "real,complex"),
-    "farfield": ("--samples", 40, "--frame", "16,16", "--data", "crystals,digits", "--breaking", ",".join((*BREAKINGS, *BREAK))),
+    "farfield": (
+        "--samples",
+        40,
+        "--frame",
+        "16,16",
+        "--data",
+        "crystals,digits",
+        "--breaking",
+        ",".join((*BREAKINGS, *BREAK)),
+    ),
 }
 
 
