@@ -608,7 +608,9 @@ def _only(file: Format, arrays: dict[str, Array], least: int, real: bool) -> tup
             keys, kind = choices[0]
             others = [((key,), plain) for key in (*whole, *reals) if key not in keys]
             named = _called(_TARGETS, *(key for (key,), _ in others)) and not _called(_TARGETS, keys[0])
-            measured = _called(_MEASURED, keys[0]) or re.search(r"(^|/)data(_\d+)?/|^entry(_\d+)?/data$", keys[0])
+            # Groups of data in CXI and NeXus hold what was measured; an entry's data by itself may, if it is real.
+            groups = r"(^|/)data(_\d+)?/|^entry(_\d+)?/data$" if noun == "real array" else r"(^|/)data(_\d+)?/"
+            measured = _called(_MEASURED, keys[0]) or re.search(groups, keys[0])
             hidden = file.hidden if noun == "real array" else ()
             if not (measured or named or hidden):
                 return keys, kind, f"the only {noun} of at least {least} dimensions"
