@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import machine, versions
-from benchmarks.solvers import CRYSTALS, on_torus
+from benchmarks.solvers import CRYSTALS
 from torch_symbreak import FarField, relative_error
 from torch_symbreak.datasets import BraggCrystals
 from torch_symbreak.solvers import solve
-from torch_symbreak.solvers._checks import check_inputs
-from torch_symbreak.solvers.solve import first_iterates
+from torch_symbreak.solvers._checks import check_inputs, padded
+from torch_symbreak.solvers.solve import _first, _held_out
 
 STARTS = 8
 #: Schedules of solvephase, by the number of iterations: plain, and ten steps of error reduction in every fifty.
@@ -38,7 +38,9 @@ def starts_of(y: Tensor, seed: int) -> Tensor:
         y, model=None, iterations=None, starts=STARTS, start=None, frame=None, support=None, support_size=None,
         nonnegative=False, real=False, mask=None,
     )  # fmt: skip
-    return first_iterates(known, STARTS, torch.Generator().manual_seed(seed))[0]
+    drawn = int(torch.randint(2**62, (), generator=torch.Generator().manual_seed(seed)))
+    fitted = known.measured & ~_held_out(known, drawn)
+    return _first(known, STARTS, drawn + 1, fitted, known.intensities.sqrt())[0]
 
 
 def peer(y: Tensor, seed: int, iterations: int, schedule: str, shrinkwrap: Any) -> Tensor:
@@ -96,7 +98,7 @@ def main() -> None:
                 start = time.process_time()
                 found = road(y, i)
                 seconds = time.process_time() - start
-                error = relative_error(on_torus(found[None], y.shape), on_torus(x[None], y.shape), symmetries)
+                error = relative_error(padded(found[None], y.shape), padded(x[None], y.shape), symmetries)
                 results.setdefault(name, []).append((float(error), seconds))
         for name, pairs in results.items():
             errors, seconds = zip(*pairs, strict=True)

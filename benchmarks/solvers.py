@@ -24,6 +24,7 @@ from torch_symbreak import FarField, relative_error
 from torch_symbreak.datasets import Atoms, BraggCrystals
 from torch_symbreak.forward import Measured, PoissonCounts, beam_stop
 from torch_symbreak.solvers import Solution, solve
+from torch_symbreak.solvers._checks import padded
 
 #: Frame and strain of the crystals.
 CRYSTALS = {"32": (32, 1.0), "64": (64, 1.0), "strain": (32, 1.5)}
@@ -31,16 +32,10 @@ CRYSTALS = {"32": (32, 1.0), "64": (64, 1.0), "strain": (32, 1.5)}
 ATOMS = {"atoms100": (100, 1000), "atoms140": (140, 1000), "atoms175": (175, 3000)}
 
 
-def on_torus(x: Tensor, torus: Sequence[int]) -> Tensor:
-    """Pad objects (B, *frame) with zeros to the detector's shape."""
-    pads = [m - size for size, m in zip(x.shape[1:], torus, strict=True)]
-    return torch.nn.functional.pad(x, [side for pad in reversed(pads) for side in (0, pad)])
-
-
 def _items(found: Solution, x: Tensor, torus: Sequence[int], seconds: float) -> Iterator[dict[str, Any]]:
     field = "complex" if x.is_complex() else "real"
     symmetries = FarField(len(torus), oversampling=1, field=field).symmetries
-    error = relative_error(on_torus(found.object, torus), on_torus(x, torus), symmetries, reduction="none")
+    error = relative_error(padded(found.object, torus), padded(x, torus), symmetries, reduction="none")
     history = found.history.amin(-1)
     # An R-factor falls at once when the object is found: where it passes the middle.
     passed = history <= (history.amax(0) + history.amin(0)) / 2

@@ -37,6 +37,20 @@ def blocks_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "_ITERATES", 2)
 
 
+def interrupt_at(item: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Solve in.npy, and press Ctrl-C at an item."""
+    call = command._Job.__call__
+
+    def stop(job: Any, patterns: Any) -> Any:
+        if patterns.first == item:
+            raise KeyboardInterrupt
+        return call(job, patterns)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command._Job, "__call__", stop)
+        assert run(patch, "in.npy", "found.npz", *QUICK) == 130
+
+
 @pytest.mark.parametrize(("suffix", "options"), [pytest.param("npz", OPTIONS, marks=pytest.mark.slow), ("h5", QUICK)])
 def test_a_killed_run_goes_on_to_the_same_bytes(suffix: str, options: tuple[Any, ...], tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -98,16 +112,7 @@ def test_an_input_that_was_replaced_is_told(tmp_path, monkeypatch, capsys) -> No
     monkeypatch.chdir(tmp_path)
     blocks_of_one(monkeypatch)
     np.save("in.npy", Y)
-    call = command._Job.__call__
-
-    def stop(job: Any, patterns: Any) -> Any:
-        if patterns.first == 2:
-            raise KeyboardInterrupt
-        return call(job, patterns)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(command._Job, "__call__", stop)
-        assert run(patch, "in.npy", "found.npz", *QUICK) == 130
+    interrupt_at(2, monkeypatch)
     np.save("in.npy", Y[::-1])
     assert run(monkeypatch, "in.npy", "found.npz", *QUICK) == 2
     assert "was replaced or changed after a run that was interrupted" in capsys.readouterr().err
@@ -118,16 +123,7 @@ def test_a_progress_file_without_a_number_starts_afresh(tmp_path, monkeypatch) -
     monkeypatch.chdir(tmp_path)
     blocks_of_one(monkeypatch)
     np.save("in.npy", Y[:2])
-    call = command._Job.__call__
-
-    def stop(job: Any, patterns: Any) -> Any:
-        if patterns.first == 1:
-            raise KeyboardInterrupt
-        return call(job, patterns)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(command._Job, "__call__", stop)
-        assert run(patch, "in.npy", "found.npz", *QUICK) == 130
+    interrupt_at(1, monkeypatch)
     (progress,) = tmp_path.glob(".found.npz*/progress.json")
     progress.write_bytes(b"")
     assert run(monkeypatch, "in.npy", "found.npz", *QUICK) == 0

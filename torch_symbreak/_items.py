@@ -19,6 +19,8 @@ from torch.autograd import forward_ad
 TIE = 1e-6
 #: A score above this is no clear tie: at another point of the orbit, rounding may lift it over the tie threshold.
 NOISE = TIE / 2
+#: A margin below this is a near-tie: noise of that relative size may decide.
+NEAR_TIE = 1e-3
 
 
 def eager(x: Tensor) -> bool:

@@ -75,7 +75,8 @@ def _message(error: Exception) -> str:
 
 #: Arguments of the library that are options here, with the value that a message gives.
 _ARGUMENT = re.compile(
-    r"(?<![\w/.-])(also|axes|batch_axis|event_dims|forward|key|layout|oversampling|overwrite|threshold)(_[ab])?="
+    r"(?<![\w/.-])(also|axes|batch_axis|event_dims|forward|frame|key|layout|mask|oversampling|overwrite|support|"
+    r"support_size|threshold)(_[ab])?="
     r"('[^']*'|\"[^\"]*\"|True|[\w-]+(?:\.\w+)*)?"
 )
 
@@ -86,6 +87,8 @@ def as_typed(message: str) -> str:
     Example:
         >>> as_typed("Say which: key='scan_*/object', or axes='n,y,x'. Leave out batch_axis=. overwrite=True.")
         "Say which: --key 'scan_*/object', or --axes n,y,x. Leave out --batch-axis. --overwrite."
+        >>> as_typed("If it is there, pass model=FarField(2, centered=True). Pass support= or support_size=.")
+        'If it is there, type --centered. Pass --support or --support-size.'
     """
 
     def option(match: re.Match[str]) -> str:
@@ -95,6 +98,8 @@ def as_typed(message: str) -> str:
             value = shlex.quote(value[1:-1])
         return f"{flag} {value}" if value not in ("", "True") else flag
 
+    message = re.sub(r"pass model=FarField\(\d+, centered=True\)", "type --centered", message)
+    message = re.sub(r"pass model=FarField\(\d+, centered=False\)", "leave out --centered", message)
     return _ARGUMENT.sub(option, message)
 
 

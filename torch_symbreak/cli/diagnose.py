@@ -54,6 +54,7 @@ def diagnose(
     """
     from torch_symbreak.diagnostics.diagnose import run
     from torch_symbreak.io import Targets
+    from torch_symbreak.io.arrays import check_new
 
     with failing(2, debug=debug):
         if test_key is not None and test is None:
@@ -61,12 +62,10 @@ def diagnose(
         if out is not None:
             if out.exists() and not out.is_dir():
                 raise FileExistsError(f"{out} exists and is no folder. Give another --out.")
-            for name in ("report.html", "report.json"):
-                if (out / name).is_dir():
-                    raise FileExistsError(f"{out / name} is a folder. Give another --out.")
-            there = [out / name for name in ("report.html", "report.json") if (out / name).exists()]
-            if there and not overwrite:
-                raise FileExistsError(f"{there[0]} exists. To replace it: --overwrite.")
+            for path in (out / "report.html", out / "report.json"):
+                if path.is_dir():
+                    raise FileExistsError(f"{path} is a folder. Give another --out.")
+                check_new(path, overwrite=overwrite)
         options: dict[str, Any] = {"layout": layout, "batch_axis": batch_axis, "axes": axes}
         targets = Targets(forward, event_dims, oversampling, key=key, **options)
         x, choice = _read(src, targets)

@@ -1,6 +1,5 @@
 """``symbreak solve IN OUT``."""
 
-import re
 import warnings
 from pathlib import Path
 from statistics import median
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from torch_symbreak.cli import _options as o
+from torch_symbreak.cli._files import counted
 from torch_symbreak.cli._run import failing, say
 from torch_symbreak.forward import FarField
 from torch_symbreak.io.solutions import Patterns, Solved, SolvePlan, plan_solve
@@ -185,20 +185,19 @@ class _Job:
         options = self.options
         if known:  # of any shape: it is looked for next
             options = {**options, "support_size": options["support_size"] or 1}
-        with _flags():
-            found = self.solve(torch.empty(0, *torus), model=self.model(len(torus)), progress=False, **options)
+        found = self.solve(torch.empty(0, *torus), model=self.model(len(torus)), progress=False, **options)
         return tuple(found.object.shape[1:])
 
     def __call__(self, patterns: Patterns) -> Solved:
         dims = patterns.y.dim() - 1
         y = patterns.y.clamp(min=0)  # negative pixels were told of
-        with _flags(), warnings.catch_warnings(record=True) as caught:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             found = self.solve(
                 y, model=self.model(dims), mask=patterns.mask, support=patterns.support,
                 generator=torch.Generator().manual_seed(self.seed), progress=self.alone, **self.options,
             )  # fmt: skip
-        for message in {_flagged(str(each.message)) for each in caught} - self.said:
+        for message in {str(each.message) for each in caught} - self.said:
             self.said.add(message)
             last = patterns.first + len(y) - 1
             say(f"items {patterns.first} to {last}: {message}" if len(y) > 1 else f"item {last}: {message}")
@@ -227,16 +226,9 @@ class _Job:
 
 def _run(plan: SolvePlan, job: _Job) -> dict[str, np.ndarray]:
     """Run with a progress bar: of the items, or of the iterations if there is one item."""
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
     job.alone = plan.count == 1
-    entries = _ITERATES // job.options["starts"]
-    with Progress(console=console, disable=job.alone or not console.is_terminal) as bar:
-        task = bar.add_task("solve", total=plan.count)
-        return plan.run(
-            job, entries=entries, progress=lambda done, of: bar.update(task, completed=done, total=of), say=say
-        )
+    with counted("solve", wanted=not job.alone) as progress:
+        return plan.run(job, entries=_ITERATES // job.options["starts"], progress=progress, say=say)
 
 
 def _print_summary(numbers: dict[str, np.ndarray]) -> None:
@@ -265,25 +257,3 @@ def _sizes(frame: str, *, debug: bool) -> tuple[int, ...]:
             return tuple(int(part) for part in frame.split(","))
         except ValueError:
             raise ValueError(f"--frame needs whole numbers, comma-separated, but got {frame!r}.") from None
-
-
-class _flags:
-    """Name options as they are typed in what the library says of its arguments."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (TypeError, ValueError)):
-            raise type(error)(_flagged(str(error))) from None
-
-
-def _flagged(message: str) -> str:
-    """Return a message of the library with the options of the command.
-
-    Example:
-        >>> _flagged("If it is there, pass model=FarField(2, centered=True). Pass support= or support_size=.")
-        'If it is there, type --centered. Pass --support or --support-size.'
-    """
-    message = re.sub(r"pass model=FarField\(\d+, centered=True\)", "type --centered", message)
-    message = re.sub(r"pass model=FarField\(\d+, centered=False\)", "leave out --centered", message)
-    return re.sub(r"\b(mask|frame|support_size|support)=", lambda found: f"--{found[1].replace('_', '-')}", message)

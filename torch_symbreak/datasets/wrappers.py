@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from torch_symbreak._checks import check_callable, check_choice, describe
+from torch_symbreak._items import NEAR_TIE
 from torch_symbreak._samples import Change, Keys, appended, change_samples, check_keys, take
 from torch_symbreak.canonical.ties import TieWatch, smallest_margins
 from torch_symbreak.datasets.base import check_index
@@ -19,8 +20,6 @@ from torch_symbreak.symmetries import Canonicalizer, Product, Symmetry
 
 #: Treatments of targets that are nearly ties.
 Ties = Literal["keep", "drop", "weight"]
-#: A margin below this is a near-tie, as ``symbreak break`` counts them.
-_NEAR = 1e-3
 #: Samples that are read at once to find near-ties.
 _STEP = 500
 
@@ -179,7 +178,7 @@ class SymmetryBrokenDataset(_OnTargets):
             )
         self.canonicalizer = canonicalizer
         self.ties: Ties = ties
-        self.min_margin = _NEAR if min_margin is None else min_margin
+        self.min_margin = NEAR_TIE if min_margin is None else min_margin
         self._ties = TieWatch(type(self).__name__, canonicalizer)
         self._kept: list[int] | None = None
         self.dropped = torch.zeros(0, dtype=torch.int64)

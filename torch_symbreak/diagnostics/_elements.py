@@ -26,9 +26,9 @@ from torch_symbreak.symmetries import (
     GlobalPhase,
     Motion,
     Product,
-    Symmetry,
     Translation,
 )
+from torch_symbreak.symmetries.base import snake_case
 from torch_symbreak.symmetries.scalar import Scalar
 
 #: Items that are looked at at once.
@@ -52,17 +52,6 @@ class Orientations(NamedTuple):
     values: Tensor  # (n, k): what a histogram shows; NaN where only the identity is admissible
     uniform: Tensor | None  # (n, k) in [0, 1], uniform if targets are scrambled; None if nothing is known
     unit: str
-
-
-def name_of(part: Symmetry) -> str:
-    """Return the name of a symmetry in a report, as margins have it.
-
-    Example:
-        >>> name_of(ConjugateFlip(2)), name_of(GlobalPhase(2))
-        ('conjugate_flip', 'global_phase')
-    """
-    words = type(part).__name__
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in words).lstrip("_")
 
 
 def elements_of(fix: Canonicalizer[Any], x: Tensor) -> Element:
@@ -95,25 +84,25 @@ def orientations_of(fix: Canonicalizer[Any], x: Tensor, *, seed: int = 0) -> dic
 def _orientations(group: Product, g: Element, x: Tensor, seed: int) -> Iterator[tuple[str, Orientations]]:
     for part in group.symmetries:
         if isinstance(part, Translation):
-            yield name_of(part), _shifts(group, g, x, seed)
+            yield snake_case(part), _shifts(group, g, x, seed)
         elif isinstance(part, ConjugateFlip):
             values = g.flipped[:, None].double()
-            yield name_of(part), Orientations(g.flipped, 1 - values[:, 0], values, values, "flipped")
+            yield snake_case(part), Orientations(g.flipped, 1 - values[:, 0], values, values, "flipped")
         elif isinstance(part, Scalar) and g.scalar.is_complex():
             angle = g.scalar.angle().double()[:, None]
             turned = angle[:, 0].abs() > _PHASE
             scores = (1 + angle[:, 0].cos()) / 2
-            yield name_of(part), Orientations(turned, scores, angle, angle / math.tau + 0.5, "rad")
+            yield snake_case(part), Orientations(turned, scores, angle, angle / math.tau + 0.5, "rad")
         elif isinstance(part, Scalar):
             values = (g.scalar < 0).double()[:, None]
-            yield name_of(part), Orientations(values[:, 0] > 0, 1 - values[:, 0], values, values, "negated")
+            yield snake_case(part), Orientations(values[:, 0] > 0, 1 - values[:, 0], values, values, "negated")
         else:
             h = g.others[group.others.index(part)]
             changed = (
                 root(_energy(part.act(h, x) - x, group.item_dims) / _energy(x, group.item_dims)).nan_to_num() > SAME
             )
             values = changed.double()[:, None]
-            yield name_of(part), Orientations(changed, 1 - values[:, 0], values, None, "moved")
+            yield snake_case(part), Orientations(changed, 1 - values[:, 0], values, None, "moved")
 
 
 def _shifts(group: Product, g: Element, x: Tensor, seed: int) -> Orientations:
@@ -245,8 +234,8 @@ def broken_by_literal(fix: Canonicalizer[Any], x: Tensor) -> Breaking | None:
         doubled.append(~_alike(one, other))
         turned.append(fix.element(one).flipped != fix.element(other).flipped)
     outside, two = torch.cat(wrong), torch.cat(doubled)
-    violations = {name_of(part): outside for part in group.symmetries}
-    violations[name_of(flip)] = outside | two
+    violations = {snake_case(part): outside for part in group.symmetries}
+    violations[snake_case(flip)] = outside | two
     return Breaking("literal", violations, two, two & torch.cat(turned), outside)
 
 

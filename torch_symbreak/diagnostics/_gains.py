@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._items import root
+from torch_symbreak.diagnostics._elements import STEP
 from torch_symbreak.metrics import sa_mse
 from torch_symbreak.metrics.errors import mse_as_is
 from torch_symbreak.symmetries import Symmetry
 
 #: Neighbors that predict a target together.
 K = 5
-#: Items that are aligned at once.
-_STEP = 500
 
 
 class Errors(NamedTuple):
@@ -42,7 +41,7 @@ def features_of(y: Tensor) -> Tensor:
 
 def errors_of(prediction: Tensor, x: Tensor, symmetries: Sequence[Symmetry], item_dims: int) -> Errors:
     """Return the errors of predictions (n, *item) of the targets x."""
-    parts = zip(prediction.split(_STEP), x.split(_STEP), strict=True)
+    parts = zip(prediction.split(STEP), x.split(STEP), strict=True)
     aligned = [sa_mse(p, t, symmetries, reduction="none") for p, t in parts]
     return Errors(mse_as_is(prediction, x, item_dims), torch.cat(aligned))
 
@@ -59,7 +58,7 @@ def left_out_mean(x: Tensor) -> Tensor:
 
 def left_out_neighbors(x: Tensor, neighbors: Tensor) -> Tensor:
     """Predict each target of x, (n, *item), by the mean target of its ``neighbors``, (n, k), which leave it out."""
-    return torch.cat([x[part].mean(1) for part in neighbors.split(_STEP)])
+    return torch.cat([x[part].mean(1) for part in neighbors.split(STEP)])
 
 
 def bootstrap(values: Tensor, *, seed: int = 0, draws: int = 1000) -> tuple[float, float, float]:

@@ -40,9 +40,7 @@ def filled(fix: Canonicalizer[Any], x: Tensor) -> Tensor:
     like = Product(fix.symmetry).rearrangement
     if like is None:
         return torch.zeros(len(x), dtype=torch.bool)
-    event = torch.tensor(x.shape[x.dim() - like.event_dims :])
-    full = torch.cat([(like.box(part).length == event).all(-1) for part in x.split(STEP)])
-    return full & flat_items(x, fix.symmetry.item_dims).ne(0).any(-1)
+    return torch.cat([like.fills(part) for part in x.split(STEP)])
 
 
 def threshold_for(fix: Canonicalizer[Any], x: Tensor) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._items import peak, per_item
+from torch_symbreak._items import NEAR_TIE, peak, per_item
 from torch_symbreak._random import item_seed
 from torch_symbreak._samples import measured
 from torch_symbreak.baselines import nearest_others
@@ -21,8 +21,6 @@ from torch_symbreak.diagnostics.report import Report, finding
 from torch_symbreak.metrics import relative_error
 from torch_symbreak.symmetries import Canonicalizer, Product
 
-#: A margin below this is a near-tie, as in ``symbreak break``.
-NEAR = 1e-3
 #: Elements are not uniform if p is below the first (corrected for the number of tests) and their distribution function
 #: is at least the second away from the uniform one.
 CHANCE, FAR = 1e-3, 0.1
@@ -117,7 +115,7 @@ class Work:
         )
         if rule is not None and rule.rule == "literal" and share > MOST:
             row["status"] = "not properly broken"
-        row["rule"] = by.rule if "broken" in row["status"] and row["status"] != "unbroken" else None
+        row["rule"] = by.rule if row["status"] in ("broken", "not properly broken") else None
         row["violations"], row["flag"] = share, bool(violated.any())
         scores = torch.where(violated, found.scores.clamp(max=0.99), 1.0)
         report["findings"][name] = finding(f"targets that the {by.rule} rule would move", scores, violated)
@@ -167,7 +165,9 @@ class Work:
             report["margins"]["template"] = self._summary(of_template)
         smallest = torch.stack(list(self.margins.values())).amin(0).double()
         report["findings"]["near_ties"] = finding(
-            "targets whose smallest margin is below 1e-3 under the exact rule", smallest.clamp(0, 1), smallest < NEAR
+            "targets whose smallest margin is below 1e-3 under the exact rule",
+            smallest.clamp(0, 1),
+            smallest < NEAR_TIE,
         )
         worst = smallest.argsort()[:SHOWN]
         report.pictures = {"worst": (worst, self.x[worst])}
@@ -181,7 +181,7 @@ class Work:
     @staticmethod
     def _summary(margins: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
         return {
-            name: {"near_ties": float((each < NEAR).double().mean()), "values": each.double()}
+            name: {"near_ties": float((each < NEAR_TIE).double().mean()), "values": each.double()}
             for name, each in margins.items()
         }
 

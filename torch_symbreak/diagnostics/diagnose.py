@@ -16,12 +16,12 @@ from torch_symbreak._checks import check_callable, check_dims, check_whole
 from torch_symbreak._items import flat_items
 from torch_symbreak._samples import Keys
 from torch_symbreak.diagnostics import _data, _verdict, _warnings
-from torch_symbreak.diagnostics._elements import name_of
 from torch_symbreak.diagnostics._work import Rule, Work
 from torch_symbreak.diagnostics.discovery import canonicalizer_for, symmetries_of
 from torch_symbreak.diagnostics.report import Report, finding
 from torch_symbreak.forward import ForwardModel
 from torch_symbreak.symmetries import Canonicalizer, Product
+from torch_symbreak.symmetries.base import snake_case
 
 #: Items on which the model's symmetries are tested.
 _TESTED = 32
@@ -198,12 +198,12 @@ def _tested(forward: Any, fix: Canonicalizer[Any], few: Tensor, dims: int, seed:
         **threshold,
     )
     own = {type(part): part for part in group.symmetries}
-    rows: dict[str, dict[str, Any]] = {name_of(part): {"holds": None} for part in group.symmetries}
+    rows: dict[str, dict[str, Any]] = {snake_case(part): {"holds": None} for part in group.symmetries}
     for name, each in found.findings.items():
         mine = own.get(type(each.symmetry))
         if mine is not None and _same_action(mine, each.symmetry):
-            key = name_of(mine)
-        elif each.verdict == "holds" and not (mine is not None and rows[name_of(mine)]["holds"]):
+            key = snake_case(mine)
+        elif each.verdict == "holds" and not (mine is not None and rows[snake_case(mine)]["holds"]):
             key = name
         else:
             continue

@@ -29,6 +29,7 @@ from torch_symbreak.io import write_file
 from torch_symbreak.metrics import measurement_residual
 from torch_symbreak.plots import Line, plot_lines, png
 from torch_symbreak.solvers import solve
+from torch_symbreak.solvers._checks import padded
 from torch_symbreak.solvers._run import METHODS
 from torch_symbreak.training import Hardware, Training
 
@@ -236,10 +237,8 @@ def _starts(
 
 def _refined(model: FarField, method: str, start: _Start, y: Tensor, x: Tensor, counts: Sequence[int]) -> Iterator[Row]:
     """Yield the numbers of one source of starts after each number of iterations."""
-    d, frame = model.event_dims, tuple(x.shape[1:])
-    torus = y.shape[1:]
-    pads = [side for size, m in zip(reversed(frame), reversed(torus), strict=True) for side in (0, m - size)]
-    periodic = FarField(d, oversampling=1).symmetries
+    frame, torus = tuple(x.shape[1:]), y.shape[1:]
+    periodic = FarField(model.event_dims, oversampling=1).symmetries
     answers, first = None, (0.0, 0.0)
     if start.predict is not None:
         begin = _clocks()
@@ -263,8 +262,7 @@ def _refined(model: FarField, method: str, start: _Start, y: Tensor, x: Tensor, 
                 found = torch.cat(parts)
             assert found is not None
             wall, process = _since(begin)
-            on_torus, truth = (torch.nn.functional.pad(z, pads) for z in (found, x))
-            error = relative_error(on_torus, truth, periodic, reduction="none")
+            error = relative_error(padded(found, torus), padded(x, torus), periodic, reduction="none")
             yield {
                 "iterations": iterations,
                 "solved": float((error < SOLVED).double().mean()),

@@ -10,13 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_symbreak._items import TIE, flat_items
+from torch_symbreak._items import NEAR_TIE, TIE, flat_items
 from torch_symbreak.canonical.thresholds import DEFAULT, divide_lines, lines_of
 from torch_symbreak.canonical.ties import of_ties
 from torch_symbreak.symmetries import Canonicalizer, Product
-
-#: A margin below this is small: noise of that relative size may decide.
-SMALL = 1e-3
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Summary:
         full = f"; content fills the frame in {self.filled}" if self.filled else ""
         return (
             f"{self.looked} target{'s' * (self.looked != 1)} looked at: {self.flipped} flipped, {self.moved} moved, "
-            f"{self.canonical} already canonical; margin below {SMALL:g}: {small or 'none'}{full}"
+            f"{self.canonical} already canonical; margin below {NEAR_TIE:g}: {small or 'none'}{full}"
         )
 
     def of_content(self, threshold: float) -> str | None:
@@ -93,12 +90,11 @@ def look(fix: Canonicalizer[Any], x: Tensor) -> tuple[Counter[str], Tensor]:
     if like is not None:
         lines = lines_of(x, like.event_dims)
         moved = g.moves(x, threshold=like.threshold, wrap=like.wrap).ne(0).any(-1)
-        event = torch.tensor(x.shape[x.dim() - like.event_dims :])
-        filled = (like.box(x).length == event).all(-1) & some & (not like.fixed)
+        filled = like.fills(x)
     same = ~g.flipped & ~moved & ((g.scalar - 1).abs() < 0.005)
     tied = torch.stack([torch.ones_like(some, dtype=x.real.dtype), *margins.values()]).amin(0) <= TIE
     which = {"flipped": g.flipped, "moved": moved, "canonical": same, "ties": tied, "filled": filled}
-    which |= {f"small {name}": margin < SMALL for name, margin in margins.items()}
+    which |= {f"small {name}": margin < NEAR_TIE for name, margin in margins.items()}
     counts = Counter({"looked": len(x)} | {name: int(each.sum()) for name, each in which.items()})
     return counts, lines
 

@@ -15,13 +15,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from torch_symbreak._checks import check_callable, check_finite, check_tensor, check_whole, describe
-from torch_symbreak._items import resolved
+from torch_symbreak._items import NEAR_TIE, resolved
 from torch_symbreak.symmetries import Product, Symmetry
 
 #: Entries between two pictures of one Axes.
 _GAP = 2
-#: A margin below this is a near-tie.
-_NEAR = 1e-3
 
 
 def _axes(owner: str, axes: Axes | None, size: tuple[float, float] = (4, 4)) -> Axes:
@@ -233,7 +231,7 @@ def show_before_after(
     return axes
 
 
-def show_margins(margins: Mapping[str, Tensor], axes: Axes | None = None, *, near: float = _NEAR) -> Axes:
+def show_margins(margins: Mapping[str, Tensor], axes: Axes | None = None, *, near: float = NEAR_TIE) -> Axes:
     """Show how far targets are from ties: the share of targets whose margin is below a value.
 
     Args:

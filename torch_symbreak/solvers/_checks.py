@@ -100,7 +100,7 @@ def check_inputs(
     real = bool(real or nonnegative or model.field == "real")
     unit = {"backward": 1 / math.sqrt(math.prod(torus)), "ortho": 1.0, "forward": math.sqrt(math.prod(torus))}
     if support is not None:
-        support = _padded(_bool("support", support, batch, frame, y.device), torus)
+        support = padded(_bool("support", support, batch, frame, y.device), torus)
         if not bool(support.flatten(1).any(1).all()):
             raise ValueError("solve needs a support with at least one True per item. Leave it out for shrink-wrap.")
     if start is not None:
@@ -110,7 +110,7 @@ def check_inputs(
                 f"solve needs a start of shape {(*batch, *frame)}, (*batch, *frame), but got {describe(start)}. "
                 f"Pass frame={tuple(start.shape[max(0, start.dim() - d) :])} if objects have another frame."
             )
-        start = _padded(_flat(start.detach(), batch, frame).to(y.device), torus) / unit[model.norm]
+        start = padded(_flat(start.detach(), batch, frame).to(y.device), torus) / unit[model.norm]
         start = (start.real if start.is_complex() else start).to(dtype) if real else start.to(dtype.to_complex())
         if not bool(torch.isfinite(start).all()) or not bool((start != 0).flatten(1).any(1).all()):
             raise ValueError("solve needs a finite start that is not zero in any item. Leave it out for random phases.")
@@ -209,7 +209,7 @@ def _flat(x: Tensor, batch: Sequence[int], shape: Sequence[int]) -> Tensor:
     return x.reshape(math.prod(batch), *shape)
 
 
-def _padded(x: Tensor, torus: Sequence[int]) -> Tensor:
+def padded(x: Tensor, torus: Sequence[int]) -> Tensor:
     """Put items (B, *frame) into the first corner of the torus."""
     wide = x.new_zeros(len(x), *torus)
     wide[(slice(None), *(slice(0, n) for n in x.shape[1:]))] = x

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -165,8 +164,12 @@ def _run_chunk(
     x, trace = flat.x[chunk], [flat.residual[chunk]]
     for iteration in range(begin + 1, begin + count + 1):
         polish = method.polished and (iteration - 1) % _CYCLE >= _CYCLE - _POLISH
-        relaxation = {"beta": cooling(iteration / total)} if method.cooled else {}
-        x = (error_reduction if polish else partial(method.step, **relaxation))(x, magnitudes, constraint)
+        if polish:
+            x = error_reduction(x, magnitudes, constraint)
+        elif method.cooled:
+            x = method.step(x, magnitudes, constraint, beta=cooling(iteration / total))
+        else:
+            x = method.step(x, magnitudes, constraint)
         if iteration % _CHECK and 1 < iteration < begin + count:
             trace.append(trace[-1])
             continue

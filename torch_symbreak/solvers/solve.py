@@ -134,7 +134,7 @@ def solve(
     )  # fmt: skip
     if 0 in known.batch:
         return _of_none(known, iterations or 0, starts)
-    seed = _seed(generator)
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else None))
     size = max(1, _STATE // (8 * starts * math.prod(known.torus)))
     parts = range(0, len(known.intensities), size)
     total = len(known.intensities) * starts * (iterations or _run.METHODS[method].iterations)
@@ -143,17 +143,6 @@ def solve(
             _solve(known.items(slice(i, i + size)), _run.METHODS[method], iterations, starts, seed, tick) for i in parts
         ]
     return _joined(solved, known)
-
-
-def _seed(generator: torch.Generator | None) -> int:
-    return int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else None))
-
-
-def first_iterates(known: Inputs, starts: int, generator: torch.Generator | None = None) -> Tensor:
-    """Return the random starts of the first round of :func:`solve`, (B, starts, *M), in units of the intensities."""
-    hidden = _held_out(known, seed := _seed(generator)) & known.measured
-    roots = known.intensities.sqrt()
-    return _first(known, starts, seed + 1, known.measured & ~hidden, roots)
 
 
 def _of_none(known: Inputs, iterations: int, starts: int) -> Solution:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from torch_symbreak._content import Box, Wrap, box_of_squares, check_content_options, content_box, wrapped_axes
 from torch_symbreak._fourier import fourier_move
-from torch_symbreak._items import batch_shape, resolved
+from torch_symbreak._items import batch_shape, flat_items, resolved
 from torch_symbreak._random import uniform
 from torch_symbreak.symmetries.base import Symmetry, check_element_batch
 
@@ -176,6 +176,15 @@ class Rearrangement(Symmetry):
     def box(self, x: Tensor) -> Box:
         """Return the content box of every item."""
         return content_box(x, self.event_dims, self.channel_dims, self.threshold, self.wrap)
+
+    def fills(self, x: Tensor) -> Tensor:
+        """Return which items' content fills the frame, (*batch,) bool, so that no shift is possible.
+
+        Items of zeros fill nothing. The boxes of fixed centers say nothing about shifts.
+        """
+        event = torch.tensor(x.shape[x.dim() - self.event_dims :], device=x.device)
+        content = flat_items(x, self.item_dims).ne(0).any(-1)
+        return (self.box(x).length == event).all(-1) & content & (not self.fixed)
 
     def box_of_squares(self, squares: Tensor) -> Box:
         """Return the content boxes, given squared magnitudes, each item scaled to its peak.
