@@ -94,3 +94,10 @@ def test_products_of_flips_about_centers() -> None:
     check_symmetry(Product([flip, GlobalPhase()]), x)
     with pytest.raises(ValueError, match="on periodic axes"):  # content wraps around the frame
         Product([flip, GlobalPhase(), PhaseRamp()]).sample(x)
+
+
+def test_which_items_fill_the_frame() -> None:
+    """A flip about a fixed center has no shifts for which room would be needed, and zeros fill nothing."""
+    x = torch.stack((torch.ones(4, 5), torch.zeros(4, 5), torch.nn.functional.pad(torch.ones(4, 4), (0, 1))))
+    assert ConjugateFlip(2).fills(x).tolist() == [True, False, False]
+    assert not ConjugateFlip(2, center=(1.5, 2)).fills(x).any()
