@@ -2,7 +2,7 @@
 
 Prints both reports and writes their pages. The picture in docs/diagnosing.md is a screenshot of before.html, by
 
-    chromium --headless --screenshot=report.png --window-size=1280,3400 before.html
+    chromium --headless --screenshot=report.png --window-size=1280,4410 before.html
 """
 
 from __future__ import annotations
