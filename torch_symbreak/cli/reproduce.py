@@ -22,7 +22,7 @@ EXAMPLES = o.examples(
 )
 
 #: Names of the experiments, the quickest first.
-EXPERIMENTS = ("square", "gaussian", "farfield")
+EXPERIMENTS = ("square", "gaussian", "deconvolution", "farfield")
 # Listed here again, because the modules that own them import Lightning. A test compares.
 PRESETS = ("quick", "cpu", "paper")
 DEVICES = ("auto", "cpu", "cuda")
@@ -100,7 +100,7 @@ def reproduce(
     ] = "32-true",
     debug: o.Debug = False,
 ) -> None:
-    """Run one of the talk's experiments, before and after symmetry breaking.
+    """Run an experiment before and after symmetry breaking: one of the talk's, or deconvolution.
 
     The options from --data to --patience replace the preset's values.
     """

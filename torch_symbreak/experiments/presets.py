@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch_symbreak.experiments.deconvolution import Deconvolution
 from torch_symbreak.experiments.farfield import FarFieldPhaseRetrieval
 from torch_symbreak.experiments.gaussian import Gaussian
 from torch_symbreak.experiments.grid import ORBIT_LOSS, TEMPLATE, TEMPLATE_ORBIT, Grid
@@ -27,6 +28,7 @@ _NETWORKS = ("unet", "sisprnet")
 _ONLY = ("translation-only", "flip-only", "phase-only")
 _GAUSSIAN = Training(batch_size=512, learning_rate=2e-3, weight_decay=0.0, patience=10)
 _SQUARE = Training(batch_size=100, learning_rate=3e-3, weight_decay=0.0, patience=10, max_epochs=300)
+_DECONVOLUTION = Training(batch_size=64, learning_rate=2e-3, weight_decay=0.0, patience=4)
 _FARFIELD = Training(batch_size=32, learning_rate=5e-3, patience=12)
 
 
@@ -38,6 +40,11 @@ def _square(samples: tuple[int, ...], repeats: int) -> Preset:
 def _gaussian(data: tuple[str, ...], samples: tuple[int, ...], repeats: int = 1) -> Preset:
     grid = Grid(data=data, networks=("dnn", "knn"), breaking=_BOTH, samples=samples, repeats=repeats)
     return Preset(Gaussian(), (grid,), _GAUSSIAN)
+
+
+def _deconvolution(breaking: tuple[str, ...], samples: tuple[int, ...], repeats: int) -> Preset:
+    grid = Grid(data=("shapes",), networks=("dnn", "knn"), breaking=breaking, samples=samples, repeats=repeats)
+    return Preset(Deconvolution(), (grid,), _DECONVOLUTION)
 
 
 def _crystals(networks: tuple[str, ...], breaking: tuple[str, ...], samples: tuple[int, ...], repeats: int = 1) -> Grid:
@@ -58,6 +65,11 @@ PRESETS: dict[str, dict[str, Preset]] = {
             (20_000, 50_000, 100_000, 1_000_000),
             3,
         ),
+    },
+    "deconvolution": {
+        "quick": _deconvolution(_BOTH, (500,), 1),
+        "cpu": _deconvolution((*_BOTH, TEMPLATE, ORBIT_LOSS), (500, 1500, 4000), 2),
+        "paper": _deconvolution((*_BOTH, TEMPLATE, ORBIT_LOSS), (500, 1500, 4000, 16_000, 64_000), 3),
     },
     "farfield": {
         "quick": Preset(
