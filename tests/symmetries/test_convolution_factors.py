@@ -225,6 +225,84 @@ def test_all_elements_are_sampled() -> None:
     assert int(count.min()) > 100
 
 
+# ---------------------------------------------------------------------------------------------------------- mutants
+
+
+class UnturnedShift(ConvolutionFactors):
+    def compose(self, g2: FactorMove, g1: FactorMove) -> FactorMove:
+        return super().compose(g2, g1)._replace(shift=g2.shift + g1.shift)
+
+
+class UnturnedScalar(ConvolutionFactors):
+    def compose(self, g2: FactorMove, g1: FactorMove) -> FactorMove:
+        return super().compose(g2, g1)._replace(scalar=g2.scalar * g1.scalar)
+
+
+class PlainInverse(ConvolutionFactors):
+    def inverse(self, g: FactorMove) -> FactorMove:
+        return FactorMove(g.exchanged, -g.shift, g.scalar.conj().resolve_conj())
+
+
+class AnyShift(ConvolutionFactors):
+    def admissible_candidates(self, x: Tensor, reference: Tensor) -> Iterator[FactorMove]:
+        return self.candidates(x, reference)
+
+
+class OneOrder(ConvolutionFactors):
+    def _exchanges(self, x: Tensor) -> bool:
+        return False
+
+
+class WrongPhase(ConvolutionFactors):
+    def _nearest(self, x: Tensor, reference: Tensor, *, inside: bool) -> FactorMove:
+        g = super()._nearest(x, reference, inside=inside)
+        return g._replace(scalar=g.scalar.conj().resolve_conj())
+
+
+class SumsOfEitherSign(FixConvolutionFactors):
+    def _exchanged(self, x: Tensor, sums: Tensor, most: Tensor) -> Tensor:
+        return sums.real[..., 1] > sums.real[..., 0]
+
+
+class PastTheFrame(FixConvolutionFactors):
+    def element(self, x: Tensor) -> FactorMove:
+        g = super().element(x)
+        kernel = self.symmetry.boxes(self.symmetry.act(g._replace(shift=0 * g.shift), x))[0]
+        return g._replace(shift=(kernel.lo.new_tensor(self.symmetry.kernel) - kernel.length) // 2 - kernel.lo)
+
+
+MUTANTS: dict[str, tuple[Any, Any, str]] = {
+    "shift composed without the exchange": (UnturnedShift, None, "group"),
+    "scalar composed without the exchange": (UnturnedScalar, None, "group"),
+    "inverse without the exchange": (PlainInverse, None, "group"),
+    "a template among all shifts": (AnyShift, AlignToTemplate, "invariant|forward|convex"),
+    "a template with a conjugate phase": (WrongPhase, AlignToTemplate, "invariant"),
+    "an exchange by the signed sum": (None, SumsOfEitherSign, "invariant"),
+    "centered past the image's frame": (None, PastTheFrame, "representative|invariant|forward"),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutants_are_found(name: str) -> None:
+    group, fix, law = MUTANTS[name]
+    case = Pairs((4, 4), (4, 4), ((2, 3), (3, 4)), torch.complex64, 1)
+    x = case.make()
+    symmetry = (group or ConvolutionFactors)(**case.options)
+    template = torch.randn(x.shape[1:], dtype=x.dtype, generator=case.generator)
+    made = fix and (AlignToTemplate(template, symmetry) if fix is AlignToTemplate else fix(**case.options))
+    with pytest.raises(AssertionError, match=law):
+        check_canonicalizer(made, x, convolved) if made else check_symmetry(symmetry, x)
+
+
+def test_an_alignment_without_the_exchange_is_found() -> None:
+    """The laws of a smaller group hold; an error up to the whole group does not vanish."""
+    case = Pairs((4, 4), (4, 4), ((2, 3), (3, 4)), torch.float32, 1)
+    group, x = ConvolutionFactors(**case.options), case.make()
+    g = group.sample(x, generator=case.generator)
+    z = group.act(g, x)
+    assert torch.equal(sa_mse(z, x, OneOrder(**case.options), reduction="none") > 1e-3, g.exchanged)
+
+
 # -------------------------------------------------------------------------------------------------------- bad input
 
 

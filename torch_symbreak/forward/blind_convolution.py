@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torch_symbreak._checks import check_tensor, describe
 from torch_symbreak._fourier import spectrum
-from torch_symbreak._items import batch_shape, flat_parts, peak, per_item, unit_scale, wide
+from torch_symbreak._items import batch_shape, flat_parts, peak, per_item, root, unit_scale, wide
 from torch_symbreak.forward.base import ForwardModel
 from torch_symbreak.symmetries import ConvolutionFactors, FixConvolutionFactors
 
@@ -111,15 +111,13 @@ class BlindConvolution(ForwardModel):
         for part in (kernel, image):
             unit = unit_scale(part, d)
             norm = torch.linalg.vector_norm(flat_parts(unit.to(wide(unit)), d), dim=-1)
-            roots.append(norm.sqrt() * peak(part, item_dims=d).to(norm.dtype).sqrt())
+            roots.append(root(norm) * root(peak(part, item_dims=d).to(norm.dtype)))
         none = (roots[0] == 0) | (roots[1] == 0)
-        scale = torch.where(none, 1, roots[1] / torch.where(none, 1, roots[0]))
+        scale = per_item(torch.where(none, 1, roots[1] / torch.where(none, 1, roots[0])), d)
+        behind = [free for n, k in zip(self.frame[::-1], self.kernel[::-1], strict=True) for free in (0, n - k)]
+        padded = torch.nn.functional.pad(kernel.to(wide(kernel)) * scale, behind)
         dtype = torch.promote_types(kernel.dtype, image.dtype)
-        target = torch.zeros(*batch_shape(image, d), 2, *self.frame, dtype=dtype, device=image.device)
-        parts = self.split(target)
-        parts.kernel.copy_(kernel.to(wide(kernel)) * per_item(scale, d))
-        parts.image.copy_(image.to(wide(image)) / per_item(scale, d))
-        return target
+        return torch.stack([padded.to(dtype), (image.to(wide(image)) / scale).to(dtype)], -d - 1)
 
     def split(self, x: Tensor) -> Factors:
         """Return the kernel, (*batch, h, w), and the image, (*batch, H, W), of targets (*batch, 2, H, W).
