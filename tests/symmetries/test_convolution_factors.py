@@ -24,7 +24,7 @@ from torch_symbreak.symmetries import (
     Product,
     Sign,
 )
-from torch_symbreak.testing import assert_convex, check_canonicalizer, check_symmetry
+from torch_symbreak.testing import assert_convex, check_canonicalizer, check_symmetry, deviation
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,23 @@ def test_templates_are_convex_across_boxes(case: Pairs) -> None:
     fix = AlignToTemplate(template, ConvolutionFactors(**case.options))
     kernel, image = (tuple(max(1, n - 1) for n in size) for size in case.sizes)
     assert assert_convex(fix, case.make(), replace(case, sizes=(kernel, image)).make(), 0.3).pairs > 40
+
+
+def test_pairs_whose_edges_fade_have_no_claim() -> None:
+    """Edge lines just above the threshold: the mean's box is smaller, and more shifts compete for it."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.zeros(4000, 2, 9, 9)
+    x[:, 0, 2:5, 2:6] = torch.randn(4000, 3, 4, generator=generator)
+    x[:, 1, 2:7, 1:6] = torch.randn(4000, 5, 5, generator=generator)
+    faint = 1.3e-4 * x.flatten(2).abs().amax(-1) * (torch.rand(4000, 2, generator=generator) < 0.5)
+    x[:, 0, 1, 3], x[:, 1, 7, 3] = faint.T
+    group = ConvolutionFactors(kernel=(7, 7))
+    fix = AlignToTemplate(torch.randn(2, 9, 9, generator=generator), group)
+    x = group.act(group.sample(x, generator=generator), x)
+    law = assert_convex(fix, x[:2000], x[2000:])
+    assert 0.2 < law.cut < 0.5
+    mean = (fix(x[:2000]) + fix(x[2000:])) / 2
+    assert 0 < int((deviation(fix(mean), mean, 3) > 1e-3).sum()) < 20  # which the law did leave out
 
 
 @given(pairs())

@@ -83,6 +83,9 @@ class ConvolutionFactors(Symmetry):
         >>> ConvolutionFactors(kernel=(2, 3)).act(g, z)[0, :, 0]
         tensor([[-0., -1., -2.],
                 [-3., -4., -0.]])
+
+    References: nearly no polynomial in two variables or more has factors: Hayes, McClellan, Proceedings of the IEEE 70,
+        197 (1982).
     """
 
     event_dims: int = 2
