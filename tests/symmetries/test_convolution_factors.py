@@ -403,6 +403,8 @@ def test_elements_act_as_they_say() -> None:
         ({"kernel": (3,)}, "2 positive ints"),
         ({"kernel": 3}, "2 positive ints"),
         ({"kernel": (3, 0)}, "2 positive ints"),
+        ({"kernel": (1, 3)}, "more than one entry along two axes.* every root of y"),
+        ({"event_dims": 3, "kernel": (1, 1, 3)}, "more than one entry along two axes"),
         ({"kernel": (3, 3.0)}, "2 positive ints"),
         ({"kernel": (3, 3), "channel_dims": 2}, "channel_dims=1"),
         ({"kernel": (3, 3), "threshold": 1}, "0 <= threshold < 1"),

@@ -59,8 +59,10 @@ class ConvolutionFactors(Symmetry):
     admissible elements are sampled, and only they compete for the nearest point to a template. An alignment tries all
     shifts modulo the frame, because a prediction's content may fill it. Faint values outside a box may wrap around.
 
-    The group is that of nearly all pairs. An image whose content fits the kernel's frame could also be exchanged where
-    the frames differ; choose frames that rule it out.
+    Nearly every pair whose contents leave little room in their frames has no other solutions. With more room there are:
+    an image that fits the kernel's frame may be exchanged where the frames differ, and y may be the image, and the
+    kernel one pixel, if y fits the image's frame. Data decide between them: if no target has a kernel of one pixel, a
+    network never learns one.
 
     Shape: targets (*batch, 2, *event); elements :class:`FactorMove` with ``exchanged`` bool (*batch,), ``shift`` int64
     (*batch, d) and ``scalar`` (*batch,) in the target's dtype.
@@ -72,8 +74,9 @@ class ConvolutionFactors(Symmetry):
         threshold: Pixels below this fraction of a factor's peak count as background. Default 1e-4.
 
     Raises:
-        ValueError: If ``kernel`` is not one positive int per axis, or ``event_dims`` is 1. When acting, if an item does
-            not hold two factors, or ``kernel`` is larger than the frame.
+        ValueError: If ``kernel`` is not one positive int per axis, or fewer than two axes have more than one entry: one
+            dimension has far more solutions. When acting, if an item does not hold two factors, or ``kernel`` is larger
+            than the frame.
 
     Example: the shift and the sign that k gains, x loses.
         >>> import torch
@@ -99,11 +102,9 @@ class ConvolutionFactors(Symmetry):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
+        why = "In one dimension every root of y may belong to either factor, and no group makes the answer unique."
         if self.event_dims == 1:
-            raise ValueError(
-                f"{name} needs event_dims >= 2, but got 1. In one dimension every root of y may belong to either "
-                "factor, so that no group of this kind makes the answer unique."
-            )
+            raise ValueError(f"{name} needs event_dims >= 2, but got 1. {why}")
         super().__post_init__()
         if self.channel_dims != 1:
             raise ValueError(f"{name} needs channel_dims=1, the two factors, but got {self.channel_dims}.")
@@ -114,6 +115,10 @@ class ConvolutionFactors(Symmetry):
         ):
             raise ValueError(
                 f"{name} needs a kernel of {self.event_dims} positive ints, its frame, but got {self.kernel!r}."
+            )
+        if sum(n > 1 for n in self.kernel) < 2:
+            raise ValueError(
+                f"{name} needs a kernel of more than one entry along two axes, but got {self.kernel}. {why}"
             )
         check_content_options(name, self.event_dims, self.threshold, False)
         vars(self).update(kernel=tuple(self.kernel))  # past the frozen dataclass's own setter
@@ -187,11 +192,11 @@ class ConvolutionFactors(Symmetry):
         yield self._nearest(x, reference, inside=True)
 
     def gap(self, x: Tensor, reference: Tensor) -> Tensor:
-        """Return the gain ``|c-part|`` itself, or its gap to the best one exchanged if that is smaller, (*batch,).
+        """Return the best admissible gain, or its gap to the best one of the other order if that is less, (*batch,).
 
-        Another shift counts where it gains as much to within rounding. Neighboring shifts of smooth factors gain nearly
-        as much, and little is lost where they are mistaken. 0 if an element leaves the reference as it is, so that two
-        elements take every item equally near. Shapes: as for :meth:`candidates`.
+        Another shift counts only where it gains as much to within rounding: neighboring shifts of smooth factors gain
+        nearly as much, and little is lost where they are mistaken. 0 if an element other than the identity leaves the
+        reference as it is, so that every item is a tie. Shapes: as for :meth:`candidates`.
         """
         self.check(x)
         gains = self._gains(x, reference).abs()
