@@ -26,7 +26,7 @@ MAKERS: dict[str, Any] = {
     "crystals": lambda **o: BraggCrystals(9, frame=(12, 15), **o),
     "polyhedra": lambda **o: BraggCrystals(9, frame=(8, 9, 10), **o),
     "images": lambda **o: ComplexImages(IMAGES, frame=(8, 9), **o),
-    "blurred": lambda **o: BlurredShapes(9, kernel=(5, 7), frame=(13, 12), **o),
+    "blurred": lambda **o: BlurredShapes(9, kernel=(9, 11), frame=(15, 14), **o),
     "atoms": lambda **o: Atoms(9, atoms=3, frame=(12, 14), **o),
 }
 
