@@ -11,7 +11,7 @@ from torch_symbreak.io import Plan, Targets, plan
 from torch_symbreak.symmetries import Element
 
 model = FarField(2)
-x = torch.zeros(3, 16, 16, dtype=torch.complex64)
+x = torch.rand(3, 16, 16, dtype=torch.complex64)
 
 fix = model.canonicalizer()
 assert_type(fix, FarFieldCanonicalizer)
@@ -30,7 +30,8 @@ def run() -> Plan:
     return plan("break", "in.h5", "out.h5", Targets("farfield"), elements=True)
 
 
-# Each of these is a mistake that mypy sees. If it saw none, it would say that the comment is unused.
-FarField(2, oversampling="twice")  # type: ignore[arg-type]
-fix.margins(x)["translation"].no_such_method()  # type: ignore[attr-defined]
-plan("mend", "in.h5", "out.h5")  # type: ignore[arg-type]
+def mistakes() -> None:
+    """Never called. If mypy did not see these mistakes, it would say that the comments are unused."""
+    FarField(2, oversampling="twice")  # type: ignore[arg-type]
+    fix.margins(x)["translation"].no_such_method()  # type: ignore[attr-defined]
+    plan("mend", "in.h5", "out.h5")  # type: ignore[arg-type]
