@@ -9,8 +9,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_one_version() -> None:
-    assert re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)[1] == __version__
-    assert re.search(r"^## ([\d.]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == __version__
+    changes, citation = ((ROOT / name).read_text() for name in ("CHANGELOG.md", "CITATION.cff"))
+    version, date = re.search(r"^## (\S+) \((\S+)\)$", changes, re.MULTILINE).groups()
+    assert version == __version__
+    assert f"\nversion: {version}\ndate-released: {date}\n" in citation
 
 
 def test_the_oldest_torch_is_the_one_that_setup_allows() -> None:
