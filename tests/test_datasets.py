@@ -10,9 +10,17 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
-from torch_symbreak import FarField, FixSign, GaussianIntensity, ScrambledDataset, SymmetryBrokenDataset, align
+from torch_symbreak import (
+    FarField,
+    FixSign,
+    GaussianIntensity,
+    LinearMixing,
+    ScrambledDataset,
+    SymmetryBrokenDataset,
+    align,
+)
 from torch_symbreak._random import item_normal, item_seed, item_uniform
-from torch_symbreak.datasets import Atoms, BraggCrystals, ComplexImages, GaussianPairs, SquareRoots
+from torch_symbreak.datasets import Atoms, BraggCrystals, ComplexImages, GaussianPairs, MixedSources, SquareRoots
 from torch_symbreak.symmetries import Product, Sign
 
 MODEL = GaussianIntensity.draw(12, 3, generator=torch.Generator().manual_seed(0))
@@ -23,6 +31,7 @@ MAKERS: dict[str, Any] = {
     "squares": lambda **o: SquareRoots(9, dim=3, **o),
     "gaussian": lambda **o: GaussianPairs(9, MODEL, **o),
     "complex gaussian": lambda **o: GaussianPairs(9, COMPLEX_MODEL, **o),
+    "mixed sources": lambda **o: MixedSources(9, LinearMixing(4), samples=12, **o),
     "crystals": lambda **o: BraggCrystals(9, frame=(12, 15), **o),
     "polyhedra": lambda **o: BraggCrystals(9, frame=(8, 9, 10), **o),
     "images": lambda **o: ComplexImages(IMAGES, frame=(8, 9), **o),
