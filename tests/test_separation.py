@@ -110,6 +110,19 @@ def test_sources_are_pulses_in_any_order_and_sign() -> None:
     assert (S[:, 0].abs().argmax(-1)).unique().numel() == 32
 
 
+def test_diagnosis() -> None:
+    pytest.importorskip("sklearn")
+    from torch_symbreak.diagnostics import diagnose
+
+    model = LinearMixing(2)
+    _, x = MixedSources(200, model, sources=2).batch(range(200))
+    before, after = diagnose(x, model), diagnose(model.canonicalizer()(x), model)
+    assert before["symmetries"]["signed_permutation"]["holds"]
+    assert before["symmetries"]["signed_permutation"]["status"] == "unbroken"
+    assert (after["rule"], after["symmetries"]["signed_permutation"]["violations"]) == ("exact", 0)
+    assert before["proxy"]["exact"]["5-NN"]["aligned"][0] < before["proxy"]["raw"]["5-NN"]["aligned"][0]
+
+
 def test_experiment(tmp_path: Path) -> None:
     pytest.importorskip("lightning")
     from torch_symbreak.experiments import Grid, Separation

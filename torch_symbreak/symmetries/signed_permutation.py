@@ -52,6 +52,8 @@ class SignedPermutation(Symmetry):
         >>> SignedPermutation().act(g, x)
         tensor([[-3., -4.],
                 [ 1.,  2.]])
+
+    References: Comon, Signal Processing 36, 287 (1994): sources are found up to order, sign and scale.
     """
 
     event_dims: int = 2
@@ -166,7 +168,7 @@ class FixSignedPermutation(Canonicalizer[SignedPermutation]):
         tensor([[3., 4.],
                 [1., 2.]])
 
-    References: Comon, Signal Processing 36, 287 (1994): sources are found up to order, sign and scale.
+    References: Humphreys, Reflection Groups and Coxeter Groups, section 1.12: Weyl chambers are fundamental domains.
     """
 
     convex = True
