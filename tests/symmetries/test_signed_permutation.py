@@ -42,7 +42,7 @@ def test_laws(drawn: tuple[Tensor, dict[str, int]], template: bool) -> None:
 
 
 def unsorted(x: Tensor) -> Tensor:
-    return torch.arange(x.shape[-2]).expand(x.shape[:-1])
+    return torch.arange(x.shape[-2], device=x.device).expand(x.shape[:-1])
 
 
 def by_sums(x: Tensor, scores: Tensor, row_of_sign: Tensor) -> Rows:
@@ -87,6 +87,21 @@ def test_the_nearest_element_and_its_lead_are_those_of_an_exhaustive_search(coun
     torch.testing.assert_close(group.gap(x, r), gains[0] - gains[1])
 
 
+def test_rows_of_one_entry_are_matched_by_size() -> None:
+    x, r = torch.randn(2, 50, 6)
+    ranks = r.abs().argsort(-1).argsort(-1)
+    matched = x.abs().sort(-1).values.gather(-1, ranks) * r.sign()  # the rearrangement inequality
+    torch.testing.assert_close(align(x, r, SignedPermutation(1)).aligned, matched)
+    torch.testing.assert_close(FixSignedPermutation(1)(x), x.abs().sort(-1, descending=True).values)
+
+
+def test_all_elements_are_drawn_alike() -> None:
+    g = SignedPermutation().sample(torch.zeros(8000, 2, 3))
+    _, counts = torch.cat([g.order, g.sign], -1).unique(dim=0, return_counts=True)
+    assert counts.shape == (8,)
+    assert counts.sub(1000).abs().max() < 150  # five standard deviations
+
+
 def mean_square(one: Tensor, other: Tensor) -> Tensor:
     return (one - other).square().mean(-1)
 
@@ -101,9 +116,11 @@ def test_the_orbit_min_loss_is_permutation_invariant_training(count: int, seed: 
     generator = torch.Generator().manual_seed(seed)
     x, r = torch.randn(2, 8, count, 5, dtype=torch.float64, generator=generator)
     loss = OrbitMinLoss(SignedPermutation())
-    torch.testing.assert_close(loss(x, r), pit(x, r, up_to_sign, eval_func="min")[0].mean())
+    ours, theirs = loss(x.requires_grad_(), r), pit(x, r, up_to_sign, eval_func="min")[0].mean()
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(torch.autograd.grad(ours, x), torch.autograd.grad(theirs, x))
     # Products of positive rows are positive, so that no sign helps, and the common loss without signs is the same.
-    x, r = x.abs(), r.abs()
+    x, r = x.detach().abs(), r.abs()
     torch.testing.assert_close(loss(x, r), pit(x, r, mean_square, eval_func="min")[0].mean())
 
 
