@@ -26,6 +26,7 @@ from torch_symbreak.experiments import (
     FarFieldPhaseRetrieval,
     Gaussian,
     Grid,
+    Separation,
     SquareRoot,
     predictors,
     read_rows,
@@ -81,7 +82,7 @@ def test_command_writes_what_it_measured(name, tmp_path, monkeypatch, capsys):
         "square": {"functions.png"},
         "gaussian": set(),
         "deconvolution": set(),
-        "farfield": {"objects_digits_unet.png"},
+        "farfield": {"objects_digits_unet.png", "refined_digits_unet.png"},
     }
     assert (
         names - {"arrays", "checkpoints", ".lock"}
@@ -126,7 +127,7 @@ def test_same_seed_same_numbers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "experiment", [SquareRoot(), Gaussian(), Deconvolution(), FarFieldPhaseRetrieval(frame=(16, 16))]
+    "experiment", [SquareRoot(), Gaussian(), Separation(), Deconvolution(), FarFieldPhaseRetrieval(frame=(16, 16))]
 )
 def test_train_and_test_differ_and_small_sets_are_part_of_large_ones(experiment):
     data = experiment.axes["data"][0]

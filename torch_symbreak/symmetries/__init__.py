@@ -10,6 +10,7 @@ from torch_symbreak.symmetries.product import Element, Product
 from torch_symbreak.symmetries.scalar import Scalar
 from torch_symbreak.symmetries.scale import Scale
 from torch_symbreak.symmetries.sign import FixSign, Sign
+from torch_symbreak.symmetries.signed_permutation import FixSignedPermutation, SignedPermutation
 from torch_symbreak.symmetries.translation import CenterContent, Translation
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "FixConvolutionFactors",
     "FixGlobalPhase",
     "FixSign",
+    "FixSignedPermutation",
     "GlobalPhase",
     "Motion",
     "PhaseRamp",
@@ -31,6 +33,7 @@ __all__ = [
     "Scalar",
     "Scale",
     "Sign",
+    "SignedPermutation",
     "Symmetry",
     "Translation",
 ]
