@@ -1,9 +1,9 @@
-# make demo, make test, make lint, make bench, make clean. The README has the same as plain pip commands.
+# make demo, make test, make lint, make docs, make bench, make clean. The README has the same as plain pip commands.
 PYTHON ?= python3
 BIN := .venv/bin
 METADATA := setup.cfg pyproject.toml torch_symbreak/_version.py
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 demo: .venv/.installed-experiments
 	$(BIN)/symbreak reproduce farfield --preset quick --overwrite
@@ -16,6 +16,9 @@ lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv/.installed-docs
+	$(BIN)/python -m sphinx -b html -W --keep-going -n docs build/docs
 
 bench: .venv/.installed-test
 	$(BIN)/python -m benchmarks

@@ -25,6 +25,8 @@ from torch.utils.data.distributed import DistributedSampler
 from torch_symbreak._items import root
 from torch_symbreak.transforms import FromChannels, ToChannels
 
+__all__ = ["FEATURES", "Curves", "Hardware", "Regression", "Training", "fit"]
+
 #: Standard deviations below this, in units of the features, are those of a pixel that never changes.
 _LEAST_STD = 1e-3
 #: Below this improvement of the validation loss, relative to the best so far, an epoch has brought nothing.

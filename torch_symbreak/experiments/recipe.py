@@ -80,7 +80,7 @@ class Experiment(ABC):
 
     @abstractmethod
     def errors(self, data: str, prediction: Tensor, truth: Tensor) -> dict[str, float]:
-        """Measure predictions. Return the metrics by their columns, without "train_" and "test_"."""
+        """Measure predictions. Return the metrics by their columns, without ``train_`` and ``test_``."""
 
     def augment(self, data: str, breaking: str, fix: Callable[[Tensor], Tensor]) -> Change | None:
         """Return a function that changes the pairs of a training batch, whose targets ``fix`` made. None: no change."""

@@ -391,7 +391,8 @@ def find(
         event_dims: Trailing dimensions of one target, after the batch axis was moved to the front. Default: 2, if the
             shape leaves no doubt.
         batch_axis: Default: 0, likewise.
-        axes: One word per axis instead, as in "n,y,x,r": see :func:`parse_axes`.
+        axes: One word per axis instead, as in "n,y,x,r": n counts targets, y, x and z are the event, c counts channels,
+            r real and imaginary parts.
         real: Whether only real targets count. Default False.
         integers: Whether integers count as real numbers. Default False.
 

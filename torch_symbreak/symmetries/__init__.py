@@ -1,4 +1,4 @@
-"""Symmetries and their canonicalizers, one file each, on the contract of :mod:`torch_symbreak.symmetries.base`."""
+"""Symmetries and their canonicalizers, one file each. A symmetry of your own derives from :class:`Symmetry`."""
 
 from torch_symbreak.symmetries.base import Canonicalizer, Symmetry
 from torch_symbreak.symmetries.conjugate_flip import ConjugateFlip, FixConjugateFlip

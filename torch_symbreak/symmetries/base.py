@@ -64,7 +64,7 @@ class Symmetry(ABC):
 
     @property
     def item_dims(self) -> int:
-        """Trailing dimensions of one item: ``channel_dims + event_dims``."""
+        """Return the trailing dimensions of one item, ``channel_dims + event_dims``."""
         return self.channel_dims + self.event_dims
 
     def check(self, x: Any) -> None:
