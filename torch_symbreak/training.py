@@ -131,6 +131,10 @@ class Curves:
     """Losses of every epoch: a running mean over the training batches, then the validation set's.
 
     Seconds per epoch are ignored by ``==``.
+
+    Example:
+        >>> Curves([1.0, 0.5], [1.1, 0.8]).validation
+        [1.1, 0.8]
     """
 
     train: list[float] = field(default_factory=list)

@@ -39,6 +39,12 @@ class Experiment(ABC):
     Args:
         test_samples: Number of test pairs, the same pairs for all cases. Training errors are measured on as many
             training pairs. Default 500.
+
+    Example:
+        >>> from torch_symbreak.experiments import SquareRoot
+        >>> experiment = SquareRoot(test_samples=100)
+        >>> isinstance(experiment, Experiment), experiment.axes["data"]
+        (True, ('uniform',))
     """
 
     name: ClassVar[str]

@@ -29,6 +29,10 @@ class SquareRoot(Experiment):
     Args:
         test_samples: Number of test pairs, and of training pairs that training errors are measured on. Default 5000.
         width: Units of each of the 3 hidden layers. Default 64.
+
+    Example:
+        >>> SquareRoot().axes["networks"]
+        ('dnn', 'knn')
     """
 
     name: ClassVar[str] = "square"
