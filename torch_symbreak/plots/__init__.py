@@ -12,8 +12,11 @@ from torch_symbreak.plots.axes import (
     show_orbit,
 )
 from torch_symbreak.plots.figures import Line, plot_comparison, plot_lines, plot_objects, plot_solution, png
+from torch_symbreak.plots.style import COLORS, NEUTRAL
 
 __all__ = [
+    "COLORS",
+    "NEUTRAL",
     "Line",
     "plot_comparison",
     "plot_learning_curve",
