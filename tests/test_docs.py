@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,3 +132,21 @@ def test_the_inventory_sees_what_is_missing(tmp_path: Path, docstring: str) -> N
     assert len(undocumented(trees, pages)) == 2
     (pages / "part.md").write_text("```\n.. automodule:: torch_symbreak.part\n   :members:\n")
     assert not undocumented(trees, pages)
+
+
+GALLERY = sorted((ROOT / "examples" / "gallery").glob("plot_*.py"))
+QUICK = ("plot_02_orbit", "plot_05_template", "plot_06_ties")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [pytest.param(path, id=path.stem, marks=() if path.stem in QUICK else pytest.mark.slow) for path in GALLERY],
+)
+def test_the_gallery_runs(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    plt = pytest.importorskip("matplotlib.pyplot")
+    for name in ("lightning", "sklearn"):
+        if f"{name}." in script.read_text():
+            pytest.importorskip(name)
+    runpy.run_path(str(script))
+    plt.close("all")

@@ -36,7 +36,7 @@ figure, panels = plt.subplots(1, 3, figsize=(10, 3.4), sharey=True, layout="cons
 for axes, n in zip(panels, (10, 100, 1000), strict=True):
     x = 2 * torch.rand(n, 1, generator=torch.Generator().manual_seed(1)) - 1
     y = model(x)
-    axes.plot(y, x, ".", color=NEUTRAL, markersize=5 if n < 1000 else 2, zorder=3)
+    axes.plot(y, x, ".", color=NEUTRAL, markersize=5 if n < 1000 else 2, zorder=3 if n < 1000 else 0)
     for name, targets, color in (("before", x, COLORS["none"]), ("after", fix(x), COLORS["exact"])):
         answer = train(y, targets)(grid).detach()
         axes.plot(grid, answer, color=color, linewidth=2)

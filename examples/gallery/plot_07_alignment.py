@@ -22,7 +22,7 @@ from torch_symbreak.solvers import solve
 generator = torch.Generator().manual_seed(0)
 model = FarField(2)
 truth = BraggCrystals(4).objects(torch.arange(4))[3]
-y = Measured(model, [PoissonCounts(generator=generator)], photons=1e7)(truth)
+y = Measured(model, [PoissonCounts(generator=generator)], photons=1e6)(truth)
 starts = solve(y, iterations=500, starts=20, generator=generator, progress=False).starts.object
 residual = measurement_residual(starts, y.expand(20, 64, 64), model, reduction="none")
 
