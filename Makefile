@@ -18,7 +18,7 @@ lint: .venv/.installed-test
 	$(BIN)/lint-imports
 
 docs: .venv/.installed-docs
-	$(BIN)/python -m sphinx -b html -W --keep-going -n docs build/docs
+	$(BIN)/python -m sphinx -b html -E -W --keep-going -n docs build/docs
 
 bench: .venv/.installed-test
 	$(BIN)/python -m benchmarks

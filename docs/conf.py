@@ -212,6 +212,36 @@ def _in_doctest(lines: list[str]) -> bool:
     return False
 
 
+#: The gallery's picture of each transform, shown with its text.
+PICTURES = {
+    "CenterContent": 1,
+    "FixConjugateFlip": 2,
+    "FixGlobalPhase": 3,
+    "FarFieldCanonicalizer": 4,
+    "AlignToTemplate": 5,
+    "FixSign": 6,
+    "RandomSymmetry": 7,
+    "OnRealImag": 8,
+}
+
+
+def add_picture(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Append the picture of a transform to its docstring."""
+    number = PICTURES.get(name.rpartition(".")[2]) if what == "class" else None
+    if number is not None:
+        lines += [
+            "",
+            f".. image:: /gallery/images/sphx_glr_plot_03_transforms_{number:03}.png",
+            "   :alt: before, after",
+        ]
+
+
+def hide_tables(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Leave the tables of single runs out of the menu. Pages link to them."""
+    if docname.startswith("results/") and docname != "results/README":
+        source[0] = f"---\norphan: true\n---\n\n{source[0]}"
+
+
 def skip(app: Sphinx, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
     """Leave out Python's own text on the fields of named tuples."""
     text = getattr(obj, "__doc__", None) or ""
@@ -224,5 +254,7 @@ HOMES = homes()
 def setup(app: Sphinx) -> None:
     """Connect the handlers."""
     app.connect("autodoc-process-docstring", to_rst, priority=100)
+    app.connect("autodoc-process-docstring", add_picture, priority=900)
     app.connect("autodoc-skip-member", skip)
+    app.connect("source-read", hide_tables)
     app.connect("missing-reference", resolve)
