@@ -233,7 +233,9 @@ class Choice(NamedTuple):
 def _chosen(x: Tensor, reference: Tensor, group: Product, subpixel: int, inside: bool) -> Choice:
     """Choose the elements that take x nearest to the reference, among all candidates of the other symmetries."""
     chosen: Choice | None = None
-    for others in itertools.product(*(part.candidates(x, reference) for part in group.others)):
+    each = reference.expand_as(x)
+    proposals = [part.admissible_candidates(x, each) if inside else part.candidates(x, each) for part in group.others]
+    for others in itertools.product(*proposals):
         moved = x
         for part, h in zip(group.others, others, strict=True):
             moved = part.act(h, moved)

@@ -12,6 +12,7 @@ from torch_symbreak._checks import check_tensor, describe
 from torch_symbreak._items import flat_parts, unit_scale, wide
 from torch_symbreak.alignment.search import self_correlations
 from torch_symbreak.symmetries import GlobalPhase, Product, Sign, Symmetry
+from torch_symbreak.symmetries.base import enumerates, proposes
 
 #: A template that an element moves by less than this, relative to its norm, is fixed by the element.
 _FIXED = 1e-4
@@ -36,7 +37,12 @@ def check_parts(group: Product) -> None:
                 f"AlignToTemplate needs symmetries whose best element is found exactly, but the candidates of {name} "
                 "are a heuristic, and one orbit could get two targets. Leave it out."
             )
-        if type(part).elements is Symmetry.elements and type(part).candidates is Symmetry.candidates:
+        if not enumerates(part) and proposes(part) and len(group.symmetries) > 1:
+            raise TypeError(
+                f"AlignToTemplate cannot search {name} together with other symmetries: its candidates hold no optimum "
+                "for all of them. Write one Symmetry for the whole group."
+            )
+        if not proposes(part):
             raise TypeError(
                 f"AlignToTemplate cannot search {name}: it is neither a Rearrangement nor a Scalar, and does not "
                 "enumerate its elements. If the group is finite, implement elements(x)."
@@ -77,6 +83,9 @@ def _fixing(template: Tensor, group: Product) -> Symmetry | None:
     dtype = t.dtype if isinstance(group.scalar, Sign) else torch.promote_types(t.dtype, torch.complex64)
     anything = torch.randn(t.shape, dtype=dtype, generator=torch.Generator().manual_seed(0)).to(t.device)
     energy = flat_parts(t, group.item_dims).square().sum(-1)
+    for part in group.others:
+        if not enumerates(part):  # it stands alone
+            return part if bool(part.gap(t, t) <= energy * _FIXED**2 / 2) else None
     for others in itertools.product(*(part.elements(t) for part in group.others)):
         moved, guilty = t, None
         for part, h in zip(group.others, others, strict=True):

@@ -43,7 +43,7 @@ from torch_symbreak.alignment.search import Choice, best_motions, nearest_inside
 from torch_symbreak.canonical._fitting import Fit, best_of_drawn, gather, iterate, mean_of_rule, normalized
 from torch_symbreak.canonical._template_checks import check_parts, check_template
 from torch_symbreak.symmetries import Canonicalizer, Element, Product, Symmetry
-from torch_symbreak.symmetries.base import snake_case
+from torch_symbreak.symmetries.base import enumerates, snake_case
 from torch_symbreak.symmetries.motion import order_of_motion, take
 
 
@@ -56,7 +56,7 @@ class AlignToTemplate(Canonicalizer[Product]):
     Ties: where two elements gain alike, one of them is taken. :meth:`margins` says how far an item is from that, all
     gaps in gain over ``||x|| ||t||``: "conjugate_flip" between the best of both orientations, "translation" to the next
     best shift of the chosen orientation (at most the margin of the content box along padded axes), "global_phase" or
-    "sign" the gain itself, and one for every finite group by its name. Neighboring shifts of smooth objects gain nearly
+    "sign" the gain itself, and one for every other group by its name. Neighboring shifts of smooth objects gain nearly
     as much, and little is lost there. :meth:`margin` is the smallest of all.
 
     Convexity: the mean of canonical points is one, on periodic axes without exception, and along padded ones if its
@@ -67,7 +67,8 @@ class AlignToTemplate(Canonicalizer[Product]):
 
     Args:
         template: (*channels, *event), finite and not zero; shape () for ``Sign(0)``.
-        symmetries: As for :class:`Product`: translations, flips, phases, signs and finite groups.
+        symmetries: As for :class:`Product`: translations, flips, phases, signs, finite groups, and a group with exact
+            ``candidates`` and ``gap`` by itself.
 
     Raises:
         TypeError: If a symmetry is no isometry (``Scale``) or its best element is not found exactly (``PhaseRamp``), or
@@ -342,6 +343,14 @@ class AlignToTemplate(Canonicalizer[Product]):
         double = wide(x)
         x, reference = self._scaled(x).to(double), self._reference(x).to(double)
         norms = _norm(x, self._dims) * _norm(reference, self._dims)
+
+        def share(gap: Tensor) -> Tensor:
+            ratio = gap / torch.where(norms > 0, norms, 1)
+            return torch.where(norms > 0, ratio, 0).clamp(0, 1)
+
+        for part in group.others:
+            if not enumerates(part):  # it stands alone
+                return (share(part.gap(x, reference.expand_as(x))),)
         proposals = [list(enumerate(part.elements(x))) for part in group.others]
         choices = [self._gains(x, [h for _, h in others], reference) for others in itertools.product(*proposals)]
         numbers = torch.tensor(
@@ -356,10 +365,6 @@ class AlignToTemplate(Canonicalizer[Product]):
             # Where all shifts around a torus compete, the box decides nothing.
             where = (like.event_dims, like.channel_dims, like.threshold, like.wrap)
             box = box_margin(x, *where, padded_only=group.shifts).to(top.dtype)
-
-        def share(gap: Tensor) -> Tensor:
-            ratio = gap / torch.where(norms > 0, norms, 1)
-            return torch.where(norms > 0, ratio, 0).clamp(0, 1)
 
         shifted, turned = torch.minimum(share(shift_gap), box), share(flip_gap)
         if not group.shifts:  # a flip alone is about the content's own box

@@ -11,13 +11,22 @@ from torch_symbreak.plots.axes import (
     show_object,
     show_orbit,
 )
-from torch_symbreak.plots.figures import Line, plot_comparison, plot_lines, plot_objects, plot_solution, png
+from torch_symbreak.plots.figures import (
+    Line,
+    plot_answers,
+    plot_comparison,
+    plot_lines,
+    plot_objects,
+    plot_solution,
+    png,
+)
 from torch_symbreak.plots.style import COLORS, NEUTRAL
 
 __all__ = [
     "COLORS",
     "NEUTRAL",
     "Line",
+    "plot_answers",
     "plot_comparison",
     "plot_learning_curve",
     "plot_lines",

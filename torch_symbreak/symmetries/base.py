@@ -161,6 +161,21 @@ class Symmetry(ABC):
         """
         return self.elements(x)
 
+    def admissible_candidates(self, x: Tensor, reference: Tensor) -> Iterable[Any]:
+        """Yield the candidates that keep the measurement of ``x``, such as shifts inside a frame.
+
+        ``AlignToTemplate`` chooses among them. Default: all :meth:`candidates`. Shapes: as there.
+        """
+        return self.candidates(x, reference)
+
+    def gap(self, x: Tensor, reference: Tensor) -> Tensor:
+        """Return how much more ``Re<g x, r>`` the best admissible candidate has than the next best one, (*batch,).
+
+        Of a continuous group, the next best one is the best that is far from it. ``AlignToTemplate`` needs this for its
+        margins, if the symmetry has :meth:`candidates` but does not list its :meth:`elements`. Shapes: as there.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs gap(x, reference) for the margins of AlignToTemplate.")
+
     def elements(self, x: Tensor) -> Iterable[Any]:
         """Yield every element of a finite group, each as a batch, (*batch, ...), for the items of ``x``.
 
@@ -232,6 +247,16 @@ class Canonicalizer(nn.Module, Generic[S]):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{f.name}={getattr(self.symmetry, f.name)!r}" for f in fields(self.symmetry))
+
+
+def enumerates(symmetry: Symmetry) -> bool:
+    """Return whether a symmetry lists its elements."""
+    return type(symmetry).elements is not Symmetry.elements
+
+
+def proposes(symmetry: Symmetry) -> bool:
+    """Return whether a symmetry has candidates for an alignment: its own, or all its elements."""
+    return enumerates(symmetry) or type(symmetry).candidates is not Symmetry.candidates
 
 
 def snake_case(symmetry: Symmetry) -> str:

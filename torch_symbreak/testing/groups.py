@@ -12,6 +12,7 @@ from torch import Tensor
 
 from torch_symbreak._items import batch_shape, per_item
 from torch_symbreak.symmetries import Canonicalizer, Product, Rearrangement, Symmetry
+from torch_symbreak.symmetries.base import enumerates
 from torch_symbreak.testing.measure import compare, deviation, judge, limit_of, parts_of, random_like
 
 #: Items on which all pairs of an enumerated group are composed: elements do not depend on content.
@@ -58,11 +59,6 @@ def assert_identity(symmetry: Symmetry, x: Tensor, z: Tensor | None = None, *, t
     """
     z = x if z is None else z
     return compare("identity", "e z = z", symmetry.act(symmetry.identity(x), z), z, symmetry.item_dims, tolerance)
-
-
-def enumerates(symmetry: Symmetry) -> bool:
-    """Return whether a symmetry lists its elements."""
-    return type(symmetry).elements is not Symmetry.elements
 
 
 def assert_device(tested: Symmetry | Canonicalizer[Any], x: Tensor) -> None:

@@ -13,6 +13,7 @@ from torch_symbreak._items import batch_shape
 from torch_symbreak._random import uniform
 from torch_symbreak.forward import ForwardModel
 from torch_symbreak.symmetries import Canonicalizer, Symmetry
+from torch_symbreak.symmetries.base import enumerates
 from torch_symbreak.testing.canonicalizers import (
     alignable,
     assert_batch_equivariant,
@@ -33,7 +34,6 @@ from torch_symbreak.testing.groups import (
     assert_elements,
     assert_group,
     assert_identity,
-    enumerates,
     has_declared,
 )
 from torch_symbreak.testing.measure import TIE_MARGIN, Fix, group_of, parts_of, random_like
