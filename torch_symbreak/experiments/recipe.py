@@ -284,9 +284,8 @@ class Experiment(ABC):
         def arrays(row: Row) -> dict[str, Tensor]:
             return results.read_arrays(out, row)
 
-        metric, heading = next(iter(self.metrics.items()))
         talk = self.talk if self.talk_comparable else {}
-        figures = {"errors": reports.plot_errors(rows, metric, heading, talk)}
+        figures = {"errors": reports.plot_errors(rows, self.metrics, talk)}
         curves = reports.plot_curves(rows, arrays)
         figures |= ({} if curves is None else {"curves": curves}) | self.figures(rows, arrays)
         files = {"table.md": self.markdown(rows).encode()}

@@ -12,6 +12,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from torch_symbreak._checks import check_callable, check_finite, check_tensor, check_whole, describe
@@ -293,6 +294,7 @@ def plot_learning_curve(
         best = int(np.nanargmin(values)) if not np.isnan(values).all() else 0
         axes.plot(np.array([best + 1]), values[[best]], "o", color=line.get_color(), markersize=4)
     axes.set(yscale="log" if positive else "linear", xlabel="epoch", ylabel=ylabel, title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(which="both", alpha=0.2)
     if curves:
         axes.legend(fontsize=8)
