@@ -17,3 +17,10 @@ COLORS: dict[str, str] = {
 }
 #: Color of whatever stands for no choice of targets: a truth, a constant predictor, a threshold.
 NEUTRAL = "#808080"
+#: Colors of symmetries, by Tol, by the names that margins have.
+SYMMETRIES: dict[str, str] = {
+    "translation": "#882255",
+    "conjugate_flip": "#44AA99",
+    "global_phase": "#DDAA33",
+    "sign": "#DDAA33",
+}
