@@ -31,7 +31,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["beyond-*"]  # parts of beyond.md
 
 html_theme = "furo"
 html_title = "torch_symbreak"

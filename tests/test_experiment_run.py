@@ -25,6 +25,7 @@ from torch_symbreak.experiments import (
     FarFieldPhaseRetrieval,
     Gaussian,
     Grid,
+    Separation,
     SquareRoot,
     predictors,
     read_rows,
@@ -122,7 +123,7 @@ def test_same_seed_same_numbers(tmp_path):
     assert all(one[m] != other[m] for one, other in zip(runs[0], runs[2], strict=True) for m in ("train_mse",))
 
 
-@pytest.mark.parametrize("experiment", [SquareRoot(), Gaussian(), FarFieldPhaseRetrieval(frame=(16, 16))])
+@pytest.mark.parametrize("experiment", [SquareRoot(), Gaussian(), Separation(), FarFieldPhaseRetrieval(frame=(16, 16))])
 def test_train_and_test_differ_and_small_sets_are_part_of_large_ones(experiment):
     data = experiment.axes["data"][0]
     small, large = (experiment.split(data, "exact", n, 0) for n in (20, 30))

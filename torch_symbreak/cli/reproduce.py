@@ -22,7 +22,7 @@ EXAMPLES = o.examples(
 )
 
 #: Names of the experiments, the quickest first.
-EXPERIMENTS = ("square", "gaussian", "farfield")
+EXPERIMENTS = ("square", "gaussian", "separation", "farfield")
 # Listed here again, because the modules that own them import Lightning. A test compares.
 PRESETS = ("quick", "cpu", "paper")
 DEVICES = ("auto", "cpu", "cuda")
@@ -35,7 +35,10 @@ def reproduce(
         str, o.choice("--preset", PRESETS, "Size of the run: quick takes minutes, cpu takes hours, paper takes a GPU.")
     ] = "quick",
     data: Annotated[
-        str | None, typer.Option(help="farfield: crystals, photographs, digits. Separate several by commas.")
+        str | None,
+        typer.Option(
+            help="farfield: crystals, photographs, digits. separation: pulses-2, pulses-3. Separate several by commas."
+        ),
     ] = None,
     dims: Annotated[str | None, typer.Option(help="gaussian: dimensions of x (default: 5).")] = None,
     fields: Annotated[str | None, typer.Option(help="gaussian: real, complex or both (default: real).")] = None,
@@ -100,7 +103,7 @@ def reproduce(
     ] = "32-true",
     debug: o.Debug = False,
 ) -> None:
-    """Run one of the talk's experiments, before and after symmetry breaking.
+    """Run an experiment, before and after symmetry breaking.
 
     The options from --data to --patience replace the preset's values.
     """

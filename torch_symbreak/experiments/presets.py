@@ -8,6 +8,7 @@ from torch_symbreak.experiments.farfield import FarFieldPhaseRetrieval
 from torch_symbreak.experiments.gaussian import Gaussian
 from torch_symbreak.experiments.grid import ORBIT_LOSS, TEMPLATE, TEMPLATE_ORBIT, Grid
 from torch_symbreak.experiments.recipe import Experiment
+from torch_symbreak.experiments.separation import Separation
 from torch_symbreak.experiments.square import SquareRoot
 from torch_symbreak.training import Training
 
@@ -33,6 +34,7 @@ _NETWORKS = ("unet", "sisprnet")
 _ONLY = ("translation-only", "flip-only", "phase-only")
 _GAUSSIAN = Training(batch_size=512, learning_rate=2e-3, weight_decay=0.0, patience=10)
 _SQUARE = Training(batch_size=100, learning_rate=3e-3, weight_decay=0.0, patience=10, max_epochs=300)
+_SEPARATION = Training(batch_size=256, learning_rate=2e-3, weight_decay=0.0, patience=5)
 _FARFIELD = Training(batch_size=32, learning_rate=5e-3, patience=12)
 
 
@@ -44,6 +46,14 @@ def _square(samples: tuple[int, ...], repeats: int) -> Preset:
 def _gaussian(data: tuple[str, ...], samples: tuple[int, ...], repeats: int = 1) -> Preset:
     grid = Grid(data=data, networks=("dnn", "knn"), breaking=_BOTH, samples=samples, repeats=repeats)
     return Preset(Gaussian(), (grid,), _GAUSSIAN)
+
+
+def _separation(data: tuple[str, ...], samples: tuple[int, ...], repeats: int) -> Preset:
+    grids = tuple(
+        Grid(data=data, networks=networks, breaking=breaking, samples=samples, repeats=repeats)
+        for networks, breaking in ((("dnn", "knn"), (*_BOTH, TEMPLATE)), (("dnn",), (ORBIT_LOSS,)))
+    )
+    return Preset(Separation(), grids, _SEPARATION)
 
 
 def _crystals(networks: tuple[str, ...], breaking: tuple[str, ...], samples: tuple[int, ...], repeats: int = 1) -> Grid:
@@ -64,6 +74,11 @@ PRESETS: dict[str, dict[str, Preset]] = {
             (20_000, 50_000, 100_000, 1_000_000),
             3,
         ),
+    },
+    "separation": {
+        "quick": _separation(("pulses-2",), (1000,), 1),
+        "cpu": _separation(("pulses-2", "pulses-3"), (1000, 3000, 10_000), 2),
+        "paper": _separation(("pulses-2", "pulses-3", "pulses-4"), (1000, 10_000, 100_000, 1_000_000), 3),
     },
     "farfield": {
         "quick": Preset(

@@ -5,6 +5,7 @@ from torch_symbreak.forward.detector import Background, Mask, Measured, PoissonC
 from torch_symbreak.forward.elementwise import ElementwiseSquare
 from torch_symbreak.forward.far_field import FarField
 from torch_symbreak.forward.gaussian import GaussianIntensity
+from torch_symbreak.forward.linear_mixing import LinearMixing, Mixture
 from torch_symbreak.forward.named import NAMES, canonicalizer_of, event_dims_of
 
 __all__ = [
@@ -14,8 +15,10 @@ __all__ = [
     "FarField",
     "ForwardModel",
     "GaussianIntensity",
+    "LinearMixing",
     "Mask",
     "Measured",
+    "Mixture",
     "PoissonCounts",
     "ReadoutNoise",
     "beam_stop",

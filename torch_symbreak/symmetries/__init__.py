@@ -9,6 +9,7 @@ from torch_symbreak.symmetries.product import Element, Product
 from torch_symbreak.symmetries.scalar import Scalar
 from torch_symbreak.symmetries.scale import Scale
 from torch_symbreak.symmetries.sign import FixSign, Sign
+from torch_symbreak.symmetries.signed_permutation import FixSignedPermutation, SignedPermutation
 from torch_symbreak.symmetries.translation import CenterContent, Translation
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "FixConjugateFlip",
     "FixGlobalPhase",
     "FixSign",
+    "FixSignedPermutation",
     "GlobalPhase",
     "Motion",
     "PhaseRamp",
@@ -27,6 +29,7 @@ __all__ = [
     "Scalar",
     "Scale",
     "Sign",
+    "SignedPermutation",
     "Symmetry",
     "Translation",
 ]
