@@ -196,6 +196,8 @@ def to_rst(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: lis
     for place in range(0, len(parts), 2):
         parts[place] = re.sub(r"(?<!\\)([*|])(?=\S)|(?<=\w)(_)(?=[\s.,;:)])|(?<=\S)(\|)", _escaped, parts[place])
     lines[:] = "".join(parts).split("\n")
+    if what in ("attribute", "data", "property"):
+        lines.insert(0, "")  # or napoleon takes what stands before a colon for a type
 
 
 def _escaped(match: re.Match[str]) -> str:
