@@ -9,7 +9,7 @@ from torch_symbreak.symmetries.product import Element, Product
 from torch_symbreak.symmetries.scalar import Scalar
 from torch_symbreak.symmetries.scale import Scale
 from torch_symbreak.symmetries.sign import FixSign, Sign
-from torch_symbreak.symmetries.signed_permutation import FixSignedPermutation, SignedPermutation
+from torch_symbreak.symmetries.signed_permutation import FixSignedPermutation, Rows, SignedPermutation
 from torch_symbreak.symmetries.translation import CenterContent, Translation
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "PhaseRamp",
     "Product",
     "Rearrangement",
+    "Rows",
     "Scalar",
     "Scale",
     "Sign",
