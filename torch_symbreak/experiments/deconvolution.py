@@ -30,6 +30,11 @@ class Deconvolution(Experiment):
     Args:
         test_samples: Number of test pairs, and of training pairs that training errors are measured on. Default 1000.
         width: Units of each of the 3 hidden layers. Default 256.
+
+    Example:
+        >>> y, x = Deconvolution().pairs("shapes", 3, seed=0, train=True)
+        >>> y.shape, x.shape
+        (torch.Size([3, 24, 24]), torch.Size([3, 2, 16, 16]))
     """
 
     name: ClassVar[str] = "deconvolution"

@@ -16,10 +16,17 @@ from torch_symbreak.symmetries import ConvolutionFactors, FixConvolutionFactors
 
 
 class Factors(NamedTuple):
-    """The two parts of a target of :class:`BlindConvolution`."""
+    """The two parts of a target of :class:`BlindConvolution`.
 
-    kernel: Tensor  # (*batch, h, w)
-    image: Tensor  # (*batch, H, W)
+    Example:
+        >>> model = BlindConvolution((3, 3), (8, 8))
+        >>> parts = model.split(model.join(torch.rand(3, 3), torch.rand(8, 8)))
+        >>> parts.kernel.shape, parts.image.shape
+        (torch.Size([3, 3]), torch.Size([8, 8]))
+    """
+
+    kernel: Tensor  #: (*batch, h, w)
+    image: Tensor  #: (*batch, H, W)
 
 
 class BlindConvolution(ForwardModel):

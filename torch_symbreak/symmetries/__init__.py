@@ -1,4 +1,4 @@
-"""Symmetries and their canonicalizers, one file each, on the contract of :mod:`torch_symbreak.symmetries.base`."""
+"""Symmetries and their canonicalizers, one file each. A symmetry of your own derives from :class:`Symmetry`."""
 
 from torch_symbreak.symmetries.base import Canonicalizer, Symmetry
 from torch_symbreak.symmetries.conjugate_flip import ConjugateFlip, FixConjugateFlip
@@ -10,7 +10,7 @@ from torch_symbreak.symmetries.product import Element, Product
 from torch_symbreak.symmetries.scalar import Scalar
 from torch_symbreak.symmetries.scale import Scale
 from torch_symbreak.symmetries.sign import FixSign, Sign
-from torch_symbreak.symmetries.signed_permutation import FixSignedPermutation, SignedPermutation
+from torch_symbreak.symmetries.signed_permutation import FixSignedPermutation, Rows, SignedPermutation
 from torch_symbreak.symmetries.translation import CenterContent, Translation
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "PhaseRamp",
     "Product",
     "Rearrangement",
+    "Rows",
     "Scalar",
     "Scale",
     "Sign",

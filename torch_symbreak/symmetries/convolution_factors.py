@@ -39,11 +39,20 @@ _FIXED = 1e-4
 
 
 class FactorMove(NamedTuple):
-    """An element: ``(k, x) -> (c k(n - t), conj(c) x(n + t))``, indices modulo the frame, exchanged before that."""
+    """An element: ``(k, x) -> (c k(n - t), conj(c) x(n + t))``, indices modulo the frame, exchanged before that.
 
-    exchanged: Tensor  # (*batch,) bool
-    shift: Tensor  # (*batch, d) int64: t, in entries
-    scalar: Tensor  # (*batch,): c, of magnitude 1
+    Example: the kernel went down by one, and both signs changed.
+        >>> import torch
+        >>> group, x = ConvolutionFactors(kernel=(2, 2)), torch.zeros(1, 2, 4, 4)
+        >>> x[0, 0, 0, :2], x[0, 1, 2] = torch.tensor([1.0, 2.0]), torch.arange(4.0)
+        >>> g = FactorMove(torch.tensor([False]), torch.tensor([[1, 0]]), torch.tensor([-1.0]))
+        >>> next(iter(group.candidates(x, group.act(g, x)))).shift
+        tensor([[1, 0]])
+    """
+
+    exchanged: Tensor  #: (*batch,) bool
+    shift: Tensor  #: (*batch, d) int64: t, in entries
+    scalar: Tensor  #: (*batch,): c, of magnitude 1
 
 
 @dataclass(frozen=True)
