@@ -58,9 +58,12 @@ def _separation(data: tuple[str, ...], samples: tuple[int, ...], repeats: int) -
     return Preset(Separation(), grids, _SEPARATION)
 
 
-def _deconvolution(breaking: tuple[str, ...], samples: tuple[int, ...], repeats: int) -> Preset:
-    grid = Grid(data=("shapes",), networks=("dnn", "knn"), breaking=breaking, samples=samples, repeats=repeats)
-    return Preset(Deconvolution(), (grid,), _DECONVOLUTION)
+def _deconvolution(samples: tuple[int, ...], repeats: int) -> Preset:
+    grids = tuple(
+        Grid(data=("shapes",), networks=networks, breaking=breaking, samples=samples, repeats=repeats)
+        for networks, breaking in ((("dnn", "knn"), (*_BOTH, TEMPLATE)), (("dnn",), (ORBIT_LOSS,)))
+    )
+    return Preset(Deconvolution(), grids, _DECONVOLUTION)
 
 
 def _crystals(networks: tuple[str, ...], breaking: tuple[str, ...], samples: tuple[int, ...], repeats: int = 1) -> Grid:
@@ -88,9 +91,9 @@ PRESETS: dict[str, dict[str, Preset]] = {
         "paper": _separation(("pulses-2", "pulses-3", "pulses-4"), (1000, 10_000, 100_000, 1_000_000), 3),
     },
     "deconvolution": {
-        "quick": _deconvolution(_BOTH, (500,), 1),
-        "cpu": _deconvolution((*_BOTH, TEMPLATE, ORBIT_LOSS), (500, 1500, 4000), 2),
-        "paper": _deconvolution((*_BOTH, TEMPLATE, ORBIT_LOSS), (500, 1500, 4000, 16_000, 64_000), 3),
+        "quick": _deconvolution((300,), 1),
+        "cpu": _deconvolution((500, 1500, 4000), 2),
+        "paper": _deconvolution((500, 1500, 4000, 16_000, 64_000), 3),
     },
     "farfield": {
         "quick": Preset(
