@@ -4,6 +4,7 @@ from torch_symbreak.symmetries.base import Canonicalizer, Symmetry
 from torch_symbreak.symmetries.conjugate_flip import ConjugateFlip, FixConjugateFlip
 from torch_symbreak.symmetries.global_phase import FixGlobalPhase, GlobalPhase
 from torch_symbreak.symmetries.motion import Motion, Rearrangement
+from torch_symbreak.symmetries.orthogonal import FixOrthogonal, Orthogonal
 from torch_symbreak.symmetries.phase_ramp import PhaseRamp
 from torch_symbreak.symmetries.product import Element, Product
 from torch_symbreak.symmetries.scalar import Scalar
@@ -18,9 +19,11 @@ __all__ = [
     "Element",
     "FixConjugateFlip",
     "FixGlobalPhase",
+    "FixOrthogonal",
     "FixSign",
     "GlobalPhase",
     "Motion",
+    "Orthogonal",
     "PhaseRamp",
     "Product",
     "Rearrangement",
