@@ -124,6 +124,7 @@ def _aligned(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> Ali
     error = (_energy(aligned - there, group) + lost) / math.prod(x.shape[1:])
     if unit is not None:
         aligned, error = aligned * per_item(unit, group.item_dims), error * unit.square()
+        others = tuple(part.rescaled(h, unit) for part, h in zip(group.others, others, strict=True))
     element = Element(motion.flipped, motion.shift, scalar.to(x.dtype), others)
     return Alignment(aligned.to(x.dtype), element, error)
 

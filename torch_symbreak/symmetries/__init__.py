@@ -7,6 +7,7 @@ from torch_symbreak.symmetries.motion import Motion, Rearrangement
 from torch_symbreak.symmetries.orthogonal import FixOrthogonal, Orthogonal
 from torch_symbreak.symmetries.phase_ramp import PhaseRamp
 from torch_symbreak.symmetries.product import Element, Product
+from torch_symbreak.symmetries.rigid_motion import FixRigidMotion, Rigid, RigidMotion
 from torch_symbreak.symmetries.scalar import Scalar
 from torch_symbreak.symmetries.scale import Scale
 from torch_symbreak.symmetries.sign import FixSign, Sign
@@ -20,6 +21,7 @@ __all__ = [
     "FixConjugateFlip",
     "FixGlobalPhase",
     "FixOrthogonal",
+    "FixRigidMotion",
     "FixSign",
     "GlobalPhase",
     "Motion",
@@ -27,6 +29,8 @@ __all__ = [
     "PhaseRamp",
     "Product",
     "Rearrangement",
+    "Rigid",
+    "RigidMotion",
     "Scalar",
     "Scale",
     "Sign",
