@@ -22,7 +22,7 @@ EXAMPLES = o.examples(
 )
 
 #: Names of the experiments, the quickest first.
-EXPERIMENTS = ("square", "gaussian", "farfield")
+EXPERIMENTS = ("square", "factorization", "gaussian", "farfield")
 # Listed here again, because the modules that own them import Lightning. A test compares.
 PRESETS = ("quick", "cpu", "paper")
 DEVICES = ("auto", "cpu", "cuda")
