@@ -73,9 +73,9 @@ PRESETS: dict[str, dict[str, Preset]] = {
         ),
     },
     "factorization": {
-        "quick": _factorization((500,), 1),
-        "cpu": _factorization((500, 2000, 8000), 2),
-        "paper": _factorization((500, 2000, 8000, 32_000), 3),
+        "quick": _factorization((250,), 1),
+        "cpu": _factorization((250, 1000, 4000), 2),
+        "paper": _factorization((250, 1000, 4000, 16_000, 64_000), 3),
     },
     "farfield": {
         "quick": Preset(
