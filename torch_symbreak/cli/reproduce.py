@@ -35,7 +35,11 @@ def reproduce(
         str, o.choice("--preset", PRESETS, "Size of the run: quick takes minutes, cpu takes hours, paper takes a GPU.")
     ] = "quick",
     data: Annotated[
-        str | None, typer.Option(help="farfield: crystals, photographs, digits. Separate several by commas.")
+        str | None,
+        typer.Option(
+            help="farfield: crystals, photographs, digits. factorization: gram-3, distances-2, ... Separate several by "
+            "commas."
+        ),
     ] = None,
     dims: Annotated[str | None, typer.Option(help="gaussian: dimensions of x (default: 5).")] = None,
     fields: Annotated[str | None, typer.Option(help="gaussian: real, complex or both (default: real).")] = None,
@@ -100,7 +104,7 @@ def reproduce(
     ] = "32-true",
     debug: o.Debug = False,
 ) -> None:
-    """Run one of the talk's experiments, before and after symmetry breaking.
+    """Run an experiment, before and after symmetry breaking: one of the talk's, or one beyond phase retrieval.
 
     The options from --data to --patience replace the preset's values.
     """
