@@ -134,8 +134,9 @@ def align(x: Array, reference: Array, symmetries: Symmetry | Sequence[Symmetry],
 
     ``g = argmin_g sum |g . x - r|²``, over all integer shifts, both orientations and the best phase or sign: whichever
     of them ``symmetries`` names. Shifts are found by cross-correlation, phase, sign and scale in closed form, finite
-    groups by enumeration. Every choice is the one that double precision makes. On a CPU, whole shifts are first
-    searched in single precision, and an item again in double precision if rounding errors could change its choice.
+    groups by enumeration, orthogonal matrices and rigid motions by singular values. Every choice is the one that double
+    precision makes. On a CPU, whole shifts are first searched in single precision, and an item again in double
+    precision if rounding errors could change its choice.
 
     Convention: with zero padding, x and r are extended by zeros: a shift moves content out of the frame, where it is
     cut from ``aligned`` but counts in ``error``; nothing wraps around. On a periodic axis shifts are modulo N. A
