@@ -42,14 +42,9 @@ def _gaussian(data: tuple[str, ...], samples: tuple[int, ...], repeats: int = 1)
     return Preset(Gaussian(), (grid,), _GAUSSIAN)
 
 
-def _factorization(samples: tuple[int, ...], repeats: int) -> Preset:
-    grid = Grid(
-        data=("gram-3", "distances-2"),
-        networks=("dnn", "knn"),
-        breaking=(*_BOTH, TEMPLATE, ORBIT_LOSS),
-        samples=samples,
-        repeats=repeats,
-    )
+def _factorization(data: tuple[str, ...], samples: tuple[int, ...], repeats: int) -> Preset:
+    breaking = (*_BOTH, TEMPLATE, ORBIT_LOSS)
+    grid = Grid(data=data, networks=("dnn", "knn"), breaking=breaking, samples=samples, repeats=repeats)
     return Preset(Factorization(), (grid,), _FACTORIZATION)
 
 
@@ -73,9 +68,9 @@ PRESETS: dict[str, dict[str, Preset]] = {
         ),
     },
     "factorization": {
-        "quick": _factorization((250,), 1),
-        "cpu": _factorization((250, 1000, 4000), 2),
-        "paper": _factorization((250, 1000, 4000, 16_000, 64_000), 3),
+        "quick": _factorization(("distances-2",), (250,), 1),
+        "cpu": _factorization(("gram-3", "distances-2"), (250, 1000, 4000), 2),
+        "paper": _factorization(("gram-3", "distances-2"), (250, 1000, 4000, 16_000, 64_000), 3),
     },
     "farfield": {
         "quick": Preset(
