@@ -130,16 +130,21 @@ def train(name: str) -> None:
 
 
 def trained(case: Case) -> dict[str, float] | None:
-    """Return the test MSE of a case's networks by rule, the mean over seeds, or None where one is missing."""
-    found: dict[str, list[float]] = {rule: [] for rule in RULES}
+    """Return the test MSE of a case's networks by rule, or None where one is missing.
+
+    Only networks with the same parameters and seed are compared: a width of 4 with a width of 8 would say nothing.
+    """
+    found: dict[tuple[str, int], dict[str, float]] = {}
     for path in FOLDER.parent.glob("**/results.jsonl"):
         for row in read_rows(path.parent):
             same = (row["data"], row["n"], tuple(row["parameters"].get("frame", ()))) == (
                 case.data, case.n, case.frame
             )  # fmt: skip
-            if same and row["experiment"] == "farfield" and row["network"] == "unet" and row["breaking"] in found:
-                found[row["breaking"]].append(row["test_mse"])
-    return {rule: sum(of) / len(of) for rule, of in found.items()} if all(found.values()) else None
+            if same and row["experiment"] == "farfield" and row["network"] == "unet" and row["breaking"] in RULES:
+                alike = json.dumps(row["parameters"], sort_keys=True), row["seed"]
+                found.setdefault(alike, {})[row["breaking"]] = row["test_mse"]
+    pairs = [errors for errors in found.values() if len(errors) == len(RULES)]
+    return {rule: sum(errors[rule] for errors in pairs) / len(pairs) for rule in RULES} if pairs else None
 
 
 def compare() -> None:

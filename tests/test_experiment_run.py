@@ -80,7 +80,7 @@ def test_command_writes_what_it_measured(name, tmp_path, monkeypatch, capsys):
         "square": {"functions.png"},
         "factorization": set(),
         "gaussian": set(),
-        "farfield": {"objects_digits_unet.png"},
+        "farfield": {"objects_digits_unet.png", "refined_digits_unet.png"},
     }
     assert (
         names - {"arrays", "checkpoints", ".lock"}

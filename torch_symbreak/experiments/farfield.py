@@ -22,6 +22,7 @@ from torch_symbreak import (
     FixGlobalPhase,
     RandomSymmetry,
     ScrambledDataset,
+    align,
     check_finite,
     sa_mse,
 )
@@ -34,7 +35,8 @@ from torch_symbreak.experiments.recipe import Experiment
 from torch_symbreak.experiments.report import MSE, Talk, largest
 from torch_symbreak.experiments.results import Row
 from torch_symbreak.models import SiSPRNet, UNet
-from torch_symbreak.plots import plot_objects
+from torch_symbreak.plots import plot_answers, plot_objects
+from torch_symbreak.solvers import refine
 from torch_symbreak.training import Change, Feature
 
 Objects = Callable[[Sequence[int], int, int, bool], Tensor]
@@ -44,6 +46,8 @@ MakeNetwork = Callable[[Sequence[int], Sequence[int]], nn.Module]
 TRAIN_DIGITS = 1297
 #: Number of test objects in a figure.
 SHOWN = 5
+#: Iterations of hybrid input-output that refine a network's answers in that figure.
+REFINED = 400
 #: Headings of targets in a figure.
 _HEADINGS = {"none": "before", "exact": "after, by the exact rule", TEMPLATE: "after, by a template"}
 #: Addition to a network's name where it answers all eight turned measurements, averaged up to the symmetries.
@@ -311,20 +315,41 @@ class FarFieldPhaseRetrieval(Experiment):
         mse = (prediction - truth).abs().square().double().mean()
         return {"mse": float(mse), "sa_mse": float(sa_mse(prediction, truth, self.model(data).symmetries))}
 
-    def keep(self, predict: Predict, split: Split) -> dict[str, Tensor]:
-        y, x = split.test
-        shown = {"truth": x[:SHOWN], "prediction": predict(y[:SHOWN])}
+    def keep(self, data: str, breaking: str, predict: Predict, split: Split) -> dict[str, Tensor]:
+        y, x = (part[:SHOWN] for part in split.test)
+        shown = {"truth": x, "prediction": predict(y)}
+        if breaking == TEMPLATE and len(self.frame) == 2 and shown["prediction"].isfinite().all():
+            model, generator = self.model(data), torch.Generator().manual_seed(0)
+            found = refine(
+                shown["prediction"], y, model=model, starts=1, iterations=REFINED, generator=generator, progress=False
+            )
+            # The solver's answer may drift along the orbit of the truth.
+            shown |= {"measured": y, "refined": align(found.object, x, model.symmetries).aligned}
         # A picture of a volume is one of its middle slice.
         return {name: v[:, v.shape[1] // 2] if v.dim() == 4 else v for name, v in shown.items()}
 
     def figures(self, rows: Sequence[Row], arrays: Callable[[Row], dict[str, Tensor]]) -> dict[str, Figure]:
         groups: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
+        answers: dict[str, dict[str, dict[str, Tensor]]] = {}
         for row in largest(rows):
             kept = arrays(row)
             if kept and row["network"] != CONSTANT and row["breaking"] in _HEADINGS:
                 heading = f"{_HEADINGS[row['breaking']]}, n = {row['n']}"
-                group = groups.setdefault(f"objects_{row['data']}_{row['network']}", {})
-                group[heading] = (kept["truth"], kept["prediction"])
+                name = f"{row['data']}_{row['network']}"
+                groups.setdefault(f"objects_{name}", {})[heading] = (kept["truth"], kept["prediction"])
+                answers.setdefault(name, {})[row["breaking"]] = kept
         shown = "The first test objects" + (", middle slices" if len(self.frame) == 3 else "")
         titles = {name: name.replace("_", ", ").replace("objects", shown) for name in groups}
-        return {name: plot_objects(group, title=titles[name]) for name, group in groups.items()}
+        figures = {name: plot_objects(group, title=titles[name]) for name, group in groups.items()}
+        for name, kinds in answers.items():
+            if "none" in kinds and "refined" in kinds.get(TEMPLATE, {}):
+                after = kinds[TEMPLATE]
+                columns = {
+                    "before": kinds["none"]["prediction"],
+                    "after": after["prediction"],
+                    "after + refinement": after["refined"],
+                    "truth": after["truth"],
+                }
+                title = f"{shown}, {name.replace('_', ', ')}"
+                figures[f"refined_{name}"] = plot_answers(after["measured"], columns, title=title)
+        return figures

@@ -90,7 +90,7 @@ class Experiment(ABC):
         """Return further predictors made of a trained network, by what their rows add to its name."""
         return {}
 
-    def keep(self, predict: Predict, split: Split) -> dict[str, Tensor]:
+    def keep(self, data: str, breaking: str, predict: Predict, split: Split) -> dict[str, Tensor]:
         """Return the arrays of a predictor that :meth:`figures` needs."""
         return {}
 
@@ -252,7 +252,7 @@ class Experiment(ABC):
                 y, x = y[: self.test_samples], x[: self.test_samples]
                 row |= {f"{part}_{name}": value for name, value in self.errors(case.data, function(y), x).items()}
             row |= {"epochs": len(validation), "limited": ended, "seconds": round(seconds, 1)}
-        kept = self.keep(predict, split)
+        kept = self.keep(case.data, case.breaking, predict, split)
         if validation:
             kept |= {"train_curve": torch.tensor(train), "validation_curve": torch.tensor(validation)}
         return numbers, kept

@@ -55,7 +55,7 @@ class SquareRoot(Experiment):
         mse = (prediction.double() - truth.double()).square().mean()
         return {"mse": float(mse), "sa_mse": float(sa_mse(prediction, truth, self.model(data).symmetries))}
 
-    def keep(self, predict: Predict, split: Split) -> dict[str, Tensor]:
+    def keep(self, data: str, breaking: str, predict: Predict, split: Split) -> dict[str, Tensor]:
         y = torch.linspace(0, 1, 501)[:, None]
         return {"y": y[:, 0], "learned": predict(y)[:, 0]}
 

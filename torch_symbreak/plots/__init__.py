@@ -11,10 +11,19 @@ from torch_symbreak.plots.axes import (
     show_object,
     show_orbit,
 )
-from torch_symbreak.plots.figures import Line, plot_comparison, plot_lines, plot_objects, plot_solution, png
+from torch_symbreak.plots.figures import (
+    Line,
+    plot_answers,
+    plot_comparison,
+    plot_lines,
+    plot_objects,
+    plot_solution,
+    png,
+)
 
 __all__ = [
     "Line",
+    "plot_answers",
     "plot_comparison",
     "plot_learning_curve",
     "plot_lines",

@@ -74,7 +74,7 @@ def colors(x: Tensor, peak: float | None = None) -> np.ndarray:
     return made
 
 
-def _wheel(axes: Axes) -> None:
+def color_wheel(axes: Axes) -> None:
     """Draw a color wheel beside Axes: angle is phase, distance from the middle is magnitude."""
     line = torch.linspace(-1, 1, 101, dtype=torch.float64)
     z = torch.complex(line.expand(101, 101), -line[:, None].expand(101, 101))
@@ -123,7 +123,7 @@ def show_object(
     axes.imshow(colors(image, peak), interpolation="nearest")
     axes.set(xticks=[], yticks=[], title=title)
     if wheel:
-        _wheel(axes)
+        color_wheel(axes)
     return axes
 
 

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from torch import Tensor
 
+from torch_symbreak.plots.axes import color_wheel, show_object
+
 #: Phases stay blank where the magnitude is below this share of the object's largest. There they are noise.
 _NO_PHASE = 0.1
 _TITLES = ("truth, magnitude", "found, magnitude", "truth, phase", "found, phase")
@@ -91,6 +93,48 @@ def plot_objects(groups: Mapping[str, tuple[Tensor, Tensor]], *, title: str = ""
     for axes, (label, colors, norm, ticks, names) in zip(scales.subplots(1, 2), bars, strict=True):
         bar = scales.colorbar(ScalarMappable(norm, colors), cax=axes, label=label, ticks=ticks)
         bar.ax.set_yticklabels(names)
+    return figure
+
+
+def plot_answers(measured: Tensor, columns: Mapping[str, Tensor], *, title: str = "") -> Figure:
+    """Show measurements, and beside them answers to them, one object per line.
+
+    Brightness is magnitude in units of the last column's largest, hue is phase. Intensities are logarithmic, over six
+    decades below their largest.
+
+    Shape: measured (n, M1, M2) real; columns (n, N1, N2), real or complex.
+
+    Args:
+        measured: The intensities, with zero frequency in the middle.
+        columns: Heading to answers, the truth last.
+        title: Title above everything. Default: none.
+
+    Example: two columns, three objects.
+        >>> import torch
+        >>> from torch_symbreak import FarField
+        >>> x = torch.randn(3, 8, 8, dtype=torch.complex64)
+        >>> len(plot_answers(FarField(2, centered=True)(x), {"found": 0 * x, "truth": x}).axes)
+        9
+    """
+    count, truth = len(measured), list(columns.values())[-1]
+    figure = Figure(figsize=(1.5 * (len(columns) + 1) + 0.9, 1.5 * count + 0.8), layout="constrained")
+    figure.suptitle(title, fontsize=12, parse_math=False)
+    grid = figure.subplots(count, len(columns) + 1, squeeze=False)
+    for number, line in enumerate(grid):
+        decades = (measured[number] / measured[number].max()).clamp(min=1e-6).log10()
+        line[0].imshow(decades.cpu().numpy(), cmap="gray", interpolation="nearest")
+        line[0].set_ylabel(f"object {number}", fontsize=8)
+        peak = float(truth[number].abs().max())
+        for axes, answers in zip(line[1:], columns.values(), strict=True):
+            if answers[number].isfinite().all():
+                show_object(answers[number].cpu(), axes, peak=peak, wheel=False)
+            else:
+                axes.text(0.5, 0.5, "not finite", ha="center", va="center", transform=axes.transAxes)
+    for axes, heading in zip(grid[0], ("measured", *columns), strict=True):
+        axes.set_title(heading, fontsize=9)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+    color_wheel(grid[0][-1])
     return figure
 
 
