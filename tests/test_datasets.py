@@ -15,12 +15,21 @@ from torch_symbreak import (
     FarField,
     FixSign,
     GaussianIntensity,
+    LinearMixing,
     ScrambledDataset,
     SymmetryBrokenDataset,
     align,
 )
 from torch_symbreak._random import item_normal, item_seed, item_uniform
-from torch_symbreak.datasets import Atoms, BraggCrystals, ComplexImages, GaussianPairs, PointClouds, SquareRoots
+from torch_symbreak.datasets import (
+    Atoms,
+    BraggCrystals,
+    ComplexImages,
+    GaussianPairs,
+    MixedSources,
+    PointClouds,
+    SquareRoots,
+)
 from torch_symbreak.symmetries import Product, Sign
 
 MODEL = GaussianIntensity.draw(12, 3, generator=torch.Generator().manual_seed(0))
@@ -31,6 +40,7 @@ MAKERS: dict[str, Any] = {
     "squares": lambda **o: SquareRoots(9, dim=3, **o),
     "gaussian": lambda **o: GaussianPairs(9, MODEL, **o),
     "complex gaussian": lambda **o: GaussianPairs(9, COMPLEX_MODEL, **o),
+    "mixed sources": lambda **o: MixedSources(9, LinearMixing(4), samples=12, **o),
     "crystals": lambda **o: BraggCrystals(9, frame=(12, 15), **o),
     "polyhedra": lambda **o: BraggCrystals(9, frame=(8, 9, 10), **o),
     "images": lambda **o: ComplexImages(IMAGES, frame=(8, 9), **o),
@@ -67,12 +77,12 @@ def test_items_are_functions_of_seed_and_index(kind: str) -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_in_a_loader_with_transforms(kind: str, workers: int) -> None:
     fix = MAKERS[kind]().forward_model.canonicalizer()
-    data = MAKERS[kind](transform=torch.sqrt, target_transform=fix)
+    data = MAKERS[kind](transform=torch.square, target_transform=fix)
     raw = MAKERS[kind]()
     loaded = list(DataLoader(data, batch_size=4, num_workers=workers))
     y, x = (torch.cat(part) for part in zip(*loaded, strict=True))
     raw_y, raw_x = raw.batch(range(9))
-    assert torch.allclose(y, raw_y.sqrt(), rtol=1e-4, atol=1e-5)
+    assert torch.allclose(y, raw_y.square(), rtol=1e-4, atol=1e-5)
     assert torch.allclose(x, fix(raw_x), atol=1e-6)
 
 

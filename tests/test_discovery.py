@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from finite_groups import ChannelTurns, QuarterTurns
 from measurements import (
     ALL,
     ALL_REAL,
@@ -328,3 +329,27 @@ def test_the_table() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(report)
     assert "ConjugateFlip(center" in console.export_text()
+
+
+def all_turns(x: Tensor) -> Tensor:
+    """Keep quarter turns, and with them the flip of real items about the center: two turns."""
+    kernel = torch.arange(9.0).reshape(3, 3)
+    return sum(x.rot90(steps, (-2, -1)).unfold(-2, 3, 1).unfold(-2, 3, 1).mul(kernel).relu() for steps in range(4))
+
+
+def test_a_symmetry_of_your_own_is_tested_too():
+    x, own = torch.randn(20, 8, 8), [QuarterTurns()]
+    report = symmetries_of(all_turns, x, event_dims=2, symmetries=own)
+    assert report.holds.keys() >= {"ConjugateFlip(center=(3.5, 3.5))", "QuarterTurns"}
+    assert "QuarterTurns" not in symmetries_of(all_turns, x, event_dims=2).findings
+    with pytest.warns(UserWarning, match=r"QuarterTurns holds, too, .* AlignToTemplate\.fit\(x, symmetries\)"):
+        assert isinstance(report.canonicalizer(), FixConjugateFlip)
+    assert "QuarterTurns" in symmetries_of(lambda x: x[..., 0].relu(), x, event_dims=2, symmetries=own).fails
+
+
+def test_a_symmetry_of_your_own_alone_has_no_rule():
+    x, own = torch.randn(20, 3, 8), [ChannelTurns(1)]
+    report = symmetries_of(lambda x: x.pow(3).sum(1) + x.sum(1), x, event_dims=1, channel_dims=1, symmetries=own)
+    assert list(report.holds) == ["ChannelTurns"]
+    with pytest.raises(ValueError, match=r"For ChannelTurns, fit a template: AlignToTemplate\.fit"):
+        report.canonicalizer()

@@ -52,3 +52,14 @@ def test_matrices() -> None:
     pytest.importorskip("sklearn")
     before, after = example("matrices").main(samples=(2000,), matrices=2, tests=100)
     assert after < 0.5 * before
+
+
+@pytest.mark.slow
+def test_own_symmetry() -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("jinja2")
+    report, errors = example("own_symmetry").main(epochs=10)
+    assert report["symmetries"]["quarter_turns"]["holds"]
+    assert report["symmetries"]["quarter_turns"]["status"] == "unbroken"
+    assert errors["rule"] < errors["none"] / 1.5
+    assert errors["template"] < errors["rule"] / 1.2

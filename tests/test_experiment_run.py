@@ -25,6 +25,7 @@ from torch_symbreak.experiments import (
     FarFieldPhaseRetrieval,
     Gaussian,
     Grid,
+    Separation,
     SquareRoot,
     predictors,
     read_rows,
@@ -124,7 +125,7 @@ def test_same_seed_same_numbers(tmp_path):
     assert all(one[m] != other[m] for one, other in zip(runs[0], runs[2], strict=True) for m in ("train_mse",))
 
 
-@pytest.mark.parametrize("experiment", [SquareRoot(), Gaussian(), FarFieldPhaseRetrieval(frame=(16, 16))])
+@pytest.mark.parametrize("experiment", [SquareRoot(), Gaussian(), Separation(), FarFieldPhaseRetrieval(frame=(16, 16))])
 def test_train_and_test_differ_and_small_sets_are_part_of_large_ones(experiment):
     data = experiment.axes["data"][0]
     small, large = (experiment.split(data, "exact", n, 0) for n in (20, 30))
@@ -263,7 +264,7 @@ def test_only_objects_of_the_far_field_are_rotated(tmp_path, monkeypatch, capsys
 
 def test_unknown_experiment_ends_with_2(tmp_path, monkeypatch, capsys):
     assert symbreak(monkeypatch, "reproduce", "cube", "--out", tmp_path / "out") == 2
-    assert "one of square, factorization, gaussian, farfield, but got 'cube'" in capsys.readouterr().err
+    assert "one of square, factorization, gaussian, separation, farfield, but got 'cube'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

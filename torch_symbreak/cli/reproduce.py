@@ -22,7 +22,7 @@ EXAMPLES = o.examples(
 )
 
 #: Names of the experiments, the quickest first.
-EXPERIMENTS = ("square", "factorization", "gaussian", "farfield")
+EXPERIMENTS = ("square", "factorization", "gaussian", "separation", "farfield")
 # Listed here again, because the modules that own them import Lightning. A test compares.
 PRESETS = ("quick", "cpu", "paper")
 DEVICES = ("auto", "cpu", "cuda")
@@ -37,8 +37,8 @@ def reproduce(
     data: Annotated[
         str | None,
         typer.Option(
-            help="farfield: crystals, photographs, digits. factorization: gram-3, distances-2, ... Separate several by "
-            "commas."
+            help="farfield: crystals, photographs, digits. factorization: gram-3, distances-2. separation: pulses-2, "
+            "pulses-3. Separate several by commas."
         ),
     ] = None,
     dims: Annotated[str | None, typer.Option(help="gaussian: dimensions of x (default: 5).")] = None,
@@ -104,7 +104,7 @@ def reproduce(
     ] = "32-true",
     debug: o.Debug = False,
 ) -> None:
-    """Run an experiment, before and after symmetry breaking: one of the talk's, or one beyond phase retrieval.
+    """Run an experiment, before and after symmetry breaking.
 
     The options from --data to --patience replace the preset's values.
     """

@@ -14,6 +14,10 @@ from torch_symbreak.symmetries import (
     FixGlobalPhase,
     FixSign,
     GlobalPhase,
+    PhaseRamp,
+    Rearrangement,
+    Scalar,
+    Scale,
     Symmetry,
     Translation,
 )
@@ -70,7 +74,15 @@ def _scalars(held: Mapping[str, Symmetry]) -> list[Canonicalizer[Any]]:
 
 def unbroken(held: Mapping[str, Symmetry]) -> list[str]:
     """Return the names of the symmetries that no canonicalizer breaks."""
-    # A ramp is a phase of every entry.
     return [
-        name for name in ("Scale", "PhaseRamp") if name in held and not (name != "Scale" and "GlobalPhase(0)" in held)
+        name
+        for name, group in held.items()
+        if isinstance(group, Scale)
+        or (isinstance(group, PhaseRamp) and "GlobalPhase(0)" not in held)  # a ramp is a phase of every entry
+        or of_the_users(group)
     ]
+
+
+def of_the_users(group: Symmetry) -> bool:
+    """Return whether a symmetry is none of those that :func:`~torch_symbreak.diagnostics.symmetries_of` tests."""
+    return not isinstance(group, (Rearrangement, Scalar, PhaseRamp))

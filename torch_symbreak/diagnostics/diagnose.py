@@ -194,6 +194,7 @@ def _tested(forward: Any, fix: Canonicalizer[Any], few: Tensor, dims: int, seed:
         few,
         event_dims=dims - group.channel_dims,
         channel_dims=group.channel_dims,
+        symmetries=group.others,
         generator=torch.Generator().manual_seed(seed),
         **threshold,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ from torch_symbreak.symmetries import (
     PhaseRamp,
     Scale,
     Sign,
+    Symmetry,
     Translation,
 )
 from torch_symbreak.testing.measure import random_like
@@ -45,10 +46,11 @@ def symmetries_of(
     event_dims: int,
     channel_dims: int = 0,
     threshold: float = 1e-4,
+    symmetries: Sequence[Symmetry] = (),
     generator: torch.Generator | None = None,
     tolerance: float | None = None,
 ) -> SymmetryReport:
-    """Return which symmetries of the library a measurement has, by trying them on the items of ``x``.
+    """Return which symmetries a measurement has, by trying the library's and your own on the items of ``x``.
 
     Elements g are drawn for every item. The error is ``||f(g x) - f(x)|| / ||f(x') - f(x)||``, x' a random change of x
     with ``||x' - x|| = ||g x - x||``, so that neither a large constant in f nor a constant f passes for a symmetry. At
@@ -58,7 +60,8 @@ def symmetries_of(
     along axes where f is periodic: the finding's ``symmetry.wrap`` says so), "ConjugateFlip" about the content's own
     center, "ConjugateFlip(center=...)" about fixed centers (of the entries that f looks at, of all content, of the
     frame) unless translations hold, "GlobalPhase" (complex x) or "Sign" (real x), "GlobalPhase(0)" or "Sign(0)" of
-    every entry by itself, "Scale", and "PhaseRamp" (complex x). With ``event_dims=0`` only numbers are tested.
+    every entry by itself, "Scale", and "PhaseRamp" (complex x). With ``event_dims=0`` only numbers are tested. Those of
+    ``symmetries`` come last, by the names of their classes.
 
     The answer is about these items. A translation cannot be tested where content fills the frame. No error can be told
     below the noise of f, which is measured by repeating f(x). Such symmetries are unknown. If f is constant, all are.
@@ -72,6 +75,7 @@ def symmetries_of(
         event_dims: Trailing dimensions of one item.
         channel_dims: Dimensions before the event that share one element. Default 0.
         threshold: Pixels below this fraction of the peak count as background. Raise it for noisy data. Default 1e-4.
+        symmetries: Symmetries to test besides these, such as your own. Default: none.
         generator: Draws elements and changes. Default: torch's global generator.
         tolerance: Largest error of a symmetry that holds. Default: 1e-4 in single precision, 1e-8 in double, 1e-2 for
             whole numbers, by the dtypes of x and f(x). Up to .1 a symmetry is approximate.
@@ -126,6 +130,8 @@ def symmetries_of(
     findings["Scale"] = probe.of_symmetry(Scale(event_dims, **dims), _STILL)
     if event_dims and x.is_complex():
         findings["PhaseRamp"] = probe.of_symmetry(PhaseRamp(event_dims, **dims), _STILL)
+    for symmetry in symmetries:
+        findings[type(symmetry).__name__] = probe.of_symmetry(symmetry, _STILL)
     probe.warn_of_company()
     return SymmetryReport(findings)
 

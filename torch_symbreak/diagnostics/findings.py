@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch_symbreak.diagnostics.choice import joined, parts_for, unbroken
+from torch_symbreak.diagnostics.choice import joined, of_the_users, parts_for, unbroken
 from torch_symbreak.symmetries import Canonicalizer, Symmetry
 
 Verdict = Literal["holds", "approximate", "fails", "unknown"]
@@ -84,6 +84,10 @@ class SymmetryReport:
         """Return the canonicalizer; warnings go to the caller ``stacklevel`` calls up."""
         held = {name: finding.symmetry for name, finding in self.holds.items()}
         parts, left = parts_for(held), unbroken(held)
+        own = [name for name in left if of_the_users(held[name])]
+        template = f"For {' and '.join(own)}, fit a template: AlignToTemplate.fit(x, symmetries)."
+        if not parts and own:
+            raise ValueError(f"canonicalizer_for has no rule for a symmetry of your own. {template}")
         if not parts:
             raise ValueError(
                 "canonicalizer_for found no symmetry of forward that it can break. Train on your targets as they are, "
@@ -92,8 +96,8 @@ class SymmetryReport:
         doubtful = [f"{name} ({finding.reason})" for name, finding in self.unknown.items() if finding.moved]
         if left:
             warnings.warn(
-                f"canonicalizer_for found that {' and '.join(left)} holds, too, and no canonicalizer breaks it. For a "
-                "scale, divide every target by its norm.",
+                f"canonicalizer_for found that {' and '.join(left)} holds, too, and no canonicalizer breaks it. "
+                f"{template if own else 'For a scale, divide every target by its norm.'}",
                 stacklevel=stacklevel,
             )
         close = [f"{name} ({finding.error:.1e})" for name, finding in self.approximate.items()]

@@ -9,6 +9,7 @@ from torch_symbreak.experiments.recipe import Experiment
 from torch_symbreak.experiments.refining import Refining, read_refined, refine_answers, write_refined
 from torch_symbreak.experiments.report import CAPTION
 from torch_symbreak.experiments.results import read_rows, remove_results
+from torch_symbreak.experiments.separation import Separation
 from torch_symbreak.experiments.square import SquareRoot
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Grid",
     "Preset",
     "Refining",
+    "Separation",
     "SquareRoot",
     "read_refined",
     "read_rows",

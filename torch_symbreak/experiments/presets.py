@@ -9,6 +9,7 @@ from torch_symbreak.experiments.farfield import FarFieldPhaseRetrieval
 from torch_symbreak.experiments.gaussian import Gaussian
 from torch_symbreak.experiments.grid import ORBIT_LOSS, TEMPLATE, TEMPLATE_ORBIT, Grid
 from torch_symbreak.experiments.recipe import Experiment
+from torch_symbreak.experiments.separation import Separation
 from torch_symbreak.experiments.square import SquareRoot
 from torch_symbreak.training import Training
 
@@ -29,6 +30,7 @@ _ONLY = ("translation-only", "flip-only", "phase-only")
 _GAUSSIAN = Training(batch_size=512, learning_rate=2e-3, weight_decay=0.0, patience=10)
 _SQUARE = Training(batch_size=100, learning_rate=3e-3, weight_decay=0.0, patience=10, max_epochs=300)
 _FACTORIZATION = Training(batch_size=128, learning_rate=2e-3, weight_decay=0.0, patience=5)
+_SEPARATION = Training(batch_size=256, learning_rate=2e-3, weight_decay=0.0, patience=5)
 _FARFIELD = Training(batch_size=32, learning_rate=5e-3, patience=12)
 
 
@@ -46,6 +48,14 @@ def _factorization(data: tuple[str, ...], samples: tuple[int, ...], repeats: int
     breaking = (*_BOTH, TEMPLATE, ORBIT_LOSS)
     grid = Grid(data=data, networks=("dnn", "knn"), breaking=breaking, samples=samples, repeats=repeats)
     return Preset(Factorization(), (grid,), _FACTORIZATION)
+
+
+def _separation(data: tuple[str, ...], samples: tuple[int, ...], repeats: int) -> Preset:
+    grids = tuple(
+        Grid(data=data, networks=networks, breaking=breaking, samples=samples, repeats=repeats)
+        for networks, breaking in ((("dnn", "knn"), (*_BOTH, TEMPLATE)), (("dnn",), (ORBIT_LOSS,)))
+    )
+    return Preset(Separation(), grids, _SEPARATION)
 
 
 def _crystals(networks: tuple[str, ...], breaking: tuple[str, ...], samples: tuple[int, ...], repeats: int = 1) -> Grid:
@@ -71,6 +81,11 @@ PRESETS: dict[str, dict[str, Preset]] = {
         "quick": _factorization(("distances-2",), (250,), 1),
         "cpu": _factorization(("gram-3", "distances-2"), (250, 1000, 4000), 2),
         "paper": _factorization(("gram-3", "distances-2"), (250, 1000, 4000, 16_000, 64_000), 3),
+    },
+    "separation": {
+        "quick": _separation(("pulses-2",), (1000,), 1),
+        "cpu": _separation(("pulses-2", "pulses-3"), (1000, 3000, 10_000), 2),
+        "paper": _separation(("pulses-2", "pulses-3", "pulses-4"), (1000, 10_000, 100_000, 1_000_000), 3),
     },
     "farfield": {
         "quick": Preset(

@@ -6,6 +6,7 @@ from torch_symbreak.forward.elementwise import ElementwiseSquare
 from torch_symbreak.forward.factorization import DistanceMatrix, GramMatrix
 from torch_symbreak.forward.far_field import FarField
 from torch_symbreak.forward.gaussian import GaussianIntensity
+from torch_symbreak.forward.linear_mixing import LinearMixing, Mixture
 from torch_symbreak.forward.named import NAMES, canonicalizer_of, event_dims_of
 
 __all__ = [
@@ -17,8 +18,10 @@ __all__ = [
     "ForwardModel",
     "GaussianIntensity",
     "GramMatrix",
+    "LinearMixing",
     "Mask",
     "Measured",
+    "Mixture",
     "PoissonCounts",
     "ReadoutNoise",
     "beam_stop",

@@ -11,6 +11,7 @@ from torch_symbreak.symmetries.rigid_motion import FixRigidMotion, Rigid, RigidM
 from torch_symbreak.symmetries.scalar import Scalar
 from torch_symbreak.symmetries.scale import Scale
 from torch_symbreak.symmetries.sign import FixSign, Sign
+from torch_symbreak.symmetries.signed_permutation import FixSignedPermutation, SignedPermutation
 from torch_symbreak.symmetries.translation import CenterContent, Translation
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "FixOrthogonal",
     "FixRigidMotion",
     "FixSign",
+    "FixSignedPermutation",
     "GlobalPhase",
     "Motion",
     "Orthogonal",
@@ -34,6 +36,7 @@ __all__ = [
     "Scalar",
     "Scale",
     "Sign",
+    "SignedPermutation",
     "Symmetry",
     "Translation",
 ]

@@ -1,0 +1,67 @@
+"""Blind source separation, Y = A S: networks and nearest neighbors before and after symmetry breaking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from torch_symbreak import LinearMixing, relative_error
+from torch_symbreak.datasets import MixedSources
+from torch_symbreak.experiments.grid import BREAKINGS
+from torch_symbreak.experiments.predictors import KNN
+from torch_symbreak.experiments.recipe import Experiment
+from torch_symbreak.models import MLP
+from torch_symbreak.training import Feature
+
+_SOURCES = range(2, 7)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Separation(Experiment):
+    """Learn the mixing matrix and the sources from Y = A S, with one pulse per source and as many sensors as sources.
+
+    Names of data have the number of sources: "pulses-2", with 8 signed permutations, "pulses-3" with 48. Errors are
+    relative, the mean of ||prediction - x|| / ||x|| in percent, as they are and after the best signed permutation.
+    "orbit-loss" is permutation-invariant training.
+
+    Args:
+        test_samples: Number of test pairs, and of training pairs that training errors are measured on. Default 1000.
+        width: Units of each of the 3 hidden layers. Default 256.
+    """
+
+    name: ClassVar[str] = "separation"
+    metrics: ClassVar[Mapping[str, str]] = {
+        "test_sa_error": "test error up to a symmetry, %",
+        "test_error": "test error, %",
+        "train_sa_error": "train error up to a symmetry, %",
+        "train_error": "train error, %",
+    }
+    feature: ClassVar[Feature] = "intensity"  # measurements unchanged: mixtures have signs
+    neighbor_feature: ClassVar[Feature] = "intensity"
+
+    test_samples: int = 1000
+    width: int = 256
+
+    @property
+    def axes(self) -> dict[str, Sequence[str]]:
+        return {"data": [f"pulses-{count}" for count in _SOURCES], "networks": ("dnn", KNN), "breaking": BREAKINGS}
+
+    def model(self, data: str) -> LinearMixing:
+        return LinearMixing(_sources(data))
+
+    def pairs(self, data: str, count: int, seed: int, *, train: bool) -> tuple[Tensor, Tensor]:
+        return MixedSources(count, self.model(data), sources=_sources(data), seed=seed).batch(range(count))
+
+    def network(self, name: str, y: Tensor, x: Tensor) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), MLP(y[0].numel(), x[0].numel(), width=self.width))
+
+    def errors(self, data: str, prediction: Tensor, truth: Tensor) -> dict[str, float]:
+        symmetries = {"sa_error": self.model(data).symmetries, "error": ()}
+        return {name: 100 * float(relative_error(prediction, truth, each)) for name, each in symmetries.items()}
+
+
+def _sources(data: str) -> int:
+    return int(data.removeprefix("pulses-"))

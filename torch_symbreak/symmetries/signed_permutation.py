@@ -1,0 +1,198 @@
+"""Signed permutations of the rows of real targets, as in blind source separation, and how to break them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_symbreak._checks import describe
+from torch_symbreak._items import batch_shape, margins_of, unit_scale, wide
+from torch_symbreak._random import uniform
+from torch_symbreak.symmetries.base import Canonicalizer, Symmetry, check_element_batch
+
+
+class Rows(NamedTuple):
+    """An element of :class:`SignedPermutation`: row i of ``g . x`` is ``sign[i] * x[order[i]]``."""
+
+    order: Tensor  # (*batch, r) int64, a permutation of 0, ..., r - 1
+    sign: Tensor  # (*batch, r) int64, entries +1 or -1
+
+
+@dataclass(frozen=True)
+class SignedPermutation(Symmetry):
+    """Permutations of the rows of an item, with a sign for each row: the group of order 2^r r!.
+
+    Rows are the sources of ``Y = A S``, each with its column of A: ``[a_j, s_j]``. The order and the signs of sources
+    are unknown. The two do not commute, so that they are one symmetry.
+
+    Alignment is exact. The best order solves an assignment problem over ``|<x_i, r_j>|``, and each sign then follows
+    from its own product. SciPy solves it on the CPU, item by item.
+
+    Shape: real targets (*batch, *channels, r, *rest), the rows along the first event dimension; elements
+    :class:`Rows`, (*batch, r) each.
+
+    Args:
+        event_dims: Trailing dimensions of one item, the first of which counts the rows. Default 2: items (r, D).
+        channel_dims: Dimensions before the event that share one element. Default 0.
+
+    Raises:
+        TypeError: If the target is complex.
+        ValueError: If an element has another batch shape or another number of rows than the target.
+        ModuleNotFoundError: If SciPy is missing. Only alignments need it.
+
+    Example: row 0 becomes -1 times row 1.
+        >>> import torch
+        >>> x = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+        >>> g = Rows(torch.tensor([1, 0]), torch.tensor([-1, 1]))
+        >>> SignedPermutation().act(g, x)
+        tensor([[-3., -4.],
+                [ 1.,  2.]])
+
+    References: Comon, Signal Processing 36, 287 (1994): sources are found up to order, sign and scale.
+    """
+
+    event_dims: int = 2
+
+    least_dims: ClassVar[int] = 1
+    counted = True
+
+    def check(self, x: Any) -> None:
+        super().check(x)
+        if x.is_complex():
+            raise TypeError(
+                f"{type(self).__name__} needs a real target, but got {describe(x)}. If the rows have no phases, only "
+                "signs, pass torch.view_as_real(x) with event_dims one larger."
+            )
+
+    def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Rows:
+        self.check(x)
+        shape = (*batch_shape(x, self.item_dims), x.shape[-self.event_dims])
+        order, sign = (uniform(shape, x.device, generator) for _ in range(2))
+        return Rows(order.argsort(-1), torch.where(sign < 0.5, -1, 1))
+
+    def act(self, g: Rows, x: Tensor) -> Tensor:
+        self.check(x)
+        check_element_batch(type(self).__name__, batch_shape(x, self.item_dims), g.order.shape[:-1])
+        if g.order.shape[-1] != x.shape[-self.event_dims]:
+            raise ValueError(
+                f"{type(self).__name__} has an element for {g.order.shape[-1]} rows, but the target has "
+                f"{x.shape[-self.event_dims]}: {describe(x)}."
+            )
+        batch, rows = g.order.shape[:-1], g.order.shape[-1]
+        shape = (*batch, *[1] * self.channel_dims, rows, *[1] * (self.event_dims - 1))
+        return torch.take_along_dim(x, g.order.reshape(shape), -self.event_dims) * g.sign.reshape(shape).to(x.dtype)
+
+    def inverse(self, g: Rows) -> Rows:
+        order = g.order.argsort(-1)
+        return Rows(order, g.sign.gather(-1, order))
+
+    def compose(self, g2: Rows, g1: Rows) -> Rows:
+        return Rows(g1.order.gather(-1, g2.order), g2.sign * g1.sign.gather(-1, g2.order))
+
+    def candidates(self, x: Tensor, reference: Tensor) -> Iterator[Rows]:
+        products = self._products(x, reference)
+        order = np.array([_assigned(table) for table in np.abs(products)], dtype=np.int64).reshape(products.shape[:2])
+        sign = np.where(np.take_along_axis(products, order[..., None], -1) < 0, -1, 1)
+        shape = (*batch_shape(x, self.item_dims), order.shape[-1])
+        yield Rows(*(torch.from_numpy(part.reshape(shape)).to(x.device) for part in (order, sign)))
+
+    def gap(self, x: Tensor, reference: Tensor) -> Tensor:
+        gaps = [_gap(table) for table in np.abs(self._products(x, reference))]
+        return torch.tensor(gaps, dtype=wide(x), device=x.device).reshape(batch_shape(x, self.item_dims))
+
+    def _products(self, x: Tensor, reference: Tensor) -> np.ndarray[Any, Any]:
+        """Return <r_i, x_j> for all rows i and j, (B, r, r), in double precision; 0 for items that are not finite."""
+        products = self.rows_of(reference.detach()) @ self.rows_of(x.detach()).mT
+        products = products.reshape(-1, *products.shape[-2:])
+        return torch.where(products.isfinite().all(-1).all(-1)[:, None, None], products, 0).cpu().double().numpy()
+
+    def rows_of(self, x: Tensor) -> Tensor:
+        """Return the rows of x as vectors, (*batch, r, P), in the precision of decisions."""
+        rows = x.to(wide(x)).movedim(-self.event_dims, x.dim() - self.item_dims)
+        return rows[..., None].flatten(x.dim() - self.item_dims + 1)
+
+
+def _assigned(table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the column of each row, all different, for which the sum of the entries is largest."""
+    try:
+        from scipy.optimize import linear_sum_assignment  # only alignments need SciPy
+    except ModuleNotFoundError as error:
+        message = "SignedPermutation needs SciPy to be aligned over: pip install scipy"
+        raise ModuleNotFoundError(message, name=error.name) from error
+    return linear_sum_assignment(table, maximize=True)[1]
+
+
+def _gap(table: np.ndarray[Any, Any]) -> float:
+    """Return how much less the second best signed permutation gains than the best, from the magnitudes of products."""
+    rows, best = np.arange(len(table)), _assigned(table)
+    chosen = table[rows, best]
+    losses = [2 * chosen.min()]  # of the same order with another sign
+    for row in rows if len(rows) > 1 else ():
+        without = table.copy()
+        without[row, best[row]] = -np.inf  # another order lacks at least one of the best pairs
+        losses.append(chosen.sum() - table[rows, _assigned(without)].sum())
+    return max(0.0, float(min(losses)))
+
+
+class FixSignedPermutation(Canonicalizer[SignedPermutation]):
+    """Make the sum of every row positive, and sort the rows by their sums, the largest first.
+
+    Ties: a row with the sum zero, or two rows with sums of equal magnitude. A row of zeros and two equal rows are such
+    ties. :meth:`margin` is the smallest of all sums and of the gaps between neighbors, over the largest of the rows'
+    sums of magnitudes.
+
+    Convexity: the canonical points are a convex cone, the sums in a Weyl chamber of type B. Means of canonical points
+    are canonical.
+
+    Shape: real (*batch, *channels, r, *rest) to the same; :meth:`element` :class:`Rows`; :meth:`margin` (*batch,).
+
+    Args:
+        event_dims: Trailing dimensions of one item, the first of which counts the rows. Default 2: items (r, D).
+        channel_dims: Dimensions before the event that share one element. Default 0.
+
+    Raises:
+        TypeError: If the target is complex.
+
+    Example: rows in another order and with other signs get one representative.
+        >>> import torch
+        >>> fix = FixSignedPermutation()
+        >>> fix(torch.tensor([[1.0, 2.0], [-3.0, -4.0]]))
+        tensor([[3., 4.],
+                [1., 2.]])
+        >>> fix(torch.tensor([[3.0, 4.0], [-1.0, -2.0]]))
+        tensor([[3., 4.],
+                [1., 2.]])
+
+    References: Humphreys, Reflection Groups and Coxeter Groups, section 1.12: Weyl chambers are fundamental domains.
+    """
+
+    convex = True
+
+    def __init__(self, event_dims: int = 2, *, channel_dims: int = 0) -> None:
+        super().__init__(SignedPermutation(event_dims, channel_dims=channel_dims))
+
+    def check(self, x: Any) -> None:
+        self.symmetry.check(x)
+
+    def element(self, x: Tensor) -> Rows:
+        self.check(x)
+        sums = self._rows(x).sum(-1)
+        order = sums.abs().argsort(dim=-1, descending=True, stable=True)
+        return Rows(order, torch.where(sums < 0, -1, 1).gather(-1, order))
+
+    def margin(self, x: Tensor) -> Tensor:
+        self.check(x)
+        rows = self._rows(x)
+        sums = rows.sum(-1).abs().sort(-1, descending=True).values
+        gaps = sums - torch.nn.functional.pad(sums[..., 1:], (0, 1))  # the last is a sum
+        size = rows.abs().sum(-1).amax(-1)
+        return margins_of(x, gaps.amin(-1) / torch.where(size > 0, size, 1), self.symmetry.item_dims)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """Return the rows to a scale at which no sum overflows."""
+        return unit_scale(self.symmetry.rows_of(x.detach()), 2)
