@@ -1,11 +1,11 @@
-# make demo, make test, make lint, make bench, make clean. The README has the same as plain pip commands.
+# make demo, make test, make lint, make docs, make bench, make clean. The README has the same as plain pip commands.
 # For maintainers: make test-oldest (torch 2.6), make release-check (wheel and sdist).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 METADATA := setup.cfg pyproject.toml torch_symbreak/_version.py
 
-.PHONY: demo test test-oldest lint bench release-check clean
+.PHONY: demo test test-oldest lint docs bench release-check clean
 
 demo: $(VENV)/.installed-experiments
 	$(BIN)/symbreak reproduce farfield --preset quick --overwrite
@@ -23,6 +23,9 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/mypy tests/typed_example.py
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -b html -E -W --keep-going -n docs build/docs
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks

@@ -25,10 +25,19 @@ __all__ = ["Average", "SquareTurn", "Turn", "average_answers", "predict_turned",
 
 
 class Average(NamedTuple):
-    """Result of :func:`average_answers`."""
+    """Result of :func:`average_answers`.
 
-    mean: Tensor  # (*batch, *item): the mean of the aligned answers
-    spread: Tensor  # (*batch,): root of the mean squared distance from the mean, over the mean's norm; 0 if all agree
+    Example: answers that agree up to a sign.
+        >>> import torch
+        >>> from torch_symbreak.symmetries import Sign
+        >>> x = torch.tensor([[3.0, -4.0]])
+        >>> average = average_answers([x, -x], Sign(1))
+        >>> average.mean, average.spread
+        (tensor([[ 3., -4.]]), tensor([0.], dtype=torch.float64))
+    """
+
+    mean: Tensor  #: (*batch, *item): the mean of the aligned answers
+    spread: Tensor  #: (*batch,): root of the mean squared distance from the mean, over the mean's norm; 0 if all agree
 
 
 def average_answers(answers: Sequence[Tensor], symmetries: Symmetry | Sequence[Symmetry]) -> Average:
@@ -76,7 +85,18 @@ def average_answers(answers: Sequence[Tensor], symmetries: Symmetry | Sequence[S
 
 
 class Turn(Protocol):
-    """A change of objects under which measurements change in a known way."""
+    """A change of objects under which measurements change in a known way.
+
+    Example: a turn of an image, and the same turn of its measurement.
+        >>> import torch
+        >>> from torch_symbreak import FarField
+        >>> model = FarField(2)
+        >>> turn, x = square_turns(model)[3], torch.randn(4, 6, 6, dtype=torch.complex64)
+        >>> torch.allclose(turn.undo(turn.object(x)), x)
+        True
+        >>> torch.allclose(model(turn.object(x)), turn.measurement(model(x)), rtol=1e-3, atol=1e-3)
+        True
+    """
 
     def measurement(self, y: Tensor) -> Tensor:
         """Return the measurements of the turned objects."""
@@ -94,6 +114,12 @@ class SquareTurn:
         columns: Mirror along the second axis.
         transposed: Exchange the axes afterwards.
         centered: Patterns have their zero frequency in the middle, as for ``FarField``. Default False.
+
+    Example:
+        >>> import torch
+        >>> SquareTurn(rows=True, columns=False, transposed=False).object(torch.tensor([[1, 2], [3, 4]]))
+        tensor([[3, 4],
+                [1, 2]])
     """
 
     rows: bool

@@ -13,6 +13,8 @@ from torch_symbreak._items import root
 from torch_symbreak.alignment import align
 from torch_symbreak.symmetries import Product, Symmetry
 
+__all__ = ["MagnitudeLoss", "OrbitMinLoss"]
+
 Base = Literal["mse", "l1"] | Callable[[Tensor, Tensor], Tensor]
 
 

@@ -25,6 +25,8 @@ from torch.utils.data.distributed import DistributedSampler
 from torch_symbreak._items import root
 from torch_symbreak.transforms import FromChannels, ToChannels
 
+__all__ = ["FEATURES", "Curves", "Hardware", "Regression", "Training", "fit"]
+
 #: Standard deviations below this, in units of the features, are those of a pixel that never changes.
 _LEAST_STD = 1e-3
 #: Below this improvement of the validation loss, relative to the best so far, an epoch has brought nothing.
@@ -129,6 +131,10 @@ class Curves:
     """Losses of every epoch: a running mean over the training batches, then the validation set's.
 
     Seconds per epoch are ignored by ``==``.
+
+    Example:
+        >>> Curves([1.0, 0.5], [1.1, 0.8]).validation
+        [1.1, 0.8]
     """
 
     train: list[float] = field(default_factory=list)

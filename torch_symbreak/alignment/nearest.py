@@ -30,11 +30,19 @@ from torch_symbreak.symmetries.motion import invert_motion, move, source_indices
 
 
 class Alignment(NamedTuple):
-    """Result of :func:`align`."""
+    """Result of :func:`align`.
 
-    aligned: Tensor  # (*batch, *channels, *event), like x: g . x, cut to the frame
-    element: Element  # g, of Product(symmetries)
-    error: Tensor  # (*batch,), real, double precision: the squared distance per entry, cut energy included
+    Example:
+        >>> from torch_symbreak.symmetries import Sign
+        >>> x = torch.tensor([[3.0, -4.0]])
+        >>> found = align(-x, x, Sign(1))
+        >>> found.aligned, found.element.scalar, found.error
+        (tensor([[ 3., -4.]]), tensor([-1.]), tensor([0.], dtype=torch.float64))
+    """
+
+    aligned: Tensor  #: (*batch, *channels, *event), like x: g . x, cut to the frame
+    element: Element  #: g, of Product(symmetries)
+    error: Tensor  #: (*batch,), real, double precision: the squared distance per entry, cut energy included
 
 
 def _chunk(x: Tensor, group: Product) -> int:

@@ -30,7 +30,7 @@ class Found(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where the contents of items may go inside the frame, and to which reference."""
+    """The places where the contents of items may go inside the frame, and their reference."""
 
     box: Box  # of the contents, (*batch, d)
     unit: Tensor  # (*batch,), in which every item is measured

@@ -13,8 +13,9 @@ class LiteralAlgorithm2(nn.Module):
 
     Center the bounding box at ``(M - L) // 2`` on the grid of M = 2 N; transform; divide out the phase of the DC
     coefficient; conjugate the spectrum where coefficient (0, 1), the talk's (1, 2), is not in the upper half circle;
-    transform back; crop the middle N. It leaves many objects with two representatives: conjugating the spectrum flips
-    about index 0, which moves a centered box of even length by one entry, and coefficient (0, 1) sees that.
+    transform back; crop the middle N. It leaves two points of an orbit with two representatives if their
+    orientations differ: conjugating the spectrum flips about index 0, which moves a centered box by one entry if its
+    length is even and by two if it is odd, and coefficient (0, 1) sees that.
 
     Shape: (*batch, N1, N2), complex, to the same.
 

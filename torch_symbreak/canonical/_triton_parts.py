@@ -1,4 +1,4 @@
-"""What the kernels of ``_triton`` read of an item near a tie: its low frequencies, one at a time."""
+"""Low frequencies of an item near a tie, one at a time, for the kernels of ``_triton``."""
 
 # The arguments of kernels are pointers and numbers.
 # mypy: disable-error-code="no-untyped-def"

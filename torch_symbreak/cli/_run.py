@@ -117,7 +117,15 @@ def _fail(message: str, status: int, *, debug: bool) -> NoReturn:
 
 
 def main() -> None:
-    """Run ``symbreak``. Whatever fails outside of the commands' own blocks ends in one line, too, and in status 1."""
+    """Run ``symbreak``. Whatever fails outside of the commands' own blocks ends in one line, too, and in status 1.
+
+    Example: as the command itself calls it.
+        >>> import subprocess
+        >>> command = [sys.executable, "-m", "torch_symbreak.cli", "--version"]
+        >>> done = subprocess.run(command, capture_output=True, text=True)
+        >>> done.returncode, done.stdout.startswith("symbreak ")
+        (0, True)
+    """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # nohup and a shell's & ignore it, and so do we
         signal.signal(signal.SIGINT, _interrupt)
     _interrupt.came = False

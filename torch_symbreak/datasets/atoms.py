@@ -83,7 +83,7 @@ class Atoms(Pairs):
 
     @property
     def mask(self) -> Tensor:
-        """True where y is measured, (N_1, ..., N_d): everywhere but at zero frequency."""
+        """Return True where y is measured, (N_1, ..., N_d). Zero frequency alone is not."""
         mask = torch.ones(self.frame, dtype=torch.bool, device=self.device)
         mask[(0,) * len(self.frame)] = False
         return mask

@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from torch_symbreak.plots import show_margins
+from torch_symbreak.plots import COLORS, NEUTRAL, show_margins
 from torch_symbreak.plots.axes import montage, show_object
 
 _BINS = 24
@@ -77,32 +77,40 @@ def _histograms(axes: Any, values: dict[str, Tensor], unit: str) -> None:
     else:
         edges = [-0.5, 0.5, 1.5]
         axes.set_xticks([0, 1], ["as it is", unit])
-    for (rule, of), color in zip(values.items(), ("tab:blue", "tab:orange"), strict=False):
-        axes.hist(of.tolist(), bins=edges, weights=[1 / max(1, len(of))] * len(of), color=color, alpha=0.5, label=rule)
+    for rule, of in values.items():
+        shares = [1 / max(1, len(of))] * len(of)
+        axes.hist(of.tolist(), bins=edges, weights=shares, color=COLORS[rule], alpha=0.5, label=rule)
 
 
 def gains(report: Any) -> Figure:
     """Draw neighbors' distances and errors by choice of targets."""
     figure = Figure(figsize=(_WIDTH, 5), layout="constrained")
     left, right = figure.subplots(2, 1)
-    for number, (mean, low, high) in enumerate(report["neighbors"].values()):
-        left.errorbar([mean], [number], xerr=[[mean - low], [high - mean]], fmt="o", capsize=3, color="tab:blue")
+    for number, (name, (mean, low, high)) in enumerate(report["neighbors"].items()):
+        left.errorbar([mean], [number], xerr=[[mean - low], [high - mean]], fmt="o", capsize=3, color=_color(name))
     left.set_yticks(range(len(report["neighbors"])), list(report["neighbors"]))
     left.invert_yaxis()
     left.set(xlabel="distance over norm", xlim=(0, None), title="targets of nearest measurements")
     names = list(report["proxy"])
-    styles = (("constant", "raw", "gray", "x"), ("5-NN", "raw", "tab:blue", "o"), ("5-NN", "aligned", "tab:green", "s"))
-    for predictor, part, color, marker in styles:
+    styles = (("constant", "raw", "x"), ("5-NN", "raw", "o"), ("5-NN", "aligned", "s"))
+    for offset, (predictor, part, marker) in zip((-0.2, 0, 0.2), styles, strict=True):
+        label = f"{predictor}{', up to symmetry' if part == 'aligned' else ''}"
+        right.plot([], [], marker, color="black", label=label)
         for number, name in enumerate(names):
             mean, low, high = report["proxy"][name][predictor][part]
-            label = f"{predictor}{', up to symmetry' if part == 'aligned' else ''}" if number == 0 else None
             error = [[mean - low], [high - mean]]
-            right.errorbar([mean], [number], xerr=error, fmt=marker, capsize=3, color=color, label=label)
+            color = _color(name)
+            right.errorbar([mean], [number + offset], xerr=error, fmt=marker, capsize=3, color=color)
     right.set_yticks(range(len(names)), names)
     right.invert_yaxis()
     right.set(xlabel="squared error per entry", xlim=(0, None), title="without training")
-    right.legend(fontsize=7)
+    figure.legend(*right.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=3)
     return figure
+
+
+def _color(choice: str) -> str:
+    """Return the color of a choice of targets."""
+    return COLORS["none"] if choice == "raw" else COLORS.get(choice, NEUTRAL)
 
 
 def _images(report: Any, name: str) -> bool:

@@ -20,13 +20,20 @@ class Finding:
 
     ``error`` is the largest ``||f(g x) - f(x)|| / ||f(x') - f(x)||`` over items and drawn elements g, x' a random
     change of x with ``||x' - x|| = ||g x - x||``. 0 is exact. At 1, g changes f as much as the random change does.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak.diagnostics import symmetries_of
+        >>> finding = symmetries_of(torch.abs, torch.randn(8, 5), event_dims=1).holds["Sign"]
+        >>> finding.verdict, finding.error, finding.moved
+        ('holds', 0.0, 8)
     """
 
     symmetry: Symmetry
     verdict: Verdict
-    error: float  # NaN if nothing could be compared
-    noise: float  # the same of two measurements of one x
-    moved: int  # items that a drawn element moved
+    error: float  #: NaN if nothing could be compared
+    noise: float  #: the same of two measurements of one x
+    moved: int  #: items that a drawn element moved
     reason: str = ""
 
 

@@ -76,6 +76,14 @@ class Report(dict[str, Any]):
     - "findings": by name a "score" and a "flag" of the set, "scores" and "flags" per item, the numbers of these "items"
       and of the "worst";
     - "warnings": a list of "name", "text" and "line".
+
+    Example:
+        >>> from torch_symbreak import FarField
+        >>> from torch_symbreak.datasets import BraggCrystals
+        >>> from torch_symbreak.diagnostics import diagnose
+        >>> report = diagnose(BraggCrystals(40, frame=(12, 12)), FarField(2))
+        >>> report["targets"], sorted(report["symmetries"])
+        (40, ['conjugate_flip', 'global_phase', 'translation'])
     """
 
     def __init__(self, **entries: Any) -> None:

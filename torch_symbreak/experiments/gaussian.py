@@ -31,6 +31,11 @@ class Gaussian(Experiment):
     Args:
         test_samples: Number of test pairs, and of training pairs that training errors are measured on. Default 5000.
         width: Units of each of the 3 hidden layers. Default 256.
+
+    Example:
+        >>> experiment = Gaussian(test_samples=100)
+        >>> "real-5" in experiment.axes["data"], experiment.talk["real-5", "dnn", 20_000]
+        (True, (85.37, 4.08))
     """
 
     name: ClassVar[str] = "gaussian"

@@ -20,7 +20,13 @@ BREAKINGS = ("none", "exact", TEMPLATE, ORBIT_LOSS, TEMPLATE_ORBIT)
 
 @dataclass(frozen=True)
 class Case:
-    """Identify one row by its data, its predictor, the breaking of its targets, the number of pairs, and the seed."""
+    """Identify one row by its data, its predictor, the breaking of its targets, the number of pairs, and the seed.
+
+    Example:
+        >>> case = Case("crystals", "unet", "exact", 500, 0)
+        >>> str(case), case.slug
+        ('crystals, unet, exact, n = 500, seed 0', 'crystals_unet_exact_500_0')
+    """
 
     data: str
     network: str

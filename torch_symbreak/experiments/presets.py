@@ -16,7 +16,13 @@ from torch_symbreak.training import Training
 
 @dataclass(frozen=True)
 class Preset:
-    """Bundle an experiment with its cases and the settings of its trainings."""
+    """Bundle an experiment with its cases and the settings of its trainings.
+
+    Example:
+        >>> preset = PRESETS["farfield"]["quick"]
+        >>> preset.experiment.frame, preset.grids[0].samples, preset.training.max_epochs
+        ((24, 24), (3000,), 20)
+    """
 
     experiment: Experiment
     grids: tuple[Grid, ...]

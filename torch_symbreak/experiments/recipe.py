@@ -39,6 +39,12 @@ class Experiment(ABC):
     Args:
         test_samples: Number of test pairs, the same pairs for all cases. Training errors are measured on as many
             training pairs. Default 500.
+
+    Example:
+        >>> from torch_symbreak.experiments import SquareRoot
+        >>> experiment = SquareRoot(test_samples=100)
+        >>> isinstance(experiment, Experiment), experiment.axes["data"]
+        (True, ('uniform',))
     """
 
     name: ClassVar[str]
@@ -80,7 +86,7 @@ class Experiment(ABC):
 
     @abstractmethod
     def errors(self, data: str, prediction: Tensor, truth: Tensor) -> dict[str, float]:
-        """Measure predictions. Return the metrics by their columns, without "train_" and "test_"."""
+        """Measure predictions. Return the metrics by their columns, without ``train_`` and ``test_``."""
 
     def augment(self, data: str, breaking: str, fix: Callable[[Tensor], Tensor]) -> Change | None:
         """Return a function that changes the pairs of a training batch, whose targets ``fix`` made. None: no change."""
@@ -278,9 +284,8 @@ class Experiment(ABC):
         def arrays(row: Row) -> dict[str, Tensor]:
             return results.read_arrays(out, row)
 
-        metric, heading = next(iter(self.metrics.items()))
         talk = self.talk if self.talk_comparable else {}
-        figures = {"errors": reports.plot_errors(rows, metric, heading, talk)}
+        figures = {"errors": reports.plot_errors(rows, self.metrics, talk)}
         curves = reports.plot_curves(rows, arrays)
         figures |= ({} if curves is None else {"curves": curves}) | self.figures(rows, arrays)
         files = {"table.md": self.markdown(rows).encode()}

@@ -131,6 +131,15 @@ def refine_answers(
     Raises:
         FileNotFoundError: If a network was not kept.
         FileExistsError: If another run is at work in ``out``.
+
+    Example: a network must have been kept.
+        >>> import tempfile
+        >>> from torch_symbreak.experiments import PRESETS
+        >>> preset, refining = PRESETS["farfield"]["quick"], Refining(iterations=(10,))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     refine_answers(preset.experiment, preset.grids, Path(folder), refining, training=preset.training)
+        Traceback (most recent call last):
+        FileNotFoundError: ...
     """
     device = (hardware or Hardware()).torch_device
     cases = _cases(grids)
@@ -302,7 +311,17 @@ def shares(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def write_refined(out: Path) -> list[Path]:
-    """Write solver.md and solver.png from the rows in ``out``. Return the paths of all three files."""
+    """Write solver.md and solver.png from the rows in ``out``. Return the paths of all three files.
+
+    Example:
+        >>> import tempfile
+        >>> row = {"data": "crystals", "network": "unet", "breaking": "exact", "n": 500, "seed": 0, "method": "hio"}
+        >>> row |= {"photons": None, "objects": 100, "iterations": 50, "solved": 0.5} | dict.fromkeys(_METRICS, 0.1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "solver.jsonl").write_text(json.dumps(row))
+        ...     [path.name for path in write_refined(Path(folder))]
+        ['solver.jsonl', 'solver.md', 'solver.png']
+    """
     rows = read_refined(out)
     page = ["# Refined test objects", "", SHARES, "", *reports.markdown_lines(shares(rows)), ""]
     for metric, heading in _METRICS.items():

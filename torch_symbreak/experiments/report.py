@@ -11,9 +11,9 @@ from dataclasses import replace
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from torch_symbreak.experiments.grid import CONSTANT, TEMPLATE
+from torch_symbreak.experiments.grid import CONSTANT, ORBIT_LOSS, TEMPLATE
 from torch_symbreak.experiments.results import Row, case_of
-from torch_symbreak.plots import Line, plot_lines
+from torch_symbreak.plots import COLORS, Line, plot_lines
 
 #: The talk's first metric, (before, after), by (data, network, n).
 Talk = Mapping[tuple[str, str, int], tuple[float, float]]
@@ -125,40 +125,45 @@ def markdown(
     return "\n".join(parts)
 
 
-def plot_errors(rows: Sequence[Row], metric: str, heading: str, talk: Talk) -> Figure:
-    """Plot a metric over n, one panel per data.
+def plot_errors(rows: Sequence[Row], metrics: Mapping[str, str], talk: Talk) -> Figure:
+    """Plot test errors over n, one panel per data and metric.
+
+    Raw errors of the orbit-min loss are left out, since its answers lie anywhere in their orbits.
 
     Args:
         rows: Rows.
-        metric: Column of the rows.
-        heading: Label of the axis.
-        talk: The talk's errors, in the units of the metric; empty if its units are others.
+        metrics: Column of the rows to heading. The first two are drawn.
+        talk: The talk's errors, in the units of the first metric; empty if its units are others.
     """
-    points: dict[str, dict[tuple[str, str], dict[int, list[float]]]] = {}
-    for (data, n, network, breaking), group in _grouped(rows):
-        points.setdefault(data, {}).setdefault((network, breaking), {})[n] = [row[metric] for row in group]
     colors = colors_of(rows)
     learners = [name for name in dict.fromkeys(row["network"] for row in rows) if name != CONSTANT]
-    # A line needs no markers, but one point needs one.
-    alone = len({row["n"] for row in rows}) == 1
-    markers = {CONSTANT: "_" if alone else "", **dict(zip(learners, itertools.cycle("os^Dv")))}
+    markers = dict(zip(learners, itertools.cycle("os^Dv")))
     panels: dict[str, list[Line]] = {}
-    for data, series in points.items():
-        lines = panels[data] = []
-        for (network, breaking), by_n in series.items():
-            means = [statistics.mean(values) for values in by_n.values()]
-            spreads = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in by_n.values()]
-            label, style = f"{network}, {breaking}", ":" if network == CONSTANT else "-"
-            color, marker = colors[breaking], markers[network]
-            lines.append(Line(label, list(by_n), means, spreads, color=color, style=style, marker=marker))
-        networks = dict.fromkeys(network for name, network, _ in talk if name == data)
-        for network, marker in zip(networks, "x+", strict=False):
-            errors = {n: pair for (*key, n), pair in talk.items() if key == [data, network]}
-            for side, (breaking, name) in enumerate({"none": "before", "exact": "after"}.items()):
-                theirs = [pair[side] for pair in errors.values()]
-                look = Line(f"the talk: {network}, {name}", list(errors), theirs, style="")
-                lines.append(replace(look, color=colors.get(breaking), marker=marker))
-    return plot_lines(panels, x="training pairs n", y=heading, log_x=True, log_y=True)
+    for number, (metric, heading) in enumerate(itertools.islice(metrics.items(), 2)):
+        points: dict[str, dict[tuple[str, str], dict[int, list[float]]]] = {}
+        for (data, n, network, breaking), group in _grouped(rows):
+            if breaking != ORBIT_LOSS or "_sa_" in metric:
+                points.setdefault(data, {}).setdefault((network, breaking), {})[n] = [row[metric] for row in group]
+        for data, series in points.items():
+            lines = panels[f"{data}, {heading}"] = []
+            for (network, breaking), by_n in series.items():
+                means = [statistics.mean(values) for values in by_n.values()]
+                spreads = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in by_n.values()]
+                label, style = f"{network}, {breaking}", ":" if network == CONSTANT else "-"
+                # A line needs no markers, but one point needs one.
+                marker = markers.get(network, "_" if len(by_n) == 1 else "")
+                color = colors[breaking]
+                lines.append(Line(label, list(by_n), means, spreads, color=color, style=style, marker=marker))
+            networks = dict.fromkeys(network for name, network, _ in talk if name == data and number == 0)
+            for network, marker in zip(networks, "x+", strict=False):
+                errors = {n: pair for (*key, n), pair in talk.items() if key == [data, network]}
+                for side, (breaking, name) in enumerate({"none": "before", "exact": "after"}.items()):
+                    theirs = [pair[side] for pair in errors.values()]
+                    look = Line(f"the talk: {network}, {name}", list(errors), theirs, style="")
+                    lines.append(replace(look, color=colors.get(breaking), marker=marker))
+    spread = any(any(line.spread) for lines in panels.values() for line in lines)
+    label = "error ± standard deviation over seeds" if spread else "error"
+    return plot_lines(dict(sorted(panels.items())), x="training pairs n", y=label, log_x=True, log_y=True)
 
 
 def plot_curves(rows: Sequence[Row], arrays: Callable[[Row], dict[str, Tensor]]) -> Figure | None:
@@ -191,8 +196,10 @@ def largest(rows: Sequence[Row]) -> list[Row]:
 
 
 def colors_of(rows: Sequence[Row]) -> dict[str, str]:
-    """Give every breaking one of Matplotlib's colors, the same for all networks."""
-    return {name: f"C{number}" for number, name in enumerate(dict.fromkeys(row["breaking"] for row in rows))}
+    """Give every breaking its color, the same for all networks and in all figures."""
+    names = dict.fromkeys(row["breaking"] for row in rows)
+    others = (f"C{number}" for number in itertools.count())
+    return {name: COLORS.get(name) or next(others) for name in names}
 
 
 def _grouped(rows: Sequence[Row]) -> Iterator[tuple[tuple[str, int, str, str], list[Row]]]:

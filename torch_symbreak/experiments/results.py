@@ -106,6 +106,14 @@ def remove_results(out: Path) -> None:
 
     Raises:
         ValueError: If results.jsonl holds something else than rows.
+
+    Example: files of another program are no rows, and stay.
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "notes.txt").write_text("mine")
+        ...     remove_results(Path(folder))
+        ...     [path.name for path in Path(folder).iterdir()]
+        ['notes.txt']
     """
     rows = read_rows(out)
     for folder in (out / CHECKPOINTS).glob("*"):

@@ -30,6 +30,10 @@ class Separation(Experiment):
     Args:
         test_samples: Number of test pairs, and of training pairs that training errors are measured on. Default 1000.
         width: Units of each of the 3 hidden layers. Default 256.
+
+    Example:
+        >>> Separation(test_samples=100).axes["data"]
+        ['pulses-2', 'pulses-3', 'pulses-4', 'pulses-5', 'pulses-6']
     """
 
     name: ClassVar[str] = "separation"

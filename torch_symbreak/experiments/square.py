@@ -18,7 +18,7 @@ from torch_symbreak.experiments.recipe import Experiment
 from torch_symbreak.experiments.report import MSE, largest
 from torch_symbreak.experiments.results import Row
 from torch_symbreak.models import MLP
-from torch_symbreak.plots import Line, plot_lines
+from torch_symbreak.plots import NEUTRAL, Line, plot_lines
 from torch_symbreak.training import Feature
 
 
@@ -29,6 +29,10 @@ class SquareRoot(Experiment):
     Args:
         test_samples: Number of test pairs, and of training pairs that training errors are measured on. Default 5000.
         width: Units of each of the 3 hidden layers. Default 64.
+
+    Example:
+        >>> SquareRoot().axes["networks"]
+        ('dnn', 'knn')
     """
 
     name: ClassVar[str] = "square"
@@ -61,6 +65,7 @@ class SquareRoot(Experiment):
 
     def figures(self, rows: Sequence[Row], arrays: Callable[[Row], dict[str, Tensor]]) -> dict[str, Figure]:
         panels: dict[str, list[Line]] = {}
+        colors: dict[str, str] = {}
         for row in largest(rows):
             kept = arrays(row)
             if "learned" not in kept:
@@ -69,8 +74,9 @@ class SquareRoot(Experiment):
             if heading not in panels:
                 y = kept["y"].tolist()
                 root = kept["y"].sqrt()
-                panels[heading] = [Line("√y", y, root.tolist(), style="--")]
+                panels[heading] = [Line("√y", y, root.tolist(), color=NEUTRAL, style="--")]
                 if row["breaking"] == "none":
-                    panels[heading].append(Line("-√y", y, (-root).tolist(), style="--"))
-            panels[heading].append(Line(row["network"], kept["y"].tolist(), kept["learned"].tolist()))
+                    panels[heading].append(Line("√y", y, (-root).tolist(), color=NEUTRAL, style="--"))
+            color = colors.setdefault(row["network"], f"C{len(colors)}")
+            panels[heading].append(Line(row["network"], kept["y"].tolist(), kept["learned"].tolist(), color=color))
         return {"functions": plot_lines(panels, x="y", y="x")} if panels else {}

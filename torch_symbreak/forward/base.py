@@ -13,7 +13,21 @@ from torch_symbreak.symmetries import Canonicalizer, Symmetry
 
 
 class ForwardModel(nn.Module):
-    """A measurement ``y = f(x)`` with ``f(g . x) = f(x)`` for every g of its declared :attr:`symmetries`."""
+    """A measurement ``y = f(x)`` with ``f(g . x) = f(x)`` for every g of its declared :attr:`symmetries`.
+
+    Example: a model of one's own, the magnitude of real vectors.
+        >>> import torch
+        >>> from torch_symbreak.symmetries import FixSign, Sign
+        >>> class Magnitude(ForwardModel):
+        ...     symmetries = (Sign(0),)
+        ...     def canonicalizer(self):
+        ...         return FixSign(0)
+        ...     def forward(self, x):
+        ...         return x.abs()
+        >>> model = Magnitude()
+        >>> model(torch.tensor([-2.0])), model.canonicalizer()(torch.tensor([-2.0]))
+        (tensor([2.]), tensor([2.]))
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -101,7 +101,7 @@ class FarField(ForwardModel):
 
     @property
     def wrap(self) -> Wrap:
-        """Periodic axes: all, none, or those where the given detector's M equals the frame's N."""
+        """Return the periodic axes, which are all, none, or those where the given detector's M equals the frame's N."""
         return self.shape if self.shape is not None else self.oversampling == 1
 
     @property

@@ -14,10 +14,17 @@ from torch_symbreak.symmetries import FixSignedPermutation, SignedPermutation
 
 
 class Mixture(NamedTuple):
-    """The two parts of a target of :class:`LinearMixing`."""
+    """The two parts of a target of :class:`LinearMixing`.
 
-    A: Tensor  # (*batch, sensors, r), the mixing matrix
-    S: Tensor  # (*batch, r, samples), the sources
+    Example:
+        >>> model = LinearMixing(2)
+        >>> mixture = model.split(model.join(torch.eye(2), torch.randn(2, 5)))
+        >>> mixture.A.shape, mixture.S.shape
+        (torch.Size([2, 2]), torch.Size([2, 5]))
+    """
+
+    A: Tensor  #: (*batch, sensors, r), the mixing matrix
+    S: Tensor  #: (*batch, r, samples), the sources
 
 
 class LinearMixing(ForwardModel):

@@ -171,27 +171,59 @@ class SymmetryAdjustedMSE(_SymmetryAdjusted):
 
 
 class SymmetryAdjustedNRMSE(_SymmetryAdjusted):
-    """:func:`torch_symbreak.metrics.sa_nrmse` as a deepinv metric; arguments as for :class:`SymmetryAdjustedMSE`."""
+    """:func:`torch_symbreak.metrics.sa_nrmse` as a deepinv metric; arguments as for :class:`SymmetryAdjustedMSE`.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import FarField
+        >>> x = torch.randn(4, 2, 8, 8)
+        >>> bool((SymmetryAdjustedNRMSE(FarField().symmetries)(-x, x) < 1e-4).all())
+        True
+    """
 
     function = staticmethod(metrics.sa_nrmse)
 
 
 class SymmetryAdjustedPSNR(_SymmetryAdjusted):
-    """:func:`torch_symbreak.metrics.sa_psnr` as a deepinv metric; arguments as for :class:`SymmetryAdjustedMSE`."""
+    """:func:`torch_symbreak.metrics.sa_psnr` as a deepinv metric; arguments as for :class:`SymmetryAdjustedMSE`.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import FarField
+        >>> x = torch.randn(4, 2, 8, 8)
+        >>> bool((SymmetryAdjustedPSNR(FarField().symmetries)(-x, x) > 80).all())
+        True
+    """
 
     function = staticmethod(metrics.sa_psnr)
     higher_is_better = True
 
 
 class SymmetryAdjustedSSIM(_SymmetryAdjusted):
-    """:func:`torch_symbreak.metrics.sa_ssim` as a deepinv metric; arguments as for :class:`SymmetryAdjustedMSE`."""
+    """:func:`torch_symbreak.metrics.sa_ssim` as a deepinv metric; arguments as for :class:`SymmetryAdjustedMSE`.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import FarField
+        >>> x = torch.randn(4, 2, 8, 8)
+        >>> bool((SymmetryAdjustedSSIM(FarField().symmetries)(-x, x) > 0.999).all())
+        True
+    """
 
     function = staticmethod(metrics.sa_ssim)
     higher_is_better = True
 
 
 class RelativeError(_SymmetryAdjusted):
-    """:func:`torch_symbreak.relative_error` as a deepinv metric; arguments as for :class:`SymmetryAdjustedMSE`."""
+    """:func:`torch_symbreak.relative_error` as a deepinv metric; arguments as for :class:`SymmetryAdjustedMSE`.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import FarField
+        >>> x = torch.randn(4, 2, 8, 8)
+        >>> bool((RelativeError(FarField().symmetries)(-x, x) < 1e-4).all())
+        True
+    """
 
     function = staticmethod(metrics.relative_error)
 

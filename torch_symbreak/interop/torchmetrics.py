@@ -137,27 +137,63 @@ class SymmetryAdjustedMSE(_SymmetryAdjusted):
 
 
 class SymmetryAdjustedNRMSE(_SymmetryAdjusted):
-    """Mean of :func:`torch_symbreak.metrics.sa_nrmse` over items; arguments as for :class:`SymmetryAdjustedMSE`."""
+    """Mean of :func:`torch_symbreak.metrics.sa_nrmse` over items; arguments as for :class:`SymmetryAdjustedMSE`.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak.symmetries import Sign
+        >>> metric, x = SymmetryAdjustedNRMSE(Sign(1)), torch.tensor([[1.0, -2.0]])
+        >>> metric.update(-x, x)
+        >>> metric.compute()
+        tensor(0., dtype=torch.float64)
+    """
 
     function = staticmethod(sa_nrmse)
 
 
 class SymmetryAdjustedPSNR(_SymmetryAdjusted):
-    """Mean of :func:`torch_symbreak.metrics.sa_psnr` over items; arguments as for :class:`SymmetryAdjustedMSE`."""
+    """Mean of :func:`torch_symbreak.metrics.sa_psnr` over items; arguments as for :class:`SymmetryAdjustedMSE`.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak.symmetries import Sign
+        >>> metric, x = SymmetryAdjustedPSNR(Sign(1)), torch.tensor([[1.0, -2.0]])
+        >>> metric.update(-x, x)
+        >>> metric.compute()
+        tensor(inf, dtype=torch.float64)
+    """
 
     function = staticmethod(sa_psnr)
     higher_is_better = True
 
 
 class SymmetryAdjustedSSIM(_SymmetryAdjusted):
-    """Mean of :func:`torch_symbreak.metrics.sa_ssim` over items; arguments as for :class:`SymmetryAdjustedMSE`."""
+    """Mean of :func:`torch_symbreak.metrics.sa_ssim` over items; arguments as for :class:`SymmetryAdjustedMSE`.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak.symmetries import Sign
+        >>> metric, x = SymmetryAdjustedSSIM(Sign(2)), torch.randn(1, 8, 8)
+        >>> metric.update(-x, x)
+        >>> round(float(metric.compute()), 5)
+        1.0
+    """
 
     function = staticmethod(sa_ssim)
     higher_is_better = True
 
 
 class RelativeError(_SymmetryAdjusted):
-    """Mean of :func:`torch_symbreak.relative_error` over items; arguments as for :class:`SymmetryAdjustedMSE`."""
+    """Mean of :func:`torch_symbreak.relative_error` over items; arguments as for :class:`SymmetryAdjustedMSE`.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak.symmetries import Sign
+        >>> metric, x = RelativeError(Sign(1)), torch.tensor([[1.0, -2.0]])
+        >>> metric.update(-x, x)
+        >>> metric.compute()
+        tensor(0., dtype=torch.float64)
+    """
 
     function = staticmethod(relative_error)
 
@@ -168,6 +204,14 @@ class MeasurementResidual(_MeanOverItems):
     Args:
         forward: The model of y, or any function.
         **options: Passed to ``torchmetrics.Metric``.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import ElementwiseSquare
+        >>> metric, x = MeasurementResidual(ElementwiseSquare()), torch.tensor([[1.0, -2.0]])
+        >>> metric.update(-x, x.square())
+        >>> metric.compute()
+        tensor(0., dtype=torch.float64)
     """
 
     is_differentiable = True

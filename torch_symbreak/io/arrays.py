@@ -56,7 +56,14 @@ def read_array(path: str | Path, key: str | None = None) -> Tensor:
 
 
 def write_file(path: Path, content: bytes) -> Path:
-    """Write a file under a temporary name and move it into place, so that no reader sees half of it."""
+    """Write a file under a temporary name and move it into place, so that no reader sees half of it.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_file(Path(folder, "note.txt"), b"whole").read_text()
+        'whole'
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(content)

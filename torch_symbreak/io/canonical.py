@@ -56,7 +56,17 @@ Command = Literal["break", "scramble", "unbreak"]
 
 @dataclass(frozen=True)
 class Plan(Run):
-    """A call that can be carried out: see :func:`plan`."""
+    """A call that can be carried out: see :func:`plan`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.save(f"{folder}/x.npy", np.array([[-1.0, -2.0], [1.0, 3.0], [2.0, 4.0]]))
+        ...     made = plan("break", f"{folder}/x.npy", f"{folder}/y.npy", Targets("gaussian"))
+        ...     summary = made.run()
+        ...     np.load(f"{folder}/y.npy").tolist()
+        [[1.0, 2.0], [1.0, 3.0], [2.0, 4.0]]
+    """
 
     command: Command
     src: Path

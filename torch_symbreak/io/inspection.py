@@ -18,12 +18,22 @@ from torch_symbreak.io.targets import Targets, beside
 
 
 class Found(NamedTuple):
-    """What :func:`inspect` found."""
+    """Result of :func:`inspect`.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.save(f"{folder}/x.npy", np.zeros((5, 8, 8), np.complex64))
+        ...     found = inspect(f"{folder}/x.npy")
+        >>> list(found.arrays.values())[0].shape, found.error
+        ((5, 8, 8), None)
+    """
 
     arrays: dict[str, Array]
     choice: str
     note: dict[str, Any] | None
-    error: Exception | None  # why nothing would be taken
+    error: Exception | None  #: why nothing would be taken
     content: str | None = None
 
 

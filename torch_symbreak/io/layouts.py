@@ -60,7 +60,7 @@ _WORDS: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Layout:
-    """Which arrays of a file are the targets, and how."""
+    """Say which arrays of a file are the targets, and how."""
 
     keys: tuple[str, ...]  # as many as dtypes, or as many for each of several arrays that are read as one
     kind: Kind
@@ -197,7 +197,7 @@ def _targets(batch: Sequence[int], field: str = "") -> str:
 
 
 def _is_complex(dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype is complex: NumPy's own, or a compound of two equal floats with such names."""
+    """Return whether a dtype is complex: NumPy's own, or a compound of two equal floats with such names."""
     if dtype.names is None:
         return dtype.kind == "c" and dtype.itemsize <= 16
     fields = [dtype[name] for name in dtype.names]
@@ -276,14 +276,14 @@ def _literal(count: int, dims: int, channels: bool = False, batch_axis: int = 0)
 
 
 def _placements(shape: tuple[int, ...], dims: int | None, matlab: bool) -> list[Axes]:
-    """Where batch and event may lie in an array without real and imaginary parts, the literal reading first."""
+    """Return where batch and event may lie in an array without real and imaginary parts, the literal reading first."""
     d, k = len(shape), 2 if dims is None else dims
 
     def even(sizes: tuple[int, ...], least: int = 8) -> bool:
         return least <= min(sizes) and max(sizes) <= 2 * min(sizes)
 
     def last(k: int) -> bool:
-        """Whether the last axis may count the targets: a thin one, or one behind a square frame."""
+        """Return whether the last axis may count the targets: a thin one, or one behind a square frame."""
         if d < max(k + 1, 3) or not k:
             return False
         frame, behind, other = shape[-k - 1 : -1], shape[-1], len(set(shape[-k:])) > 1
@@ -305,7 +305,7 @@ def _placements(shape: tuple[int, ...], dims: int | None, matlab: bool) -> list[
 
 
 def _readings(shape: tuple[int, ...], dims: int | None, split: bool, matlab: bool) -> Iterator[Axes]:
-    """How an array may be meant by its shape; one that can be split may hold real and imaginary parts."""
+    """Return how an array may be meant by its shape; one that can be split may hold real and imaginary parts."""
     plain = _placements(shape, dims, matlab)
     for axis, size in enumerate(shape if split else ()):
         if size == 2 and (axis < len(shape) - 1 or len(shape) > 2 or shape[0] >= 8):
@@ -391,14 +391,25 @@ def find(
         event_dims: Trailing dimensions of one target, after the batch axis was moved to the front. Default: 2, if the
             shape leaves no doubt.
         batch_axis: Default: 0, likewise.
-        axes: One word per axis instead, as in "n,y,x,r": see :func:`parse_axes`.
-        real: Whether only real targets count. Default False.
-        integers: Whether integers count as real numbers. Default False.
+        axes: One word per axis instead, as in "n,y,x,r": n counts targets, y, x and z are the event, c counts channels,
+            r real and imaginary parts.
+        real: Count real targets only. Default False.
+        integers: Count integers as real numbers. Default False.
 
     Raises:
         KeyError: If the key is missing, or needed; the message says what is there.
         TypeError: If the array's dtype cannot be that of a target.
         ValueError: If the shape does not fit, or leaves a choice.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from torch_symbreak.io import open_file
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.save(f"{folder}/x.npy", np.zeros((5, 8, 8), np.complex64))
+        ...     layout, reason = find(open_file(Path(folder, "x.npy")))
+        >>> layout.describe()
+        '5 targets of 8 x 8, complex64, from one array: array'
     """
     if layout is not None and layout not in get_args(Kind):
         raise ValueError(f"layout needs to be one of {', '.join(get_args(Kind))}, but got {layout!r}.")
@@ -520,7 +531,7 @@ def find_intensities(
 
 
 def _counts(dtype: np.dtype[Any]) -> bool:
-    """Whether values may be intensities or counts."""
+    """Return whether values may be intensities or counts."""
     return _is_real(dtype) or dtype.kind in "iu"
 
 

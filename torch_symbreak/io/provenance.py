@@ -1,4 +1,4 @@
-"""What runs leave in a file: a note on how it was made, and the elements by which they can be undone."""
+"""Traces of runs in a file: a note on how it was made, and the elements by which they can be undone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def element_arrays(layout: Layout, targets: Targets, prefix: str) -> dict[str, A
 
 
 def prefix_of(keys: Sequence[str]) -> str:
-    """What the names of the elements of a run on these arrays begin with: no two sets of arrays share them."""
+    """Return the prefix of the names of the elements of a run on these arrays. No two sets of arrays share one."""
     return f"{OURS}_{hashlib.sha256(','.join(keys).encode()).hexdigest()[:8]}"
 
 

@@ -1,4 +1,4 @@
-"""What a run did to the targets: looked at on some of them, evenly taken from the file."""
+"""Summaries of what a run did to the targets, by some of them, evenly taken from the file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch_symbreak.symmetries import Canonicalizer, Product
 
 @dataclass(frozen=True)
 class Summary:
-    """How targets were broken, counted on those that were looked at.
+    """Count how targets were broken, on those that were looked at.
 
     Attributes:
         looked: Targets that were looked at.

@@ -1,4 +1,4 @@
-"""Which targets of a file are changed, of which model they are, and which arrays move along with them."""
+"""The targets of a file that are changed, their model, and the arrays that move along with them."""
 
 from __future__ import annotations
 
@@ -21,22 +21,26 @@ from torch_symbreak.symmetries import Canonicalizer, Element, Product
 
 @dataclass(frozen=True)
 class Targets:
-    """Which targets of a file, and of which model they are.
+    """Name the targets of a file, and their model.
 
     Args:
         forward: "farfield" (default), "gaussian" or "square".
         event_dims: Dimensions of one far-field object. Default: 2, if the shape leaves no doubt. (gaussian has 1,
             square 0.)
-        oversampling: Of the far field; 1.0 is the periodic model. Default 2.
-        threshold: Of the far field: content exceeds this, relative to the target's largest magnitude. Default 1e-4.
+        oversampling: Detector pixels per object pixel along each axis. 1.0 is the periodic model. Default 2.
+        threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
         key: As for :func:`torch_symbreak.io.find`. Default: what is found.
-        layout: Likewise.
-        batch_axis: Which axis counts the targets. Default: 0, likewise.
-        axes: Likewise, instead of event_dims, batch_axis and a layout of one array.
+        layout: As for :func:`torch_symbreak.io.find`.
+        batch_axis: The axis that counts the targets. Default: 0, if the shape leaves no doubt.
+        axes: As for :func:`torch_symbreak.io.find`, instead of event_dims, batch_axis and a layout of one array.
         template: File of a template, to which targets are moved nearest. Default: the exact rule.
 
     Raises:
         ValueError: If ``forward`` is another one, or ``threshold`` is outside [0, 1).
+
+    Example:
+        >>> Targets(key="entry/data", oversampling=3.0).dims
+        2
     """
 
     forward: str = "farfield"
@@ -100,7 +104,7 @@ def beside(file: Format, layout: Layout, targets: Targets, also: Sequence[str]) 
 
 
 def also_layout(file: Format, key: str, targets: Layout) -> Layout:
-    """How an array beside the targets, of their batch and event shape, is read and written.
+    """Return how an array beside the targets, of their batch and event shape, is read and written.
 
     Raises:
         ValueError: If there is no such array, it is one of the targets, it is not real, or its shape is another one.

@@ -120,6 +120,13 @@ def read_template(path: str | Path) -> Tensor:
 
     Raises:
         FileNotFoundError, KeyError, ValueError, TypeError: As :func:`torch_symbreak.io.read_array`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.save(f"{folder}/template.npy", np.array([1.0, 2.0]))
+        ...     read_template(f"{folder}/template.npy")
+        tensor([1., 2.], dtype=torch.float64)
     """
     path = Path(path)
     return read_array(path, _ARRAY if path.suffix == ".npz" else None)

@@ -1,4 +1,4 @@
-"""What is done to one block of targets, by whichever process."""
+"""Work on one block of targets, in any process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Bad(NamedTuple):
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker needs to do any block."""
+    """Hold all that a worker needs to do any block."""
 
     plan: Plan
     elements_in: Path  # the file that has the elements to undo

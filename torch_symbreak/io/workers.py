@@ -41,7 +41,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 class Workers:
-    """What computes, and how many at once: threads, processes, or the workers of a dask cluster."""
+    """Choose the workers and their number: threads, processes, or those of a dask cluster."""
 
     def __init__(self, processes: int, scheduler: str | None) -> None:
         if processes < 1:

@@ -17,12 +17,20 @@ from torch_symbreak.symmetries import Product, Symmetry
 
 @dataclass(frozen=True)
 class Comparison:
-    """Result of :func:`compare`."""
+    """Result of :func:`compare`.
 
-    raw: dict[str, float]  # metric to its mean over the items
+    Example:
+        >>> import torch
+        >>> from torch_symbreak.symmetries import Sign
+        >>> comparison = compare(torch.tensor([[-3.0, 4.0]]), torch.tensor([[3.0, -4.0]]), Sign(1))
+        >>> comparison.raw["MSE"], comparison.aligned["MSE"]
+        (50.0, 0.0)
+    """
+
+    raw: dict[str, float]  #: metric to its mean over the items
     aligned: dict[str, float]
     alignment: Alignment
-    raw_items: dict[str, Tensor]  # metric to its values, (*batch,) each
+    raw_items: dict[str, Tensor]  #: metric to its values, (*batch,) each
     aligned_items: dict[str, Tensor]
 
 

@@ -17,10 +17,18 @@ from torch_symbreak.symmetries import Product
 
 
 class Curve(NamedTuple):
-    """A curve over spatial frequency."""
+    """A curve over spatial frequency.
 
-    frequency: Tensor  # (K,), center of each ring, in cycles per entry of the object, up to 1/2
-    value: Tensor  # (K,), or (*batch, K) for reduction="none"
+    Example:
+        >>> from torch_symbreak import FarField
+        >>> x = torch.randn(8, 8, dtype=torch.complex64)
+        >>> frequency, value = frc(x, x, FarField().symmetries)
+        >>> frequency
+        tensor([0.0000, 0.1250, 0.2500, 0.3750, 0.5000], dtype=torch.float64)
+    """
+
+    frequency: Tensor  #: (K,), center of each ring, in cycles per entry of the object, up to 1/2
+    value: Tensor  #: (K,), or (*batch, K) for reduction="none"
 
 
 def _rings(shape: Sequence[int], oversampling: Sequence[float], device: torch.device) -> tuple[Tensor, int]:

@@ -15,14 +15,22 @@ from torch_symbreak.symmetries import Element, Product
 
 
 class Modes(NamedTuple):
-    """Result of :func:`average_modes`."""
+    """Result of :func:`average_modes`.
 
-    average: Tensor  # (*item): the mean of the aligned reconstructions
-    mode: Tensor  # (*item): the first principal mode, scaled and oriented as the average
-    weight: Tensor  # the first mode's share of the energy, in (0, 1]; 1 if all agree
-    aligned: Tensor  # (R, *item)
-    element: Element  # of each reconstruction, (R, ...)
-    best: Tensor  # which reconstruction the others were aligned to
+    Example:
+        >>> from torch_symbreak.symmetries import Sign
+        >>> x = torch.tensor([3.0, -4.0])
+        >>> average_modes(torch.stack([x, -x]), Sign(1)).aligned
+        tensor([[ 3., -4.],
+                [ 3., -4.]])
+    """
+
+    average: Tensor  #: (*item): the mean of the aligned reconstructions
+    mode: Tensor  #: (*item): the first principal mode, scaled and oriented as the average
+    weight: Tensor  #: the first mode's share of the energy, in (0, 1]; 1 if all agree
+    aligned: Tensor  #: (R, *item)
+    element: Element  #: of each reconstruction, (R, ...)
+    best: Tensor  #: which reconstruction the others were aligned to
 
 
 def average_modes(reconstructions: Array, symmetries: Symmetries, *, errors: Tensor | None = None) -> Modes:

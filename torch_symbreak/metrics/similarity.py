@@ -33,7 +33,9 @@ def sa_ssim(
 
     Shape: as for :func:`sa_mse`, with two event dimensions.
 
-    Args: as for :func:`sa_mse`, and
+    Further arguments are those of :func:`sa_mse`.
+
+    Args:
         on: Compare "magnitude" (default, data range 1), or "real_imag": real and imaginary parts as one vector (data
             range 2), whose local covariance is the real part of the complex one. A global phase does not change it.
             Both are divided by each item's largest ``|r|``.

@@ -20,8 +20,11 @@ from torch_symbreak.plots.figures import (
     plot_solution,
     png,
 )
+from torch_symbreak.plots.style import COLORS, NEUTRAL
 
 __all__ = [
+    "COLORS",
+    "NEUTRAL",
     "Line",
     "plot_answers",
     "plot_comparison",

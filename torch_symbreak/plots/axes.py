@@ -12,10 +12,12 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from torch_symbreak._checks import check_callable, check_finite, check_tensor, check_whole, describe
 from torch_symbreak._items import NEAR_TIE, resolved
+from torch_symbreak.plots.style import NEUTRAL, SYMMETRIES
 from torch_symbreak.symmetries import Product, Symmetry
 
 #: Entries between two pictures of one Axes.
@@ -254,8 +256,9 @@ def show_margins(margins: Mapping[str, Tensor], axes: Axes | None = None, *, nea
         size = values.detach().double().cpu().flatten()
         size = size[~size.isnan()].clamp(1e-8, 1).sort().values
         share = (torch.arange(len(size), dtype=torch.float64) + 1) / max(1, len(size))
-        axes.step(size.numpy(), share.numpy(), where="post", label=str(name).replace("_", " "))
-    axes.axvline(near, color="gray", linewidth=0.8, linestyle="--")
+        label, color = str(name).replace("_", " "), SYMMETRIES.get(str(name))
+        axes.step(size.numpy(), share.numpy(), where="post", label=label, color=color)
+    axes.axvline(near, color=NEUTRAL, linewidth=0.8, linestyle="--")
     axes.set(xscale="log", xlim=(1e-6, 1), ylim=(0, 1), xlabel="margin", ylabel="share of targets below")
     axes.grid(alpha=0.2)
     if margins:
@@ -293,6 +296,7 @@ def plot_learning_curve(
         best = int(np.nanargmin(values)) if not np.isnan(values).all() else 0
         axes.plot(np.array([best + 1]), values[[best]], "o", color=line.get_color(), markersize=4)
     axes.set(yscale="log" if positive else "linear", xlabel="epoch", ylabel=ylabel, title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(which="both", alpha=0.2)
     if curves:
         axes.legend(fontsize=8)

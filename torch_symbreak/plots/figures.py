@@ -7,12 +7,13 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from torch import Tensor
 
 from torch_symbreak.plots.axes import color_wheel, show_object
@@ -140,7 +141,12 @@ def plot_answers(measured: Tensor, columns: Mapping[str, Tensor], *, title: str 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of :func:`plot_lines`: x and y of its points, and how far they spread."""
+    """One line of :func:`plot_lines`: x and y of its points, and how far they spread.
+
+    Example: two points with error bars.
+        >>> Line("exact", [500, 1000], [0.2, 0.1], spread=[0.02, 0.01]).marker
+        'o'
+    """
 
     label: str
     x: Sequence[float]
@@ -148,13 +154,15 @@ class Line:
     spread: Sequence[float] = ()
     color: str | None = None
     style: str = "-"
-    marker: str = "o"  # of at most twenty points; more are a curve
+    marker: str = "o"  #: of at most twenty points; more are a curve
 
 
 def plot_lines(
     panels: Mapping[str, Sequence[Line]], *, x: str, y: str, log_x: bool = False, log_y: bool = False
 ) -> Figure:
     """Draw lines in one panel each heading, side by side, with error bars where points spread.
+
+    All panels have one vertical axis and one legend. Whole numbers have whole ticks.
 
     Args:
         panels: Heading to lines.
@@ -168,33 +176,41 @@ def plot_lines(
         >>> len(figure.axes[0].lines)
         1
     """
-    rows = math.ceil(len(panels) / 3)
-    figure = Figure(figsize=(5.6 * min(len(panels), 3), 5.6 * rows), layout="constrained")
-    grid = figure.subplots(rows, min(len(panels), 3), squeeze=False)
+    columns = 2 if len(panels) % 2 == 0 else min(len(panels), 3)
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(4 * columns + 2.2, 3.8 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    legend: dict[str, Any] = {}
     for axes, (heading, lines) in zip(grid.flat, panels.items(), strict=False):
         for line in lines:
-            axes.errorbar(
+            legend[line.label] = axes.errorbar(
                 line.x,
                 line.y,
                 yerr=line.spread if any(line.spread) else None,
                 color=line.color,
                 linestyle=line.style,
                 marker=line.marker if len(line.x) <= 20 else None,
-                markersize=4,
+                markersize=14 if line.marker == "_" else 4,
                 linewidth=1,
                 capsize=2,
                 label=line.label,
             )
-        axes.set(title=heading, xlabel=x, ylabel=y)
+        axes.set(xlabel=x)
+        axes.set_title(heading, fontsize=10)
+        axes.tick_params(labelsize=8)
         if log_x:
             ticks = sorted({value for line in lines for value in line.x})
             axes.set_xscale("log")
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.xaxis.set_minor_locator(NullLocator())
+        elif all(isinstance(value, int) for line in lines for value in line.x):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if log_y:
             axes.set_yscale("log")
         axes.grid(which="both", alpha=0.2)
-        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
+    for line in grid:
+        line[0].set_ylabel(y)
+    figure.legend(list(legend.values()), list(legend), fontsize=8, loc="outside right upper")
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
     return figure

@@ -82,6 +82,13 @@ class Residual:
         magnitudes: Square roots of the intensities, (B, *M).
         pixels: True where pixels count, (B, *M) or (1, *M).
         real: Estimates are real. Default False.
+
+    Example: estimates that fit all pixels have 0.
+        >>> x = torch.randn(2, 8, dtype=torch.complex64)
+        >>> pixels = torch.ones(1, 8, dtype=torch.bool)
+        >>> residual = Residual(torch.fft.fft(x, norm="ortho").abs(), pixels)
+        >>> bool((residual(torch.fft.fft(x, norm="ortho")) < 1e-6).all())
+        True
     """
 
     def __init__(self, magnitudes: Tensor, pixels: Tensor, *, real: bool = False) -> None:

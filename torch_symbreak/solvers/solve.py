@@ -31,23 +31,39 @@ _JITTER = 0.2
 
 
 class Starts(NamedTuple):
-    """Objects and R-factors of all starts of every item."""
+    """Objects and R-factors of all starts of every item.
 
-    object: Tensor  # (*batch, starts, *frame)
-    residual: Tensor  # (*batch, starts): R-factors on the pixels that the solver saw
+    Example:
+        >>> from torch_symbreak.datasets import BraggCrystals
+        >>> y, x = BraggCrystals(2, frame=(8, 8)).batch([0, 1])
+        >>> found = solve(y, iterations=20, starts=4, progress=False)
+        >>> found.starts.object.shape, found.starts.residual.shape
+        (torch.Size([2, 4, 8, 8]), torch.Size([2, 4]))
+    """
+
+    object: Tensor  #: (*batch, starts, *frame)
+    residual: Tensor  #: (*batch, starts): R-factors on the pixels that the solver saw
 
 
 class Solution(NamedTuple):
-    """Result of :func:`solve`."""
+    """Result of :func:`solve`.
 
-    object: Tensor  # (*batch, *frame): of the start with the smallest R-factor
-    residual: Tensor  # (*batch,): R-factor of the object on all measured pixels
-    support: Tensor  # (*batch, *frame), bool: where the object may be nonzero
-    history: Tensor  # (iterations, *batch, starts): R-factors, taken every ten iterations and repeated in between
+    Example:
+        >>> from torch_symbreak.datasets import BraggCrystals
+        >>> y, x = BraggCrystals(2, frame=(8, 8)).batch([0, 1])
+        >>> found = solve(y, iterations=20, starts=4, progress=False)
+        >>> found.object.shape, found.residual.shape, len(found.verdict)
+        (torch.Size([2, 8, 8]), torch.Size([2]), 2)
+    """
+
+    object: Tensor  #: (*batch, *frame): of the start with the smallest R-factor
+    residual: Tensor  #: (*batch,): R-factor of the object on all measured pixels
+    support: Tensor  #: (*batch, *frame), bool: where the object may be nonzero
+    history: Tensor  #: (iterations, *batch, starts): R-factors, taken every ten iterations and repeated in between
     starts: Starts
-    agreement: Tensor  # (*batch,): relative error between the best starts of two lines, up to the symmetries
-    held_out: Tensor  # (*batch,): R-factor of the object on the pixels that the solver did not see
-    verdict: list[str]  # "solved", "doubtful" or "not solved", one word per item of the flattened batch
+    agreement: Tensor  #: (*batch,): relative error between the best starts of two lines, up to the symmetries
+    held_out: Tensor  #: (*batch,): R-factor of the object on the pixels that the solver did not see
+    verdict: list[str]  #: "solved", "doubtful" or "not solved", one word per item of the flattened batch
 
 
 def solve(

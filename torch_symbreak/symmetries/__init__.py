@@ -1,4 +1,4 @@
-"""Symmetries and their canonicalizers, one file each, on the contract of :mod:`torch_symbreak.symmetries.base`."""
+"""Symmetries and their canonicalizers, one file each. A symmetry of your own derives from :class:`Symmetry`."""
 
 from torch_symbreak.symmetries.base import Canonicalizer, Symmetry
 from torch_symbreak.symmetries.conjugate_flip import ConjugateFlip, FixConjugateFlip
@@ -11,7 +11,7 @@ from torch_symbreak.symmetries.rigid_motion import FixRigidMotion, Rigid, RigidM
 from torch_symbreak.symmetries.scalar import Scalar
 from torch_symbreak.symmetries.scale import Scale
 from torch_symbreak.symmetries.sign import FixSign, Sign
-from torch_symbreak.symmetries.signed_permutation import FixSignedPermutation, SignedPermutation
+from torch_symbreak.symmetries.signed_permutation import FixSignedPermutation, Rows, SignedPermutation
 from torch_symbreak.symmetries.translation import CenterContent, Translation
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Rearrangement",
     "Rigid",
     "RigidMotion",
+    "Rows",
     "Scalar",
     "Scale",
     "Sign",

@@ -33,6 +33,21 @@ class Symmetry(ABC):
 
     An element is a tensor or a named tuple of tensors with the batch shape in front. To add a symmetry, implement the
     four abstract methods and declare :attr:`commutes`; :mod:`torch_symbreak.testing` then checks the laws.
+
+    Example: the exchange of two entries.
+        >>> class Exchange(Symmetry):
+        ...     commutes = True
+        ...     def sample(self, x, *, generator=None):
+        ...         return torch.rand(x.shape[:-1], generator=generator) < 0.5
+        ...     def act(self, g, x):
+        ...         return torch.where(g[..., None], x.flip(-1), x)
+        ...     def inverse(self, g):
+        ...         return g
+        ...     def compose(self, g2, g1):
+        ...         return g2 ^ g1
+        >>> Exchange(1).act(torch.tensor([True, False]), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+        tensor([[2., 1.],
+                [3., 4.]])
     """
 
     event_dims: int
@@ -64,7 +79,7 @@ class Symmetry(ABC):
 
     @property
     def item_dims(self) -> int:
-        """Trailing dimensions of one item: ``channel_dims + event_dims``."""
+        """Return the trailing dimensions of one item, ``channel_dims + event_dims``."""
         return self.channel_dims + self.event_dims
 
     def check(self, x: Any) -> None:
@@ -187,6 +202,12 @@ class Canonicalizer(nn.Module, Generic[S]):
 
     Raises:
         TypeError: If the subclass lacks a method, or ``symmetry`` is no :class:`Symmetry`.
+
+    Example: every canonicalizer has an element and a margin.
+        >>> from torch_symbreak.symmetries import FixSign
+        >>> fix, x = FixSign(1), torch.tensor([[-2.0, -1.0]])
+        >>> isinstance(fix, Canonicalizer), fix(x), fix.element(x), fix.margin(x)
+        (True, tensor([[2., 1.]]), tensor([-1.]), tensor([1.]))
     """
 
     symmetry: S

@@ -25,10 +25,16 @@ class Motion(NamedTuple):
     """An element: ``(g . x)(n) = k(x(s (n - t)))``, indices modulo the frame.
 
     A floating-point shift is applied by the Fourier shift theorem: exact for band-limited, periodic content.
+
+    Example: a shift by one entry.
+        >>> from torch_symbreak.symmetries import Translation
+        >>> shift = Motion(torch.tensor([False]), torch.tensor([[1]]))
+        >>> Translation(1).act(shift, torch.tensor([[1.0, 2.0, 0.0]]))
+        tensor([[0., 1., 2.]])
     """
 
-    flipped: Tensor  # (*batch,) bool: s = -1 and k = conjugation
-    shift: Tensor  # (*batch, d): t, int64, or floating-point for fractions of an entry
+    flipped: Tensor  #: (*batch,) bool: s = -1 and k = conjugation
+    shift: Tensor  #: (*batch, d): t, int64, or floating-point for fractions of an entry
 
 
 Numbers = TypeVar("Numbers", Tensor, "np.ndarray[Any, np.dtype[Any]]")
@@ -134,7 +140,13 @@ def no_motion(x: Tensor, event_dims: int, channel_dims: int) -> Motion:
 
 @dataclass(frozen=True)
 class Rearrangement(Symmetry):
-    """Integer shifts and conjugate flips of the frame; a subclass says which of the two it has."""
+    """Integer shifts and conjugate flips of the frame; a subclass says which of the two it has.
+
+    Example:
+        >>> from torch_symbreak.symmetries import ConjugateFlip, Translation
+        >>> Translation(2).shifts, Translation(2).flips, ConjugateFlip(2).flips
+        (True, False, True)
+    """
 
     event_dims: int = 2
     _: KW_ONLY

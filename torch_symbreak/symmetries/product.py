@@ -29,12 +29,19 @@ class Element(NamedTuple):
     """An element of a :class:`Product`. It acts in this order: ``others``, the motion (flipped, shift), ``scalar``.
 
     For the far field this is ``g = (s, t, u)``: ``(g . x)(n) = u k(x(s (n - t)))``.
+
+    Example:
+        >>> from torch_symbreak import FarField
+        >>> x = torch.zeros(1, 4, 4, dtype=torch.complex64)
+        >>> x[0, 0, 1] = -1
+        >>> FarField(2).canonicalizer().element(x).describe(x)
+        ['moved by (1, 0), phase -3.14 rad']
     """
 
-    flipped: Tensor  # (*batch,) bool
-    shift: Tensor  # (*batch, d) int64, or floating-point for fractions of an entry
-    scalar: Tensor  # (*batch,)
-    others: tuple[Any, ...] = ()  # one element of each symmetry of another kind
+    flipped: Tensor  #: (*batch,) bool
+    shift: Tensor  #: (*batch, d) int64, or floating-point for fractions of an entry
+    scalar: Tensor  #: (*batch,)
+    others: tuple[Any, ...] = ()  #: one element of each symmetry of another kind
 
     @property
     def motion(self) -> Motion:

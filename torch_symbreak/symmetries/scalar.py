@@ -37,7 +37,14 @@ _PIECE = 2**23
 
 @dataclass(frozen=True)
 class Scalar(Symmetry):
-    """Multiply every item by a number. Elements are (*batch,), of magnitude 1 unless ``unit`` is False."""
+    """Multiply every item by a number. Elements are (*batch,), of magnitude 1 unless ``unit`` is False.
+
+    Example:
+        >>> from torch_symbreak.symmetries import Sign
+        >>> Sign(1).act(torch.tensor([-1.0, 1.0]), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+        tensor([[-1., -2.],
+                [ 3.,  4.]])
+    """
 
     unit: ClassVar[bool] = True
 

@@ -17,10 +17,17 @@ from torch_symbreak.symmetries.base import Canonicalizer, Symmetry, check_elemen
 
 
 class Rows(NamedTuple):
-    """An element of :class:`SignedPermutation`: row i of ``g . x`` is ``sign[i] * x[order[i]]``."""
+    """An element of :class:`SignedPermutation`: row i of ``g . x`` is ``sign[i] * x[order[i]]``.
 
-    order: Tensor  # (*batch, r) int64, a permutation of 0, ..., r - 1
-    sign: Tensor  # (*batch, r) int64, entries +1 or -1
+    Example: exchange two rows, and change the sign of the second.
+        >>> g = Rows(torch.tensor([1, 0]), torch.tensor([1, -1]))
+        >>> SignedPermutation().act(g, torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+        tensor([[ 3.,  4.],
+                [-1., -2.]])
+    """
+
+    order: Tensor  #: (*batch, r) int64, a permutation of 0, ..., r - 1
+    sign: Tensor  #: (*batch, r) int64, entries +1 or -1
 
 
 @dataclass(frozen=True)

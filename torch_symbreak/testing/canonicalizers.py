@@ -24,7 +24,14 @@ def assert_invariant(
     generator: torch.Generator | None = None,
     tolerance: float | None = None,
 ) -> float:
-    """Check ``C(g x) = C(x)`` for a drawn g of ``symmetry`` (default: the canonicalizer's own)."""
+    """Check ``C(g x) = C(x)`` for a drawn g of ``symmetry`` (default: the canonicalizer's own).
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import FixSign
+        >>> assert_invariant(FixSign(1), torch.randn(50, 5)) < 1e-6
+        True
+    """
     group = group_of(canonicalizer, symmetry)
     moved = group.act(group.sample(x, generator=generator), x)
     return compare("invariant", "C(g x) = C(x)", canonicalizer(moved), canonicalizer(x), group.item_dims, tolerance)
@@ -33,13 +40,27 @@ def assert_invariant(
 def assert_idempotent(
     canonicalizer: Fix, x: Tensor, symmetry: Symmetry | None = None, *, tolerance: float | None = None
 ) -> float:
-    """Check ``C(C(x)) = C(x)``."""
+    """Check ``C(C(x)) = C(x)``.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import FixSign
+        >>> assert_idempotent(FixSign(1), torch.randn(50, 5)) < 1e-6
+        True
+    """
     once, dims = canonicalizer(x), group_of(canonicalizer, symmetry).item_dims
     return compare("idempotent", "C(C(x)) = C(x)", canonicalizer(once), once, dims, tolerance)
 
 
 def assert_representative(canonicalizer: Canonicalizer[Any], x: Tensor, *, tolerance: float | None = None) -> float:
-    """Check that C(x) is in the orbit of x: ``C(x) = g x`` and ``x = g^-1 C(x)``, g the element of x. Ties included."""
+    """Check that C(x) is in the orbit of x: ``C(x) = g x`` and ``x = g^-1 C(x)``, g the element of x. Ties included.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import FixSign
+        >>> assert_representative(FixSign(1), torch.randn(50, 5)) < 1e-6
+        True
+    """
     group, g, image = canonicalizer.symmetry, canonicalizer.element(x), canonicalizer(x)
     back = group.act(group.inverse(g), image)
     return max(
@@ -57,7 +78,14 @@ def assert_smallest(
     generator: torch.Generator | None = None,
     tolerance: float | None = None,
 ) -> float:
-    """Check that an orbit has one representative: ``C(g C(x)) = C(x)`` for several drawn g."""
+    """Check that an orbit has one representative: ``C(g C(x)) = C(x)`` for several drawn g.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import FixSign
+        >>> assert_smallest(FixSign(1), torch.randn(50, 5)) < 1e-6
+        True
+    """
     group, image, worst = group_of(canonicalizer, symmetry), canonicalizer(x), 0.0
     for _ in range(points):
         again = canonicalizer(group.act(group.sample(image, generator=generator), image))
@@ -68,7 +96,14 @@ def assert_smallest(
 def assert_batch_equivariant(
     canonicalizer: Fix, x: Tensor, symmetry: Symmetry | None = None, *, tolerance: float | None = None
 ) -> float:
-    """Check that a batch at once equals its items one by one, margins too. Ties included."""
+    """Check that a batch at once equals its items one by one, margins too. Ties included.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import FixSign
+        >>> assert_batch_equivariant(FixSign(1), torch.randn(50, 5)) < 1e-6
+        True
+    """
     dims = group_of(canonicalizer, symmetry).item_dims
     batch = batch_shape(x, dims)
     items = x.reshape(batch.numel(), *x.shape[len(batch) :])
@@ -98,6 +133,12 @@ def assert_in_orbit(
         x: The items, (*batch, *item), without faint background, which an alignment cuts where it leaves the frame.
         symmetry: The group. Default: the canonicalizer's own.
         tolerance: Largest relative error allowed.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import FixSign
+        >>> assert_in_orbit(FixSign(1), torch.randn(50, 5)) < 1e-6
+        True
     """
     group = group_of(canonicalizer, symmetry)
     aligned = align(canonicalizer(x), x, group).aligned
@@ -109,6 +150,12 @@ def assert_pure(canonicalizer: Fix, x: Tensor, symmetry: Symmetry | None = None)
 
     C(x) must have the shape, dtype and device of x, and no lazy conjugation or negation, which ``DataLoader`` workers
     lose.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import FixSign
+        >>> assert_pure(FixSign(1), torch.randn(50, 5)) < 1e-6
+        True
     """
     before, dims = x.clone(), group_of(canonicalizer, symmetry).item_dims
     image = canonicalizer(x)
@@ -146,6 +193,12 @@ def assert_few_ties(
         x: The items, (*batch, *item).
         margin: Largest margin of a tie. Default 1e-4.
         most: Largest share of ties allowed. Default 0.05.
+
+    Example:
+        >>> import torch
+        >>> from torch_symbreak import FixSign
+        >>> assert_few_ties(FixSign(1), torch.rand(50, 5))
+        0.0
     """
     ties = ~(canonicalizer.margin(x) > margin)
     share = float(ties.double().mean())

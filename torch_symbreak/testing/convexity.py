@@ -15,12 +15,17 @@ from torch_symbreak.testing.measure import TIE_MARGIN, compare
 
 
 class Convexity(NamedTuple):
-    """Result of :func:`assert_convex`. Shares are of all pairs."""
+    """Result of :func:`assert_convex`. Shares are of all pairs.
 
-    error: float  # largest deviation from the law among the pairs that counted
-    pairs: int  # pairs that counted
-    cut: float  # share of pairs dropped because the mean's content box does not contain both boxes
-    ties: float  # share of pairs dropped because one of the two points or their mean is a tie
+    Example:
+        >>> Convexity(error=0.0, pairs=8, cut=0.1, ties=0.1).dropped
+        0.2
+    """
+
+    error: float  #: largest deviation from the law among the pairs that counted
+    pairs: int  #: pairs that counted
+    cut: float  #: share of pairs dropped because the mean's content box does not contain both boxes
+    ties: float  #: share of pairs dropped because one of the two points or their mean is a tie
 
     @property
     def dropped(self) -> float:

@@ -30,6 +30,11 @@ def assert_group(
     """Check inverse and composition: ``g^-1 (g z) = z``, ``g (g^-1 z) = z`` and ``(g2 g1) z = g2 (g1 z)``.
 
     Elements are drawn on x. They act on any z of its shape; without z, g1 acts on x, and g2 is drawn on g1 x.
+
+    Example:
+        >>> from torch_symbreak.symmetries import Sign
+        >>> assert_group(Sign(1), torch.randn(50, 5))
+        0.0
     """
     g1 = symmetry.sample(x, generator=generator)
     start = x if z is None else z
@@ -45,7 +50,13 @@ def assert_group(
 
 
 def assert_identity(symmetry: Symmetry, x: Tensor, z: Tensor | None = None, *, tolerance: float | None = None) -> float:
-    """Check that ``symmetry.identity(x)`` leaves any z of the shape of x as it is (default: x)."""
+    """Check that ``symmetry.identity(x)`` leaves any z of the shape of x as it is (default: x).
+
+    Example:
+        >>> from torch_symbreak.symmetries import Sign
+        >>> assert_identity(Sign(1), torch.randn(50, 5))
+        0.0
+    """
     z = x if z is None else z
     return compare("identity", "e z = z", symmetry.act(symmetry.identity(x), z), z, symmetry.item_dims, tolerance)
 
@@ -59,6 +70,10 @@ def assert_device(tested: Symmetry | Canonicalizer[Any], x: Tensor) -> None:
 
     Raises:
         AssertionError: If a method returns a tensor on another device, or mixes tensors of two.
+
+    Example:
+        >>> from torch_symbreak.symmetries import Sign
+        >>> assert_device(Sign(1), torch.randn(50, 5))
     """
     empty = torch.empty_like(x, device="meta")
     if isinstance(tested, Canonicalizer):
@@ -118,6 +133,11 @@ def assert_elements(
 
     Raises:
         ValueError: If no part enumerates its elements.
+
+    Example:
+        >>> from torch_symbreak.symmetries import ConjugateFlip
+        >>> assert_elements(ConjugateFlip(1), torch.randn(50, 5))
+        0.0
     """
     parts = [part for part in parts_of(symmetry) if enumerates(part)]
     if not parts:
@@ -158,6 +178,13 @@ def assert_commutes(
 
     Raises:
         ValueError: If no part has to declare that it commutes.
+
+    Example: a linear phase and a shift commute up to a phase, which ``exchange`` returns.
+        >>> from torch_symbreak.symmetries import GlobalPhase, PhaseRamp, Product, Translation
+        >>> group = Product([PhaseRamp(1), Translation(1), GlobalPhase(1)])
+        >>> x = torch.nn.functional.pad(torch.randn(50, 5, dtype=torch.complex64), (2, 3))
+        >>> assert_commutes(group, x) < 1e-5
+        True
     """
     if not has_declared(product):
         raise ValueError(f"assert_commutes needs a Product with a symmetry of another kind, but got {product}.")

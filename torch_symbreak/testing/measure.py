@@ -40,7 +40,13 @@ def deviation(actual: Tensor, expected: Tensor, item_dims: int) -> Tensor:
 
 
 def off_ties(canonicalizer: Canonicalizer[Any], x: Tensor, margin: float = TIE_MARGIN) -> Tensor:
-    """Return the items of ``x`` whose margin exceeds ``margin``, (K, *item). Uniqueness is claimed for these."""
+    """Return the items of ``x`` whose margin exceeds ``margin``, (K, *item). Uniqueness is claimed for these.
+
+    Example: an item whose sum is zero is a tie of the sign.
+        >>> from torch_symbreak import FixSign
+        >>> off_ties(FixSign(1), torch.tensor([[1.0, 1.0], [0.0, 0.0]]))
+        tensor([[1., 1.]])
+    """
     keep = canonicalizer.margin(x) > margin
     return x[keep]
 

@@ -1,8 +1,9 @@
-"""The formats: one class per format that lists arrays, reads blocks of them, and makes the same file with new values.
+"""The formats behind :mod:`torch_symbreak.io`, an internal package: one class per format.
 
-An output is its input, copied, with the values of some arrays overwritten. Values go to *sinks*, which any number of
-threads, processes and machines can write to at once, as long as their blocks are disjoint: to ranges of bytes of the
-copy, or to chunks of a zarr array. Values that a format cannot take in place are staged in .npy files until the end.
+A class lists arrays, reads blocks of them, and makes the same file with new values. An output is its input, copied,
+with the values of some arrays overwritten. Values go to *sinks*, which any number of threads, processes and machines
+can write to at once, as long as their blocks are disjoint: to ranges of bytes of the copy, or to chunks of a zarr
+array. Values that a format cannot take in place are staged in .npy files until the end.
 """
 
 from __future__ import annotations
@@ -46,6 +47,14 @@ def open_file(path: Path) -> Format:
         FileNotFoundError: If there is none.
         ModuleNotFoundError: If the package that reads it is missing.
         ValueError: If it is of no supported format, or damaged.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.savez(f"{folder}/x.npz", objects=np.zeros((5, 8)))
+        ...     [(name, array.shape) for name, array in open_file(Path(folder, "x.npz")).arrays.items()]
+        [('objects', (5, 8))]
     """
     kind = next((kind for kind in FORMATS if path.suffix.lower() in kind.suffixes), None)
     if path.name.lower().endswith(".zarr.zip"):
@@ -80,6 +89,6 @@ def open_file(path: Path) -> Format:
 
 
 def _is_hdf5(path: Path) -> bool:
-    """Whether the HDF5 signature stands at 0 or 512, where MATLAB puts it."""
+    """Return whether the HDF5 signature stands at 0 or 512, where MATLAB puts it."""
     with path.open("rb") as file:
         return any(file.seek(at) == at and file.read(8) == b"\x89HDF\r\n\x1a\n" for at in (0, 512))

@@ -1,4 +1,4 @@
-"""What all formats share: arrays, the places where their values lie, and the class that a format fills in."""
+"""The common part of all formats: arrays, the places where their values lie, and the class that a format fills in."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ class Format(ABC):
             new_npy(stage, self.arrays[key])
 
     def sinks(self, work: Path, keys: Sequence[str]) -> Sequence[Sink]:
-        """Where the values of ``keys`` go. Any number of processes can write disjoint blocks at once."""
+        """Return the places of the values of ``keys``. Any number of processes can write disjoint blocks at once."""
         stages, part = self._stages(work, keys), work / "part"
         return [npy_region(stages[key]) if key in stages else self._regions[key]._replace(path=part) for key in keys]
 

@@ -106,7 +106,7 @@ def write_npz(
 
 
 def _zip_offset(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where a member's bytes begin: behind a local header, whose own name and extra field have their own lengths."""
+    """Return where a member's bytes begin: behind a local header with a name and an extra field of its own."""
     with path.open("rb") as file:
         file.seek(info.header_offset)
         header = file.read(30)
