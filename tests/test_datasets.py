@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from torch_symbreak import (
+    DistanceMatrix,
     FarField,
     FixSign,
     GaussianIntensity,
@@ -27,6 +28,7 @@ from torch_symbreak.datasets import (
     ComplexImages,
     GaussianPairs,
     MixedSources,
+    PointClouds,
     SquareRoots,
 )
 from torch_symbreak.symmetries import Product, Sign
@@ -44,6 +46,7 @@ MAKERS: dict[str, Any] = {
     "polyhedra": lambda **o: BraggCrystals(9, frame=(8, 9, 10), **o),
     "images": lambda **o: ComplexImages(IMAGES, frame=(8, 9), **o),
     "blurred": lambda **o: BlurredShapes(9, kernel=(9, 11), frame=(15, 14), **o),
+    "point clouds": lambda **o: PointClouds(9, DistanceMatrix(), torch.eye(4, 2)[None], **o),
     "atoms": lambda **o: Atoms(9, atoms=3, frame=(12, 14), **o),
 }
 

@@ -6,6 +6,7 @@ from torch_symbreak.datasets.crystals import BraggCrystals
 from torch_symbreak.datasets.images import ComplexImages
 from torch_symbreak.datasets.loading import CollateTransform, DeviceLoader
 from torch_symbreak.datasets.mixed_sources import MixedSources
+from torch_symbreak.datasets.point_clouds import PointClouds
 from torch_symbreak.datasets.synthetic import GaussianPairs, SquareRoots
 from torch_symbreak.datasets.wrappers import ScrambledDataset, SymmetryBrokenDataset
 
@@ -18,6 +19,7 @@ __all__ = [
     "DeviceLoader",
     "GaussianPairs",
     "MixedSources",
+    "PointClouds",
     "ScrambledDataset",
     "SquareRoots",
     "SymmetryBrokenDataset",

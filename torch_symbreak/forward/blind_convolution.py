@@ -15,7 +15,7 @@ from torch_symbreak.forward.base import ForwardModel
 from torch_symbreak.symmetries import ConvolutionFactors, FixConvolutionFactors
 
 
-class Factors(NamedTuple):
+class Deconvolved(NamedTuple):
     """The two parts of a target of :class:`BlindConvolution`.
 
     Example:
@@ -126,7 +126,7 @@ class BlindConvolution(ForwardModel):
         dtype = torch.promote_types(kernel.dtype, image.dtype)
         return torch.stack([padded.to(dtype), (image.to(wide(image)) / scale).to(dtype)], -d - 1)
 
-    def split(self, x: Tensor) -> Factors:
+    def split(self, x: Tensor) -> Deconvolved:
         """Return the kernel, (*batch, h, w), and the image, (*batch, H, W), of targets (*batch, 2, H, W).
 
         They share the memory of x.
@@ -134,7 +134,7 @@ class BlindConvolution(ForwardModel):
         self._check(x)
         d = len(self.frame)
         first: tuple[Any, ...] = (..., *(slice(n) for n in self.kernel))
-        return Factors(x.select(-d - 1, 0)[first], x.select(-d - 1, 1))
+        return Deconvolved(x.select(-d - 1, 0)[first], x.select(-d - 1, 1))
 
     def _check(self, x: Tensor) -> None:
         self._group.check(x)
