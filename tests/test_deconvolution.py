@@ -75,6 +75,25 @@ def test_a_zero_part_stays_zero() -> None:
     assert one.isnan().any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.complex64])
+def test_an_empty_batch_has_an_empty_measurement(dtype: torch.dtype) -> None:
+    model = BlindConvolution((2, 3), (4, 4))
+    one, none = (model(torch.ones(n, 2, 4, 4, dtype=dtype, requires_grad=True)) for n in (1, 0))
+    assert (none.shape, none.dtype, none.requires_grad) == ((0, *model.measured_shape), one.dtype, True)
+
+
+@pytest.mark.parametrize("scale", [1e-44, 1e-40, 1e37])
+def test_gradients_of_join_are_those_of_double_precision(scale: float) -> None:
+    model, kernel, image = BlindConvolution((2, 2), (3, 3)), scale * torch.rand(2, 2), torch.rand(3, 3)
+    weights = torch.randn(2, 3, 3)
+    grads = []
+    for dtype in (torch.float32, torch.float64):
+        parts = [part.to(dtype).requires_grad_() for part in (kernel, image)]
+        grads.append(torch.autograd.grad((model.join(*parts) * weights.to(dtype)).sum(), parts))
+    for single, double in zip(*grads, strict=True):
+        torch.testing.assert_close(single, double.float(), rtol=1e-4, atol=1e-4 * float(double.abs().max()))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -97,6 +116,13 @@ def test_a_zero_part_stays_zero() -> None:
 def test_sizes_that_disagree(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_sizes_are_one_int_per_axis() -> None:
+    with pytest.raises(TypeError, match=r"kernel of one int per axis.* got 3"):
+        BlindConvolution(3, (8, 8))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"frame of one int per axis.* got 8"):
+        BlindConvolution((3, 3), 8)  # type: ignore[arg-type]
 
 
 def test_the_data_set_is_scrambled_by_its_symmetry() -> None:

@@ -15,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from torch_symbreak import AlignToTemplate, OrbitMinLoss, RandomSymmetry, align, sa_mse
+from torch_symbreak import AlignToTemplate, BlindConvolution, OrbitMinLoss, RandomSymmetry, align, sa_mse
 from torch_symbreak.symmetries import (
     Canonicalizer,
     ConvolutionFactors,
@@ -355,6 +355,18 @@ def test_elements_act_as_they_say() -> None:
 def test_options_that_are_none(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ConvolutionFactors(**options)
+
+
+def test_content_behind_the_kernel_stays_there() -> None:
+    model = BlindConvolution((3, 3), (6, 6))
+    z = torch.zeros(20, 2, 6, 6)
+    z[:, 0, :2, :2], z[:, 1, 2:4, 2:4] = torch.rand(20, 2, 2) + 0.1, torch.rand(20, 2, 2) + 0.1
+    z[:, 0, 1, 5] = 0.7  # a shift by one along the last axis would carry it into the kernel
+    group = model.symmetries[0]
+    g = group.sample(z)
+    assert g.shift.amax(0).tolist() == [1, 0]
+    for moved in (group.act(g, z), model.canonicalizer()(z), AlignToTemplate(torch.rand(2, 6, 6), group)(z)):
+        torch.testing.assert_close(model(moved), model(z))
 
 
 def test_targets_that_are_none() -> None:

@@ -157,6 +157,12 @@ def test_half_precision_keeps_its_dtype_and_the_decision_of_double() -> None:
         torch.testing.assert_close(FixOrthogonal()(x.float()), FixOrthogonal()(x.double()).float())
 
 
+def test_empty_batches_pass() -> None:
+    x = torch.randn(2, 0, 4, 3)
+    assert FixOrthogonal()(x).shape == x.shape
+    assert FixOrthogonal().margin(x).shape == (2, 0)
+
+
 def test_bad_input_is_refused() -> None:
     group, x = Orthogonal(), torch.randn(2, 4, 3)
     with pytest.raises(ValueError, match=r"n >= r, but got .*\(2, 2, 3\), items of 2 x 3.*qr\(x.mH\)"):

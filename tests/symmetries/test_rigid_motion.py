@@ -120,6 +120,15 @@ def test_motions_do_not_commute_in_the_order_of_the_class() -> None:
     assert group.act(group.compose(turn, step), x).tolist() == [[[0.0, 2.0]]]
 
 
+def test_empty_batches_pass() -> None:
+    x, group = torch.randn(2, 0, 4, 3), RigidMotion()
+    for g in (group.sample(x), group.identity(x)):
+        assert group.act(g, x).shape == x.shape
+    assert FixRigidMotion()(x).shape == x.shape
+    assert FixRigidMotion().margin(x).shape == (2, 0)
+    assert align(x, x, group).aligned.shape == x.shape
+
+
 def test_bad_input_is_refused() -> None:
     x = torch.randn(2, 3, 3)
     with pytest.raises(

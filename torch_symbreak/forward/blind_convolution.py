@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torch_symbreak._checks import check_tensor, describe
 from torch_symbreak._fourier import spectrum
-from torch_symbreak._items import batch_shape, flat_parts, peak, per_item, root, unit_scale, wide
+from torch_symbreak._items import batch_shape, divided, flat_parts, peak, per_item, root, wide
 from torch_symbreak.forward.base import ForwardModel
 from torch_symbreak.symmetries import ConvolutionFactors, FixConvolutionFactors
 
@@ -65,6 +65,11 @@ class BlindConvolution(ForwardModel):
 
     def __init__(self, kernel: Sequence[int], frame: Sequence[int], *, threshold: float = 1e-4) -> None:
         super().__init__()
+        for name, size in (("kernel", kernel), ("frame", frame)):
+            if not isinstance(size, (tuple, list)):
+                raise TypeError(
+                    f"BlindConvolution needs a {name} of one int per axis, such as (8, 8), but got {size!r}."
+                )
         self.frame = tuple(frame)
         self.kernel = tuple(kernel)
         self.threshold = threshold
@@ -115,16 +120,18 @@ class BlindConvolution(ForwardModel):
             )
         # Roots of peak and norm one by one: their ratio may leave the range of numbers before the root.
         roots = []
-        for part in (kernel, image):
-            unit = unit_scale(part, d)
-            norm = torch.linalg.vector_norm(flat_parts(unit.to(wide(unit)), d), dim=-1)
-            roots.append(root(norm) * root(peak(part, item_dims=d).to(norm.dtype)))
+        parts = kernel.to(wide(kernel)), image.to(wide(image))
+        for part in parts:
+            # The peak cancels, so that no gradient needs to pass through it.
+            unit = peak(part.detach(), item_dims=d)
+            norm = torch.linalg.vector_norm(flat_parts(divided(part, per_item(unit, d)), d), dim=-1)
+            roots.append(root(norm) * root(unit))
         none = (roots[0] == 0) | (roots[1] == 0)
         scale = per_item(torch.where(none, 1, roots[1] / torch.where(none, 1, roots[0])), d)
         behind = [free for n, k in zip(self.frame[::-1], self.kernel[::-1], strict=True) for free in (0, n - k)]
-        padded = torch.nn.functional.pad(kernel.to(wide(kernel)) * scale, behind)
+        padded = torch.nn.functional.pad(parts[0] * scale, behind)
         dtype = torch.promote_types(kernel.dtype, image.dtype)
-        return torch.stack([padded.to(dtype), (image.to(wide(image)) / scale).to(dtype)], -d - 1)
+        return torch.stack([padded.to(dtype), (parts[1] / scale).to(dtype)], -d - 1)
 
     def split(self, x: Tensor) -> Deconvolved:
         """Return the kernel, (*batch, h, w), and the image, (*batch, H, W), of targets (*batch, 2, H, W).
@@ -149,6 +156,8 @@ class BlindConvolution(ForwardModel):
         if x.dtype in (torch.float16, torch.bfloat16):
             kernel, image = kernel.float(), image.float()  # half-precision transforms fail on a CPU
         shape, dims = self.measured_shape, tuple(range(-len(self.frame), 0))
+        if 0 in x.shape:  # an empty batch, which the transforms of some builds of torch refuse
+            return image.sum(dims, keepdim=True).expand(*batch_shape(image, len(dims)), *shape)
         half = not x.is_complex()
         product = spectrum(kernel, shape, half=half) * spectrum(image, shape, half=half)
         inverse = torch.fft.irfftn if half else torch.fft.ifftn

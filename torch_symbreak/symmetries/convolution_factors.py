@@ -65,7 +65,8 @@ class ConvolutionFactors(Symmetry):
     before: ``BlindConvolution.join`` gives both factors one norm.
 
     A shift is admissible if it keeps the content box of k inside ``kernel`` and that of x inside the frame. Only
-    admissible elements are sampled, and only they compete for the nearest point to a template. An alignment tries all
+    admissible elements are sampled, and only they compete for the nearest point to a template. If channel 0 has content
+    behind ``kernel``, no shift along that axis is admissible. An alignment tries all
     shifts modulo the frame, because a prediction's content may fill it. Faint values outside a box may wrap around.
 
     Nearly every pair whose contents leave little room in their frames has no other solutions. With more room there are:
@@ -229,8 +230,8 @@ class ConvolutionFactors(Symmetry):
         return tuple(x.shape[x.dim() - self.event_dims :])
 
     def _kernel(self, x: Tensor) -> Tensor:
-        first: tuple[Any, ...] = (..., *(slice(n) for n in self.kernel))
-        return x.select(-self.item_dims, 0)[first]
+        # All of channel 0: a shift must not carry content from behind the kernel's frame into it.
+        return x.select(-self.item_dims, 0)
 
     def _image(self, x: Tensor) -> Tensor:
         return x.select(-self.item_dims, 1)
@@ -244,8 +245,9 @@ class ConvolutionFactors(Symmetry):
     def _range(self, kernel: Box, image: Box, frame: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Return the least and the largest admissible shift along each axis, (*batch, d) each. 0 lies between."""
         size, support = (kernel.lo.new_tensor(list(n)) for n in (frame, self.kernel))
-        low = torch.maximum(-kernel.lo, image.lo + image.length - size)
-        return low, torch.minimum(support - kernel.lo - kernel.length, image.lo)
+        room = support - kernel.lo - kernel.length
+        low, high = torch.maximum(-kernel.lo, image.lo + image.length - size), torch.minimum(room, image.lo)
+        return torch.where(room < 0, 0, low), torch.where(room < 0, 0, high)
 
     # -------------------------------------------------------------------------------------------------- alignment
 

@@ -187,7 +187,7 @@ def _turn(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 def _rows(x: Tensor, item_dims: int) -> Tensor:
     """Return the rows of every item, (*batch, n, r)."""
-    return x.reshape(*batch_shape(x, item_dims), -1, x.shape[-1])
+    return x.reshape(*batch_shape(x, item_dims), math.prod(x.shape[x.dim() - item_dims : -1]), x.shape[-1])
 
 
 def _cross(x: Tensor, reference: Tensor, item_dims: int) -> Tensor:

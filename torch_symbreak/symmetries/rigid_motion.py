@@ -83,8 +83,7 @@ class RigidMotion(Symmetry):
         self.check(x)
         check_element_batch(type(self).__name__, batch_shape(x, self.item_dims), g.shift.shape[:-1])
         turned = self.linear.act(g.matrix, x.to(wide(x)))
-        shift = g.shift.to(wide(x))
-        return (turned + shift.reshape(*shift.shape[:-1], *[1] * (self.item_dims - 1), -1)).to(x.dtype)
+        return (turned + _per_point(g.shift.to(wide(x)), self.item_dims)).to(x.dtype)
 
     def inverse(self, g: Rigid) -> Rigid:
         return Rigid(g.matrix.mT, -_turned(g.shift, g.matrix.mT))
@@ -191,9 +190,13 @@ def centered_points(x: Tensor, item_dims: int) -> tuple[Tensor, Tensor, Tensor]:
     x, batch = x.to(wide(x)), batch_shape(x, item_dims)
     unit = peak(x.detach(), item_dims=item_dims)
     points = x / per_item(unit, item_dims)
-    mean = points.reshape(*batch, -1, x.shape[-1]).mean(-2)
-    centered = points - mean.reshape(*batch, *[1] * (item_dims - 1), -1)
-    return mean * unit[..., None], centered, unit
+    mean = points.reshape(*batch, math.prod(x.shape[len(batch) : -1]), x.shape[-1]).mean(-2)
+    return mean * unit[..., None], points - _per_point(mean, item_dims), unit
+
+
+def _per_point(vector: Tensor, item_dims: int) -> Tensor:
+    """Give vectors (*batch, r) the dimensions that broadcast over the points of an item."""
+    return vector.reshape(*vector.shape[:-1], *[1] * (item_dims - 1), vector.shape[-1])
 
 
 def _turned(vector: Tensor, matrix: Tensor) -> Tensor:
