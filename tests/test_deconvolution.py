@@ -123,6 +123,8 @@ def test_sizes_are_one_int_per_axis() -> None:
         BlindConvolution(3, (8, 8))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"frame of one int per axis.* got 8"):
         BlindConvolution((3, 3), 8)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"2 ints each.* got 9 and \(16, 16\)"):
+        BlurredShapes(3, kernel=9)  # type: ignore[arg-type]
 
 
 def test_the_data_set_is_scrambled_by_its_symmetry() -> None:

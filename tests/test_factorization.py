@@ -55,7 +55,8 @@ def test_one_measurement_has_one_orbit(model: GramMatrix | DistanceMatrix) -> No
 
 @pytest.mark.parametrize("model", [GramMatrix(), DistanceMatrix()], ids=["gram", "distances"])
 def test_a_fitted_template_obeys_the_laws(model: GramMatrix | DistanceMatrix) -> None:
-    data = PointClouds(80, model, PROTOTYPES, seed=1)
+    data = PointClouds(80, model, PROTOTYPES.clone().requires_grad_(), seed=1)
+    assert not data[0][1].requires_grad  # workers cannot send such targets
     y, x = data.batch(range(80))
     fix = model.fit_canonicalizer(x, progress=False)
     check_canonicalizer(fix, x, model)

@@ -60,6 +60,11 @@ class BlurredShapes(Pairs):
         target_transform: Transform | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
+        if not (isinstance(kernel, (tuple, list)) and isinstance(frame, (tuple, list))):
+            raise TypeError(
+                "BlurredShapes needs a kernel and a frame of 2 ints each, such as (9, 9) and (16, 16), but got "
+                f"{kernel!r} and {frame!r}."
+            )
         kernel, frame = tuple(kernel), tuple(frame)
         if len(kernel) != 2 or min(kernel) < 9 or not all(n % 2 for n in kernel):
             raise ValueError(f"BlurredShapes needs a kernel of 2 odd sizes of at least 9, but got {kernel}.")

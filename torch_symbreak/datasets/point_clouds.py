@@ -65,7 +65,7 @@ class PointClouds(Pairs):
         if not 0 <= noise < math.inf:
             raise ValueError(f"PointClouds needs a noise >= 0, but got {noise}.")
         super().__init__(size, forward, seed, transform, target_transform, device)
-        self.prototypes = check_finite(prototypes, name="prototypes").to(self.device)
+        self.prototypes = check_finite(prototypes.detach(), name="prototypes").to(self.device)
         self.noise = noise
 
     def objects(self, index: Tensor) -> Tensor:

@@ -82,6 +82,11 @@ class RigidMotion(Symmetry):
     def act(self, g: Rigid, x: Tensor) -> Tensor:
         self.check(x)
         check_element_batch(type(self).__name__, batch_shape(x, self.item_dims), g.shift.shape[:-1])
+        if g.shift.shape[-1] != x.shape[-1]:
+            raise ValueError(
+                f"{type(self).__name__} needs shifts (*batch, {x.shape[-1]}) for {describe(x)}, but got "
+                f"{tuple(g.shift.shape)}."
+            )
         turned = self.linear.act(g.matrix, x.to(wide(x)))
         return (turned + _per_point(g.shift.to(wide(x)), self.item_dims)).to(x.dtype)
 
