@@ -57,7 +57,7 @@ class Torch(Format):
             x = self._tensors[key]
             how = "float" if x.layout == torch.strided else "to_dense"
             raise ValueError(
-                f"{key} of {self.path} is {str(x.dtype)[6:]} and {str(x.layout)[6:]}, which NumPy has not. Save it as "
+                f"{key} of {self.path} is {str(x.dtype)[6:]} and {str(x.layout)[6:]}, which NumPy does not have. Save it as "
                 f"another: torch.save({{'x': tensor.{how}()}}, {self.path.name!r})"
             )
         return key
