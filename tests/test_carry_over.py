@@ -33,6 +33,7 @@ hdf5plugin = pytest.importorskip("hdf5plugin")
 zarr = pytest.importorskip("zarr")
 tifffile = pytest.importorskip("tifffile")
 scipy_io = pytest.importorskip("scipy.io")
+safetensors = pytest.importorskip("safetensors.torch")
 
 
 def objects(count: int = 7) -> np.ndarray:
@@ -704,6 +705,59 @@ def test_torch_that_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "in.pt", "bfloat16", key="x")
 
 
+# ------------------------------------------------------------------------------------------------------ safetensors
+
+
+def test_safetensors(elements: bool, tmp_path: Path) -> None:
+    src, out, back = (tmp_path / f"{stem}.safetensors" for stem in ("in", "out", "back"))
+    beside = {
+        "brain": torch.arange(3.0).bfloat16(),
+        "eighth": torch.arange(5.0).to(torch.float8_e4m3fn),
+        "flags": torch.tensor([True, False, True]),
+        "ä/one": torch.tensor(3.0),
+        "none": torch.zeros(0, 4, dtype=torch.float64),
+    }
+    metadata = {"format": "pt", "ä": "by hand"}
+    safetensors.save_file({"x": torch.from_numpy(X), **beside}, src, metadata)
+
+    def same(path: Path) -> bool:
+        with safetensors.safe_open(path, "pt") as file:
+            kept = {key: file.get_tensor(key) for key in file.keys() if not key.startswith("symbreak")}  # noqa: SIM118
+            assert {key: value for key, value in file.metadata().items() if key != "symbreak"} == metadata
+        assert kept.keys() == {"x", *beside}
+        return all(torch.equal(kept[key].float(), value.float()) and kept[key].dtype == value.dtype
+                   for key, value in beside.items())  # fmt: skip
+
+    plan("break", src, out, elements=elements).run()
+    assert same(out)
+    assert right(safetensors.load_file(out)["x"].numpy())
+    if elements:
+        plan("unbreak", out, back).run()
+        assert same(back)
+        assert np.allclose(safetensors.load_file(back)["x"], X, atol=1e-5)
+
+
+def test_safetensors_of_double_precision(tmp_path: Path) -> None:
+    """Targets of two tensors are complex128, which the format has not. Their elements are there all the same."""
+    src, out, back = (tmp_path / f"{stem}.safetensors" for stem in ("in", "out", "back"))
+    x = torch.from_numpy(X).to(torch.complex128)
+    safetensors.save_file({"re": x.real.contiguous(), "im": x.imag.contiguous()}, src)
+    plan("break", src, out, elements=True).run()
+    (scalar,) = (value for key, value in safetensors.load_file(out).items() if key.endswith("_scalar"))
+    assert torch.equal(torch.view_as_complex(scalar), Targets().fix(x.dtype).element(x).scalar)
+    plan("unbreak", out, back).run()
+    again = safetensors.load_file(back)
+    assert again.keys() == {"re", "im"}
+    assert torch.allclose(torch.complex(again["re"], again["im"]), x, rtol=0, atol=1e-14)
+
+
+def test_safetensors_that_is_refused(tmp_path: Path) -> None:
+    x, path = torch.ones(3, 4, 4), tmp_path / "in.safetensors"
+    for content, options in (({"x": x.bfloat16()}, {}), ({"x": x.bfloat16(), "y": x}, {"key": "x"})):
+        safetensors.save_file(content, path)
+        refused(path, r"x of .* is BF16, .* safetensors.torch.save_file\({'x': tensor.float\(\)}", **options)
+
+
 # ----------------------------------------------------------------------------------------- what an earlier run left
 
 
@@ -717,11 +771,13 @@ def write(path: Path) -> None:
         np.savez(path, x=X)
     elif path.suffix == ".mat":
         scipy_io.savemat(path, {"x": X})
+    elif path.suffix == ".safetensors":
+        safetensors.save_file({"x": torch.from_numpy(X)}, path)
     else:
         torch.save({"x": torch.from_numpy(X)}, path)
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".zarr", ".npz", ".mat", ".pt"])
+@pytest.mark.parametrize("suffix", [".h5", ".zarr", ".npz", ".mat", ".pt", ".safetensors"])
 def test_elements_of_an_earlier_run(suffix: str, tmp_path: Path) -> None:
     """They are carried over unless they are replaced or dropped."""
     paths = [tmp_path / f"{number}{suffix}" for number in range(4)]

@@ -228,7 +228,7 @@ def bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("empty.npy").touch()
     Path("empty.pt").touch()
     Path("empty.h5").touch()
-    for suffix in (".h5", ".npy", ".pt", ".zarr", ".npz"):
+    for suffix in (".h5", ".npy", ".pt", ".zarr", ".npz", ".safetensors"):
         os.mkfifo(f"pipe{suffix}")
     damaged_pt(Path("cut.pt"), lambda content: content[: len(content) // 2])
     damaged_pt(Path("hole.pt"), lambda content: content[:300] + bytes(200) + content[500:])
@@ -252,6 +252,7 @@ def bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("break empty.npy y.npy", "empty.npy is empty"),
         ("info pipe.h5", "no regular file"),
         ("info pipe.zarr", "no regular file"),
+        ("info pipe.safetensors", "no regular file"),
         ("break pipe.npy y.npy", "no regular file"),
         ("unbreak pipe.pt y.pt", "no regular file"),
         ("fit pipe.npy t.npz", "no regular file"),

@@ -28,6 +28,7 @@ h5py = pytest.importorskip("h5py")
 zarr = pytest.importorskip("zarr")
 tifffile = pytest.importorskip("tifffile")
 scipy_io = pytest.importorskip("scipy.io")
+safetensors = pytest.importorskip("safetensors.numpy")
 pytest.importorskip("typer")
 from torch_symbreak import cli  # noqa: E402
 
@@ -113,6 +114,12 @@ CASES = {
     "bare.zarr": (lambda p: zarr.save_array(p, X), {}),
     "bare.pt": (lambda p: torch.save(torch.from_numpy(X), p), {}),
     "dict.pt": (lambda p: torch.save({"a": {"x": torch.from_numpy(X)}, "n": 3, "y": torch.ones(2)}, p), {}),
+    "a.safetensors": (lambda p: safetensors.save_file({"a/x": X, "y": np.arange(3)}, p), {}),
+    "half.safetensors": (lambda p: safetensors.save_file({"x": X.real.astype("f2")}, p), {}),
+    "double.safetensors": (
+        lambda p: safetensors.save_file({"real": X.real.astype("f8"), "imag": X.imag.astype("f8")}, p),
+        {},
+    ),
 }
 
 
@@ -198,7 +205,7 @@ def test_one_number(tmp_path: Path) -> None:
     assert (np.load(out).tolist(), np.load(back).tolist()) == (3.0, -3.0)
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".zarr", ".npz", ".mat", ".pt"])
+@pytest.mark.parametrize("suffix", [".h5", ".zarr", ".npz", ".mat", ".pt", ".safetensors"])
 def test_names_that_only_begin_like_ours(suffix: str, tmp_path: Path) -> None:
     arrays = {"symbreak_targets": X, "symbreaking": np.arange(12).reshape(3, 4)}
     save = {
@@ -207,6 +214,7 @@ def test_names_that_only_begin_like_ours(suffix: str, tmp_path: Path) -> None:
         ".npz": lambda p: np.savez(p, **arrays),
         ".mat": lambda p: scipy_io.savemat(p, arrays),
         ".pt": lambda p: torch.save({key: torch.from_numpy(value) for key, value in arrays.items()}, p),
+        ".safetensors": lambda p: safetensors.save_file(arrays, p),
     }
     src, out, back = (tmp_path / f"{stem}{suffix}" for stem in ("in", "out", "back"))
     save[suffix](src)
@@ -279,7 +287,9 @@ class Deadline:
             threading.setprofile(None)
 
 
-@pytest.mark.parametrize("name", ["a.h5", "gzip.h5", "a.zarr", "a.npz", "a.npy", "a.tif", "zlib.tif", "a.mat", "a.pt"])
+@pytest.mark.parametrize(
+    "name", ["a.h5", "gzip.h5", "a.zarr", "a.npz", "a.npy", "a.tif", "zlib.tif", "a.mat", "a.pt", "a.safetensors"]
+)
 def test_killed_and_resumed_is_the_same_to_the_bit(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canonical, "BLOCK", 4000)
     suffix = Path(name).suffix
@@ -295,6 +305,7 @@ def test_killed_and_resumed_is_the_same_to_the_bit(name: str, tmp_path: Path, mo
         "zlib.tif": lambda: tifffile.imwrite(src, x, photometric="minisblack", compression="zlib"),
         "a.mat": lambda: scipy_io.savemat(src, {"x": x}, do_compression=True),
         "a.pt": lambda: torch.save({"x": torch.from_numpy(x)}, src),
+        "a.safetensors": lambda: safetensors.save_file({"x": x}, src),
     }
     save[name]()
     before = content(src)
@@ -361,6 +372,10 @@ def bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("cut.h5").write_bytes(Path("good.h5").read_bytes()[:-300])
     np.save("good.npy", X)
     Path("cut.npy").write_bytes(Path("good.npy").read_bytes()[:-300])
+    safetensors.save_file({"x": X}, "good.safetensors")
+    Path("cut.safetensors").write_bytes(Path("good.safetensors").read_bytes()[:-300])
+    Path("noise.safetensors").write_bytes(b"nothing" * 100)
+    safetensors.save_file({"x": X}, "noted.safetensors", {"symbreak": "mine"})
     np.save("object.npy", np.array([{}]), allow_pickle=True)
     torch.save({"x": Path()}, "pickled.pt")
     Path("noise.tif").write_bytes(b"nothing")
@@ -409,6 +424,9 @@ def bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["cut.h5", "out.h5"], "truncated"),
         (["cut.npy", "out.npy"], "cut off"),
         (["object.npy", "out.npy"], "Python objects"),
+        (["cut.safetensors", "out.safetensors"], "cannot be read as .safetensors"),
+        (["noise.safetensors", "out.safetensors"], "cannot be read as .safetensors"),
+        (["noted.safetensors", "out.safetensors"], "not of this package"),
         (["pickled.pt", "out.pt"], "cannot be read"),
         (["noise.tif", "out.tif"], "cannot be read"),
         (["cut.tif", "out.tif"], "cut off"),

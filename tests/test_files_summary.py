@@ -17,12 +17,13 @@ from torch_symbreak.io.summaries import summarize
 h5py = pytest.importorskip("h5py")
 zarr = pytest.importorskip("zarr")
 scipy_io = pytest.importorskip("scipy.io")
+safetensors = pytest.importorskip("safetensors.numpy")
 pytest.importorskip("typer")
 pytest.importorskip("skimage")
 from torch_symbreak import cli  # noqa: E402
 
 FIX = FarField().canonicalizer()
-SUFFIXES = [".h5", ".npz", ".mat", ".zarr", ".pt"]
+SUFFIXES = [".h5", ".npz", ".mat", ".zarr", ".pt", ".safetensors"]
 
 
 def objects(count: int = 9, seed: int = 0) -> np.ndarray:
@@ -44,6 +45,8 @@ def save(path: Path, arrays: dict[str, np.ndarray]) -> None:
         torch.save({key: torch.from_numpy(value) for key, value in arrays.items()}, path)
     elif path.suffix == ".mat":
         scipy_io.savemat(path, arrays)
+    elif path.suffix == ".safetensors":
+        safetensors.save_file(arrays, path)
     else:
         np.savez(path, **arrays)
 

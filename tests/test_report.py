@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 pytest.importorskip("sklearn")
 pytest.importorskip("typer")
 
+from browser import CHROMIUM
 from experiments import symbreak
 from test_diagnose import COUNT, report_of, scrambled
 
@@ -49,11 +49,6 @@ def test_the_page_is_self_contained(tmp_path: Path) -> None:
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     assert "<script" not in page
     assert "http" not in page.replace("base64", "")[:3000]
-
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 
 
 @pytest.mark.slow

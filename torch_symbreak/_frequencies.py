@@ -84,7 +84,8 @@ def low_frequencies(x: Tensor, box: Box, event_dims: int, channel_dims: int) -> 
         twice = 2 * torch.arange(size, device=x.device) - ends[..., axis, None] + size
         twice = twice % (2 * size) - size  # 2 (n - c), modulo 2 N into [-N, N): exact
         length = box.length[..., axis, None].to(total.dtype)
-        angle = (-math.pi * twice / (2 * length))[..., None] * steps[:-1]
+        # In double precision: a float times an int tensor would be in single.
+        angle = (-math.pi * twice.to(total.dtype) / (2 * length))[..., None] * steps[:-1]
         sweep = -sweep_rate(event_dims - 1 - axis) / 4 * (twice * twice.abs()).to(total.dtype) / length
         angle = torch.cat([angle, sweep[..., None]], -1)  # (*batch, N, 6)
         weight = torch.polar(torch.ones_like(angle), angle)

@@ -59,7 +59,7 @@ In = Annotated[
     typer.Argument(
         parser=named,
         metavar="IN",
-        help="Input file: HDF5, CXI, .npy, .npz, .mat, .tif, .zarr or .pt.",
+        help="Input file: HDF5, CXI, .npy, .npz, .mat, .tif, .zarr, .pt or .safetensors.",
         show_default=False,
     ),
 ]

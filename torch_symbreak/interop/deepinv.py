@@ -23,7 +23,7 @@ try:
     from deepinv.physics import Physics
 except ModuleNotFoundError as error:  # pragma: no cover
     raise ModuleNotFoundError(
-        'torch_symbreak.interop.deepinv needs deepinv: pip install "torch_symbreak[deepinv]"'
+        'torch_symbreak.interop.deepinv needs deepinv: pip install "torch_symbreak[deepinv]"', name=error.name
     ) from error
 
 from torch_symbreak import losses, metrics

@@ -16,7 +16,7 @@ try:
     from lightning.pytorch.utilities import CombinedLoader
 except ModuleNotFoundError as error:  # pragma: no cover
     raise ModuleNotFoundError(
-        'torch_symbreak.interop.lightning needs lightning: pip install "torch_symbreak[lightning]"'
+        'torch_symbreak.interop.lightning needs lightning: pip install "torch_symbreak[lightning]"', name=error.name
     ) from error
 
 from torch_symbreak._checks import check_callable, describe

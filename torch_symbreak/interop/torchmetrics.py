@@ -16,7 +16,7 @@ try:
     from torchmetrics import Metric
 except ModuleNotFoundError as error:  # pragma: no cover
     raise ModuleNotFoundError(
-        'torch_symbreak.interop.torchmetrics needs torchmetrics: pip install "torch_symbreak[metrics]"'
+        'torch_symbreak.interop.torchmetrics needs torchmetrics: pip install "torch_symbreak[metrics]"', name=error.name
     ) from error
 
 from torch_symbreak._items import resolved

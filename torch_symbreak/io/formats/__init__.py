@@ -27,16 +27,17 @@ from torch_symbreak.io.formats.hdf5 import Hdf5, write_hdf5
 from torch_symbreak.io.formats.mat import Mat
 from torch_symbreak.io.formats.npy import Npy, Npz, write_npz
 from torch_symbreak.io.formats.pt import Torch
+from torch_symbreak.io.formats.safetensors import Safetensors
 from torch_symbreak.io.formats.tiff import Tiff
 from torch_symbreak.io.formats.zarr import Zarr
 
 __all__ = [
-    "FORMATS", "OURS", "Array", "Format", "Hdf5", "Index", "Mat", "Npy", "Npz", "Region", "Sink", "Tiff", "Torch",
-    "Zarr", "check_memory", "is_ours", "new_npy", "npy_region", "open_file", "write_hdf5",
+    "FORMATS", "OURS", "Array", "Format", "Hdf5", "Index", "Mat", "Npy", "Npz", "Region", "Safetensors", "Sink",
+    "Tiff", "Torch", "Zarr", "check_memory", "is_ours", "new_npy", "npy_region", "open_file", "write_hdf5",
     "write_npz",
 ]  # fmt: skip
 
-FORMATS: tuple[type[Format], ...] = (Hdf5, Npy, Npz, Mat, Tiff, Zarr, Torch)
+FORMATS: tuple[type[Format], ...] = (Hdf5, Npy, Npz, Mat, Tiff, Zarr, Torch, Safetensors)
 
 
 def open_file(path: Path) -> Format:

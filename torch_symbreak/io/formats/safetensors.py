@@ -1,0 +1,117 @@
+"""safetensors."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from torch_symbreak.io.formats.base import OURS, Format, Names, Region, Regions, is_ours, npy_region
+
+#: Numbers that both the format and NumPy have. The format has no complex128.
+_DTYPES = {
+    "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
+    "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "C64": "<c8",
+}  # fmt: skip
+_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
+_METADATA = "__metadata__"
+
+
+class _Tensor(NamedTuple):
+    """A tensor as the header describes it, and the range of bytes that has its values."""
+
+    dtype: str
+    shape: list[int]
+    path: Path
+    start: int
+    size: int
+
+    @property
+    def alignment(self) -> int:
+        return self.size // max(1, math.prod(self.shape))
+
+
+class Safetensors(Format):
+    """safetensors: a header in JSON, then the values. Tensors of numbers that NumPy lacks are copied unread."""
+
+    suffixes = (".safetensors",)
+    package = "safetensors"
+    in_place = False  # the header grows with the note, and the values lie behind it
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        # It checks that the tensors fill the file without gaps or overlaps. It does not say where they begin.
+        with importlib.import_module("safetensors").safe_open(path, "np"):
+            pass
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+        self._metadata: dict[str, str] = header.pop(_METADATA, {})
+        self.note = self._metadata.get(OURS)
+        self._tensors: dict[str, _Tensor] = {}
+        for key, entry in header.items():
+            start, end = entry["data_offsets"]
+            self._tensors[key] = _Tensor(entry["dtype"], entry["shape"], path, 8 + length + start, end - start)
+        self._regions = {key: _region(key, x) for key, x in self._tensors.items() if x.dtype in _DTYPES}
+        self.arrays = {key: region.array for key, region in self._regions.items()}
+        if not self.arrays:
+            self.resolve(next(iter(self._tensors), ""))
+
+    def resolve(self, key: str) -> str:
+        key = super().resolve(key)
+        if key in self._tensors and key not in self.arrays:
+            raise ValueError(
+                f"{key} of {self.path} is {self._tensors[key].dtype}, which NumPy has not. Save it as another: "
+                f"safetensors.torch.save_file({{'x': tensor.float()}}, {self.path.name!r})"
+            )
+        return key
+
+    def finish(self, work: Path, keys: Sequence[str], note: str, extra: Regions, drop: Names = frozenset()) -> None:
+        tensors = {key: x for key, x in self._tensors.items() if key not in drop}
+        for key, stage in self._stages(work, keys).items():
+            tensors[key] = tensors[key]._replace(path=stage, start=npy_region(stage).offset)
+        tensors |= {key: _described(region) for key, region in extra.items()}
+        _write(work / "part", tensors, self._metadata | {OURS: note})
+
+
+def _region(key: str, x: _Tensor) -> Region:
+    """Return where an array lies. Our elements have complex128 as pairs of F64."""
+    shape, dtype = tuple(x.shape), np.dtype(_DTYPES[x.dtype])
+    if is_ours(key) and x.dtype == "F64" and len(shape) == 2:
+        shape, dtype = shape[:1], np.dtype("<c16")
+    return Region(x.path, x.start, shape, dtype)
+
+
+def _described(region: Region) -> _Tensor:
+    shape, dtype = [*region.shape], region.dtype
+    if dtype == np.complex128:
+        shape, dtype = [*shape, 2], np.dtype("<f8")
+    return _Tensor(_NAMES[dtype], shape, region.path, region.offset, region.end - region.offset)
+
+
+def _write(path: Path, tensors: dict[str, _Tensor], metadata: dict[str, str]) -> None:
+    """Write a file, piece by piece. As the package has it, large numbers lie in front, so that all are aligned."""
+    header: dict[str, object] = {_METADATA: metadata}
+    ordered = sorted(tensors.items(), key=lambda item: (-item[1].alignment, item[0]))
+    end = 0
+    for key, x in ordered:
+        header[key] = {"dtype": x.dtype, "shape": x.shape, "data_offsets": [end, end + x.size]}
+        end += x.size
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as new:
+        new.write(len(text).to_bytes(8, "little") + text)
+        for _, x in ordered:
+            with x.path.open("rb") as old:
+                old.seek(x.start)
+                left = x.size
+                while left:
+                    part = old.read(min(left, 1 << 20))
+                    if not part:
+                        raise EOFError(f"{x.path} ends before its array does")
+                    left -= new.write(part)
