@@ -5,6 +5,7 @@ from torch_symbreak.datasets.crystals import BraggCrystals
 from torch_symbreak.datasets.images import ComplexImages
 from torch_symbreak.datasets.loading import CollateTransform, DeviceLoader
 from torch_symbreak.datasets.mixed_sources import MixedSources
+from torch_symbreak.datasets.point_clouds import PointClouds
 from torch_symbreak.datasets.synthetic import GaussianPairs, SquareRoots
 from torch_symbreak.datasets.wrappers import ScrambledDataset, SymmetryBrokenDataset
 
@@ -16,6 +17,7 @@ __all__ = [
     "DeviceLoader",
     "GaussianPairs",
     "MixedSources",
+    "PointClouds",
     "ScrambledDataset",
     "SquareRoots",
     "SymmetryBrokenDataset",

@@ -1,5 +1,6 @@
 """Experiments: recipes that turn cases into rows, tables and figures. Nothing is printed here."""
 
+from torch_symbreak.experiments.factorization import Factorization
 from torch_symbreak.experiments.farfield import FarFieldPhaseRetrieval
 from torch_symbreak.experiments.gaussian import Gaussian
 from torch_symbreak.experiments.grid import Case, Grid
@@ -16,6 +17,7 @@ __all__ = [
     "PRESETS",
     "Case",
     "Experiment",
+    "Factorization",
     "FarFieldPhaseRetrieval",
     "Gaussian",
     "Grid",

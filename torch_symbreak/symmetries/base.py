@@ -150,6 +150,13 @@ class Symmetry(ABC):
         g = self.sample(x, generator=torch.Generator().manual_seed(0))
         return self.compose(self.inverse(g), g)
 
+    def rescaled(self, g: Any, unit: Tensor) -> Any:
+        """Return the element that acts on ``unit x`` as g does on x, for positive units (*batch,). Default: g itself.
+
+        Elements that are not linear, such as motions of point clouds, override it.
+        """
+        return g
+
     def exchange(self, g: Any, shift: Tensor) -> Tensor:
         """Return the phases c, (*batch,), with ``g . m = c m . g`` for every motion m of ``shift``, (*batch, d)."""
         raise NotImplementedError(f"{type(self).__name__} has commutes=False and needs exchange(g, shift).")
@@ -257,6 +264,11 @@ def enumerates(symmetry: Symmetry) -> bool:
 def proposes(symmetry: Symmetry) -> bool:
     """Return whether a symmetry has candidates for an alignment: its own, or all its elements."""
     return enumerates(symmetry) or type(symmetry).candidates is not Symmetry.candidates
+
+
+def linear(symmetry: Symmetry) -> bool:
+    """Return whether the elements of a symmetry are linear in x, up to conjugation."""
+    return type(symmetry).rescaled is Symmetry.rescaled
 
 
 def snake_case(symmetry: Symmetry) -> str:
