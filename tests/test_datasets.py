@@ -23,6 +23,7 @@ from torch_symbreak import (
 from torch_symbreak._random import item_normal, item_seed, item_uniform
 from torch_symbreak.datasets import (
     Atoms,
+    BlurredShapes,
     BraggCrystals,
     ComplexImages,
     GaussianPairs,
@@ -44,6 +45,7 @@ MAKERS: dict[str, Any] = {
     "crystals": lambda **o: BraggCrystals(9, frame=(12, 15), **o),
     "polyhedra": lambda **o: BraggCrystals(9, frame=(8, 9, 10), **o),
     "images": lambda **o: ComplexImages(IMAGES, frame=(8, 9), **o),
+    "blurred": lambda **o: BlurredShapes(9, kernel=(9, 11), frame=(15, 14), **o),
     "point clouds": lambda **o: PointClouds(9, DistanceMatrix(), torch.eye(4, 2)[None], **o),
     "atoms": lambda **o: Atoms(9, atoms=3, frame=(12, 14), **o),
 }

@@ -6,6 +6,7 @@ from torch_symbreak.alignment import align
 from torch_symbreak.canonical import AlignToTemplate, suggest_threshold
 from torch_symbreak.datasets import CollateTransform, DeviceLoader, ScrambledDataset, SymmetryBrokenDataset
 from torch_symbreak.forward import (
+    BlindConvolution,
     DistanceMatrix,
     ElementwiseSquare,
     FarField,
@@ -20,6 +21,7 @@ from torch_symbreak.transforms import FromChannels, OnKeys, OnRealImag, RandomSy
 
 __all__ = [
     "AlignToTemplate",
+    "BlindConvolution",
     "CenterContent",
     "CollateTransform",
     "DeviceLoader",

@@ -22,7 +22,7 @@ EXAMPLES = o.examples(
 )
 
 #: Names of the experiments, the quickest first.
-EXPERIMENTS = ("square", "factorization", "gaussian", "separation", "farfield")
+EXPERIMENTS = ("square", "factorization", "gaussian", "separation", "deconvolution", "farfield")
 # Listed here again, because the modules that own them import Lightning. A test compares.
 PRESETS = ("quick", "cpu", "paper")
 DEVICES = ("auto", "cpu", "cuda")

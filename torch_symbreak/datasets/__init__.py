@@ -1,6 +1,7 @@
 """Data sets: synthetic pairs, complex images, and wrappers for a user's own."""
 
 from torch_symbreak.datasets.atoms import Atoms
+from torch_symbreak.datasets.blurred import BlurredShapes
 from torch_symbreak.datasets.crystals import BraggCrystals
 from torch_symbreak.datasets.images import ComplexImages
 from torch_symbreak.datasets.loading import CollateTransform, DeviceLoader
@@ -11,6 +12,7 @@ from torch_symbreak.datasets.wrappers import ScrambledDataset, SymmetryBrokenDat
 
 __all__ = [
     "Atoms",
+    "BlurredShapes",
     "BraggCrystals",
     "CollateTransform",
     "ComplexImages",

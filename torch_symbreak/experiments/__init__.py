@@ -1,5 +1,6 @@
 """Experiments: recipes that turn cases into rows, tables and figures. Nothing is printed here."""
 
+from torch_symbreak.experiments.deconvolution import Deconvolution
 from torch_symbreak.experiments.factorization import Factorization
 from torch_symbreak.experiments.farfield import FarFieldPhaseRetrieval
 from torch_symbreak.experiments.gaussian import Gaussian
@@ -16,6 +17,7 @@ __all__ = [
     "CAPTION",
     "PRESETS",
     "Case",
+    "Deconvolution",
     "Experiment",
     "Factorization",
     "FarFieldPhaseRetrieval",

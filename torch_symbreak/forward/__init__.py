@@ -1,6 +1,7 @@
 """Measurement models that declare their symmetries."""
 
 from torch_symbreak.forward.base import ForwardModel
+from torch_symbreak.forward.blind_convolution import BlindConvolution, Deconvolved
 from torch_symbreak.forward.detector import Background, Mask, Measured, PoissonCounts, ReadoutNoise, beam_stop
 from torch_symbreak.forward.elementwise import ElementwiseSquare
 from torch_symbreak.forward.factorization import DistanceMatrix, GramMatrix
@@ -12,6 +13,8 @@ from torch_symbreak.forward.named import NAMES, canonicalizer_of, event_dims_of
 __all__ = [
     "NAMES",
     "Background",
+    "BlindConvolution",
+    "Deconvolved",
     "DistanceMatrix",
     "ElementwiseSquare",
     "FarField",

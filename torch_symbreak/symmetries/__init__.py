@@ -2,6 +2,7 @@
 
 from torch_symbreak.symmetries.base import Canonicalizer, Symmetry
 from torch_symbreak.symmetries.conjugate_flip import ConjugateFlip, FixConjugateFlip
+from torch_symbreak.symmetries.convolution_factors import ConvolutionFactors, FactorMove, FixConvolutionFactors
 from torch_symbreak.symmetries.global_phase import FixGlobalPhase, GlobalPhase
 from torch_symbreak.symmetries.motion import Motion, Rearrangement
 from torch_symbreak.symmetries.orthogonal import FixOrthogonal, Orthogonal
@@ -18,8 +19,11 @@ __all__ = [
     "Canonicalizer",
     "CenterContent",
     "ConjugateFlip",
+    "ConvolutionFactors",
     "Element",
+    "FactorMove",
     "FixConjugateFlip",
+    "FixConvolutionFactors",
     "FixGlobalPhase",
     "FixOrthogonal",
     "FixRigidMotion",

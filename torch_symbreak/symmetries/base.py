@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_symbreak._checks import check_dims, check_implemented, check_target, describe
+from torch_symbreak._content import Box
 from torch_symbreak._items import TIE, flat_items, join_elements, typed_like
 from torch_symbreak._random import Counters, item_seed
 
@@ -174,6 +175,13 @@ class Symmetry(ABC):
         ``AlignToTemplate`` chooses among them. Default: all :meth:`candidates`. Shapes: as there.
         """
         return self.candidates(x, reference)
+
+    def boxes(self, x: Tensor) -> tuple[Box, ...]:
+        """Return the content boxes that decide which candidates are admissible, (*batch, d) each. Default: none.
+
+        Where a mean has smaller boxes than the two targets, ``testing.assert_convex`` claims nothing.
+        """
+        return ()
 
     def gap(self, x: Tensor, reference: Tensor) -> Tensor:
         """Return how much more ``Re<g x, r>`` the best admissible candidate has than the next best one, (*batch,).
