@@ -29,7 +29,6 @@ class QuarterTurns(Symmetry):
     """Quarter turns of square images; elements are int64, (*batch,)."""
 
     event_dims: int = 2
-    commutes = False
 
     def sample(self, x, *, generator=None):
         return torch.randint(4, x.shape[:-2], generator=generator).to(x.device)
