@@ -357,6 +357,17 @@ def test_options_that_are_none(options: dict[str, Any], message: str) -> None:
         ConvolutionFactors(**options)
 
 
+def test_a_kernel_far_smaller_than_the_image_decides() -> None:
+    x = torch.randn(20, 2, 4, 4) * torch.tensor([1e-30, 1e15])[:, None, None]
+    x[:, 0, 3], x[:, 0, :, 3] = 0, 0
+    fix = FixConvolutionFactors(kernel=(3, 3))
+    torch.testing.assert_close(fix.margin(x).double(), fix.margin(x.double()))
+    assert torch.equal(fix(x), fix(x.double()).float())
+    # The phase of a complex kernel of subnormal numbers is rounding noise.
+    tiny = x * torch.tensor([1e-13, 1])[:, None, None] + 0j
+    assert not fix.margin(tiny).any()
+
+
 def test_content_behind_the_kernel_stays_there() -> None:
     model = BlindConvolution((3, 3), (6, 6))
     z = torch.zeros(20, 2, 6, 6)

@@ -28,6 +28,7 @@ from torch_symbreak._items import (
     peak,
     per_item,
     resolved,
+    too_small,
     wide,
 )
 from torch_symbreak._random import uniform
@@ -342,6 +343,7 @@ class FixConvolutionFactors(Canonicalizer[ConvolutionFactors]):
     def _sums(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return each factor's sum, and that of its magnitudes, to one scale per item, (*batch, 2) each, in double."""
         dims = self.symmetry.event_dims
+        x = x.to(wide(x))  # one factor may be so much smaller that its share of the peak underflows in single
         x = divided(x, per_item(peak(x.detach(), item_dims=dims + 1), dims + 1))
         values = flat_items(x, dims)
         return values.sum(-1, dtype=wide(x)), values.detach().abs().sum(-1, dtype=wide(x.real))
@@ -374,7 +376,8 @@ class FixConvolutionFactors(Canonicalizer[ConvolutionFactors]):
         group, (sums, most) = self.symmetry, self._sums(x)
         exchanged, size = self._exchanged(x, sums, most), sums.abs()
         safe = torch.where(most > 0, most, 1)
-        total = size / safe
+        small = torch.stack([too_small(x.select(-group.item_dims, i), group.event_dims) for i in (0, 1)], -1)
+        total = torch.where(small, 0, size / safe)
         margins = [torch.where(exchanged, total[..., 1], total[..., 0])]
         if group._exchanges(x):
             margins.append((size[..., 0] - size[..., 1]).abs() / safe.sum(-1))
