@@ -52,7 +52,7 @@ def test_help_ends_with_two_examples(command: str | None, monkeypatch: pytest.Mo
         *((command, "--forward", NAMES) for command in ("compare", "break", "scramble", "info")),
         *((command, "--layout", get_args(Kind)) for command in ("break", "scramble", "info")),
         ("solve", "--method", ("hio", "er", "raar", "dm", "rrr")),
-        ("reproduce", "EXPERIMENT", ("square", "gaussian", "separation", "farfield")),
+        ("reproduce", "EXPERIMENT", ("square", "factorization", "gaussian", "separation", "deconvolution", "farfield")),
         ("reproduce", "--preset", ("quick", "cpu", "paper")),
         ("reproduce", "--device", ("auto", "cpu", "cuda")),
         ("reproduce", "--precision", ("32-true", "bf16-mixed", "16-mixed", "64-true")),

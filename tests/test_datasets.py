@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from torch_symbreak import (
+    DistanceMatrix,
     FarField,
     FixSign,
     GaussianIntensity,
@@ -20,7 +21,16 @@ from torch_symbreak import (
     align,
 )
 from torch_symbreak._random import item_normal, item_seed, item_uniform
-from torch_symbreak.datasets import Atoms, BraggCrystals, ComplexImages, GaussianPairs, MixedSources, SquareRoots
+from torch_symbreak.datasets import (
+    Atoms,
+    BlurredShapes,
+    BraggCrystals,
+    ComplexImages,
+    GaussianPairs,
+    MixedSources,
+    PointClouds,
+    SquareRoots,
+)
 from torch_symbreak.symmetries import Product, Sign
 
 MODEL = GaussianIntensity.draw(12, 3, generator=torch.Generator().manual_seed(0))
@@ -35,6 +45,8 @@ MAKERS: dict[str, Any] = {
     "crystals": lambda **o: BraggCrystals(9, frame=(12, 15), **o),
     "polyhedra": lambda **o: BraggCrystals(9, frame=(8, 9, 10), **o),
     "images": lambda **o: ComplexImages(IMAGES, frame=(8, 9), **o),
+    "blurred": lambda **o: BlurredShapes(9, kernel=(9, 11), frame=(15, 14), **o),
+    "point clouds": lambda **o: PointClouds(9, DistanceMatrix(), torch.eye(4, 2)[None], **o),
     "atoms": lambda **o: Atoms(9, atoms=3, frame=(12, 14), **o),
 }
 

@@ -22,6 +22,7 @@ from torch_symbreak import align, relative_error
 from torch_symbreak.experiments import (
     PRESETS,
     Case,
+    Deconvolution,
     FarFieldPhaseRetrieval,
     Gaussian,
     Grid,
@@ -40,7 +41,9 @@ SHORT = Training(max_epochs=2, batch_size=16)
 
 SMALL = {
     "square": ("--samples", "40,60", "--repeats", 2),
+    "factorization": ("--samples", 60, "--data", "gram-2,distances-2", "--breaking", ",".join(BREAKINGS)),
     "gaussian": ("--samples", 60, "--dims", "3,4", "--fields", "real,complex"),
+    "deconvolution": ("--samples", 40, "--width", 8),
     "farfield": (
         "--samples",
         40,
@@ -72,13 +75,17 @@ def test_command_writes_what_it_measured(name, tmp_path, monkeypatch, capsys):
         assert row["parameters"]["training"]["max_epochs"] == 1
         assert set(row["versions"]) >= {"torch", "torch_symbreak", "python"}
         assert all(math.isfinite(row[metric]) and row[metric] >= 0 for metric in experiment.metrics)
-        adjusted, raw = ("sa_error", "error") if name == "gaussian" else ("sa_mse", "mse")
+        adjusted, raw = (
+            ("sa_error", "error") if name in ("gaussian", "factorization", "deconvolution") else ("sa_mse", "mse")
+        )
         for part in ("test", "train"):
             assert row[f"{part}_{adjusted}"] <= row[f"{part}_{raw}"] * (1 + 1e-6)
     names = {path.name for path in tmp_path.iterdir()}
     figures = {
         "square": {"functions.png"},
+        "factorization": set(),
         "gaussian": set(),
+        "deconvolution": set(),
         "farfield": {"objects_digits_unet.png", "refined_digits_unet.png"},
     }
     assert (
@@ -123,7 +130,9 @@ def test_same_seed_same_numbers(tmp_path):
     assert all(one[m] != other[m] for one, other in zip(runs[0], runs[2], strict=True) for m in ("train_mse",))
 
 
-@pytest.mark.parametrize("experiment", [SquareRoot(), Gaussian(), Separation(), FarFieldPhaseRetrieval(frame=(16, 16))])
+@pytest.mark.parametrize(
+    "experiment", [SquareRoot(), Gaussian(), Separation(), Deconvolution(), FarFieldPhaseRetrieval(frame=(16, 16))]
+)
 def test_train_and_test_differ_and_small_sets_are_part_of_large_ones(experiment):
     data = experiment.axes["data"][0]
     small, large = (experiment.split(data, "exact", n, 0) for n in (20, 30))
@@ -262,7 +271,7 @@ def test_only_objects_of_the_far_field_are_rotated(tmp_path, monkeypatch, capsys
 
 def test_unknown_experiment_ends_with_2(tmp_path, monkeypatch, capsys):
     assert symbreak(monkeypatch, "reproduce", "cube", "--out", tmp_path / "out") == 2
-    assert "one of square, gaussian, farfield, but got 'cube'" in capsys.readouterr().err
+    assert "one of square, factorization, gaussian, separation, farfield, but got 'cube'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

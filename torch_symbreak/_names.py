@@ -5,7 +5,15 @@ from torch_symbreak._version import __version__
 from torch_symbreak.alignment import align
 from torch_symbreak.canonical import AlignToTemplate, suggest_threshold
 from torch_symbreak.datasets import CollateTransform, DeviceLoader, ScrambledDataset, SymmetryBrokenDataset
-from torch_symbreak.forward import ElementwiseSquare, FarField, GaussianIntensity, LinearMixing
+from torch_symbreak.forward import (
+    BlindConvolution,
+    DistanceMatrix,
+    ElementwiseSquare,
+    FarField,
+    GaussianIntensity,
+    GramMatrix,
+    LinearMixing,
+)
 from torch_symbreak.losses import MagnitudeLoss, OrbitMinLoss
 from torch_symbreak.metrics import relative_error, sa_mse
 from torch_symbreak.symmetries import CenterContent, FixConjugateFlip, FixGlobalPhase, FixSign
@@ -13,9 +21,11 @@ from torch_symbreak.transforms import FromChannels, OnKeys, OnRealImag, RandomSy
 
 __all__ = [
     "AlignToTemplate",
+    "BlindConvolution",
     "CenterContent",
     "CollateTransform",
     "DeviceLoader",
+    "DistanceMatrix",
     "ElementwiseSquare",
     "FarField",
     "FixConjugateFlip",
@@ -23,6 +33,7 @@ __all__ = [
     "FixSign",
     "FromChannels",
     "GaussianIntensity",
+    "GramMatrix",
     "LinearMixing",
     "MagnitudeLoss",
     "OnKeys",

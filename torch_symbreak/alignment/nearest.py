@@ -132,6 +132,7 @@ def _aligned(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> Ali
     error = (_energy(aligned - there, group) + lost) / math.prod(x.shape[1:])
     if unit is not None:
         aligned, error = aligned * per_item(unit, group.item_dims), error * unit.square()
+        others = tuple(part.rescaled(h, unit) for part, h in zip(group.others, others, strict=True))
     element = Element(motion.flipped, motion.shift, scalar.to(x.dtype), others)
     return Alignment(aligned.to(x.dtype), element, error)
 
@@ -141,8 +142,9 @@ def align(x: Array, reference: Array, symmetries: Symmetry | Sequence[Symmetry],
 
     ``g = argmin_g sum |g . x - r|²``, over all integer shifts, both orientations and the best phase or sign: whichever
     of them ``symmetries`` names. Shifts are found by cross-correlation, phase, sign and scale in closed form, finite
-    groups by enumeration. Every choice is the one that double precision makes. On a CPU, whole shifts are first
-    searched in single precision, and an item again in double precision if rounding errors could change its choice.
+    groups by enumeration, orthogonal matrices and rigid motions by singular values. Every choice is the one that double
+    precision makes. On a CPU, whole shifts are first searched in single precision, and an item again in double
+    precision if rounding errors could change its choice.
 
     Convention: with zero padding, x and r are extended by zeros: a shift moves content out of the frame, where it is
     cut from ``aligned`` but counts in ``error``; nothing wraps around. On a periodic axis shifts are modulo N. A

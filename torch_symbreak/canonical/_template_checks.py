@@ -12,7 +12,7 @@ from torch_symbreak._checks import check_tensor, describe
 from torch_symbreak._items import flat_parts, unit_scale, wide
 from torch_symbreak.alignment.search import self_correlations
 from torch_symbreak.symmetries import GlobalPhase, Product, Sign, Symmetry
-from torch_symbreak.symmetries.base import enumerates, proposes
+from torch_symbreak.symmetries.base import enumerates, linear, proposes
 
 #: A template that an element moves by less than this, relative to its norm, is fixed by the element.
 _FIXED = 1e-4
@@ -36,6 +36,12 @@ def check_parts(group: Product) -> None:
             raise TypeError(
                 f"AlignToTemplate needs symmetries whose best element is found exactly, but the candidates of {name} "
                 "are a heuristic, and one orbit could get two targets. Leave it out."
+            )
+        if not linear(part):
+            raise TypeError(
+                f"AlignToTemplate needs linear symmetries, but {name} moves the origin, so that the norms of items "
+                "change. For point clouds, center them first: "
+                "FixRigidMotion(turn=AlignToTemplate(template, Orthogonal()))."
             )
         if not enumerates(part) and proposes(part) and len(group.symmetries) > 1:
             raise TypeError(

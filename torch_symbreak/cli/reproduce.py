@@ -22,7 +22,7 @@ EXAMPLES = o.examples(
 )
 
 #: Names of the experiments, the quickest first.
-EXPERIMENTS = ("square", "gaussian", "separation", "farfield")
+EXPERIMENTS = ("square", "factorization", "gaussian", "separation", "deconvolution", "farfield")
 # Listed here again, because the modules that own them import Lightning. A test compares.
 PRESETS = ("quick", "cpu", "paper")
 DEVICES = ("auto", "cpu", "cuda")
@@ -37,7 +37,8 @@ def reproduce(
     data: Annotated[
         str | None,
         typer.Option(
-            help="farfield: crystals, photographs, digits. separation: pulses-2, pulses-3. Separate several by commas."
+            help="farfield: crystals, photographs, digits. factorization: gram-3, distances-2. separation: pulses-2, "
+            "pulses-3. Separate several by commas."
         ),
     ] = None,
     dims: Annotated[str | None, typer.Option(help="gaussian: dimensions of x (default: 5).")] = None,

@@ -1,5 +1,7 @@
 """Experiments: recipes that turn cases into rows, tables and figures. Nothing is printed here."""
 
+from torch_symbreak.experiments.deconvolution import Deconvolution
+from torch_symbreak.experiments.factorization import Factorization
 from torch_symbreak.experiments.farfield import FarFieldPhaseRetrieval
 from torch_symbreak.experiments.gaussian import Gaussian
 from torch_symbreak.experiments.grid import Case, Grid
@@ -15,7 +17,9 @@ __all__ = [
     "CAPTION",
     "PRESETS",
     "Case",
+    "Deconvolution",
     "Experiment",
+    "Factorization",
     "FarFieldPhaseRetrieval",
     "Gaussian",
     "Grid",

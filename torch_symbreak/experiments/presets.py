@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch_symbreak.experiments.deconvolution import Deconvolution
+from torch_symbreak.experiments.factorization import Factorization
 from torch_symbreak.experiments.farfield import FarFieldPhaseRetrieval
 from torch_symbreak.experiments.gaussian import Gaussian
 from torch_symbreak.experiments.grid import ORBIT_LOSS, TEMPLATE, TEMPLATE_ORBIT, Grid
@@ -34,7 +36,9 @@ _NETWORKS = ("unet", "sisprnet")
 _ONLY = ("translation-only", "flip-only", "phase-only")
 _GAUSSIAN = Training(batch_size=512, learning_rate=2e-3, weight_decay=0.0, patience=10)
 _SQUARE = Training(batch_size=100, learning_rate=3e-3, weight_decay=0.0, patience=10, max_epochs=300)
+_FACTORIZATION = Training(batch_size=128, learning_rate=2e-3, weight_decay=0.0, patience=5)
 _SEPARATION = Training(batch_size=256, learning_rate=2e-3, weight_decay=0.0, patience=5)
+_DECONVOLUTION = Training(batch_size=64, learning_rate=2e-3, weight_decay=0.0, patience=4)
 _FARFIELD = Training(batch_size=32, learning_rate=5e-3, patience=12)
 
 
@@ -48,12 +52,26 @@ def _gaussian(data: tuple[str, ...], samples: tuple[int, ...], repeats: int = 1)
     return Preset(Gaussian(), (grid,), _GAUSSIAN)
 
 
+def _factorization(data: tuple[str, ...], samples: tuple[int, ...], repeats: int) -> Preset:
+    breaking = (*_BOTH, TEMPLATE, ORBIT_LOSS)
+    grid = Grid(data=data, networks=("dnn", "knn"), breaking=breaking, samples=samples, repeats=repeats)
+    return Preset(Factorization(), (grid,), _FACTORIZATION)
+
+
 def _separation(data: tuple[str, ...], samples: tuple[int, ...], repeats: int) -> Preset:
     grids = tuple(
         Grid(data=data, networks=networks, breaking=breaking, samples=samples, repeats=repeats)
         for networks, breaking in ((("dnn", "knn"), (*_BOTH, TEMPLATE)), (("dnn",), (ORBIT_LOSS,)))
     )
     return Preset(Separation(), grids, _SEPARATION)
+
+
+def _deconvolution(samples: tuple[int, ...], repeats: int) -> Preset:
+    grids = tuple(
+        Grid(data=("shapes",), networks=networks, breaking=breaking, samples=samples, repeats=repeats)
+        for networks, breaking in ((("dnn", "knn"), (*_BOTH, TEMPLATE)), (("dnn",), (ORBIT_LOSS,)))
+    )
+    return Preset(Deconvolution(), grids, _DECONVOLUTION)
 
 
 def _crystals(networks: tuple[str, ...], breaking: tuple[str, ...], samples: tuple[int, ...], repeats: int = 1) -> Grid:
@@ -75,10 +93,20 @@ PRESETS: dict[str, dict[str, Preset]] = {
             3,
         ),
     },
+    "factorization": {
+        "quick": _factorization(("distances-2",), (250,), 1),
+        "cpu": _factorization(("gram-3", "distances-2"), (250, 1000, 4000), 2),
+        "paper": _factorization(("gram-3", "distances-2"), (250, 1000, 4000, 16_000, 64_000), 3),
+    },
     "separation": {
         "quick": _separation(("pulses-2",), (1000,), 1),
         "cpu": _separation(("pulses-2", "pulses-3"), (1000, 3000, 10_000), 2),
         "paper": _separation(("pulses-2", "pulses-3", "pulses-4"), (1000, 10_000, 100_000, 1_000_000), 3),
+    },
+    "deconvolution": {
+        "quick": _deconvolution((300,), 1),
+        "cpu": _deconvolution((500, 1500, 4000), 2),
+        "paper": _deconvolution((500, 1500, 4000, 16_000, 64_000), 3),
     },
     "farfield": {
         "quick": Preset(

@@ -42,7 +42,7 @@ class ForwardModel(nn.Module):
     def canonicalizer(self) -> Canonicalizer[Any]:
         """Return the transform for targets that breaks all of :attr:`symmetries`."""
 
-    def fit_canonicalizer(self, objects: Any, **options: Any) -> AlignToTemplate:
+    def fit_canonicalizer(self, objects: Any, **options: Any) -> Canonicalizer[Any]:
         """Return the canonicalizer that moves targets nearest to a template fitted to ``objects``.
 
         Args:

@@ -13,7 +13,6 @@ from torch.utils.data import get_worker_info
 from torch_symbreak._checks import check_generator, check_tensor, describe, masked
 from torch_symbreak._fourier import frequencies
 from torch_symbreak._items import flat_items, per_item
-from torch_symbreak.canonical import AlignToTemplate
 from torch_symbreak.forward.base import ForwardModel
 from torch_symbreak.symmetries import Canonicalizer, Product, Symmetry
 
@@ -276,7 +275,7 @@ class Measured(ForwardModel):
         """Return the model's canonicalizer. Options are the model's."""
         return self.model.canonicalizer(**options)
 
-    def fit_canonicalizer(self, objects: Any, **options: Any) -> AlignToTemplate:
+    def fit_canonicalizer(self, objects: Any, **options: Any) -> Canonicalizer[Any]:
         """Return the model's canonicalizer fitted to ``objects``. Options are the model's."""
         return self.model.fit_canonicalizer(objects, **options)
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_symbreak._checks import check_dims, check_implemented, check_target, describe
+from torch_symbreak._content import Box
 from torch_symbreak._items import TIE, flat_items, join_elements, typed_like
 from torch_symbreak._random import Counters, item_seed
 
@@ -150,6 +151,13 @@ class Symmetry(ABC):
         g = self.sample(x, generator=torch.Generator().manual_seed(0))
         return self.compose(self.inverse(g), g)
 
+    def rescaled(self, g: Any, unit: Tensor) -> Any:
+        """Return the element that acts on ``unit x`` as g does on x, for positive units (*batch,). Default: g itself.
+
+        Elements that are not linear, such as motions of point clouds, override it.
+        """
+        return g
+
     def exchange(self, g: Any, shift: Tensor) -> Tensor:
         """Return the phases c, (*batch,), with ``g . m = c m . g`` for every motion m of ``shift``, (*batch, d)."""
         raise NotImplementedError(f"{type(self).__name__} has commutes=False and needs exchange(g, shift).")
@@ -167,6 +175,13 @@ class Symmetry(ABC):
         ``AlignToTemplate`` chooses among them. Default: all :meth:`candidates`. Shapes: as there.
         """
         return self.candidates(x, reference)
+
+    def boxes(self, x: Tensor) -> tuple[Box, ...]:
+        """Return the content boxes that decide which candidates are admissible, (*batch, d) each. Default: none.
+
+        Where a mean has smaller boxes than the two targets, ``testing.assert_convex`` claims nothing.
+        """
+        return ()
 
     def gap(self, x: Tensor, reference: Tensor) -> Tensor:
         """Return how much more ``Re<g x, r>`` the best admissible candidate has than the next best one, (*batch,).
@@ -257,6 +272,11 @@ def enumerates(symmetry: Symmetry) -> bool:
 def proposes(symmetry: Symmetry) -> bool:
     """Return whether a symmetry has candidates for an alignment: its own, or all its elements."""
     return enumerates(symmetry) or type(symmetry).candidates is not Symmetry.candidates
+
+
+def linear(symmetry: Symmetry) -> bool:
+    """Return whether the elements of a symmetry are linear in x, up to conjugation."""
+    return type(symmetry).rescaled is Symmetry.rescaled
 
 
 def snake_case(symmetry: Symmetry) -> str:

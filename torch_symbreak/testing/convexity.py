@@ -110,6 +110,10 @@ def _contains(mean: Tensor, points: list[Tensor], group: Product) -> Tensor:
     A symmetry of another kind may change boxes, so that every element of its group is tried.
     """
     contained = torch.ones(mean.shape[: mean.dim() - group.item_dims], dtype=torch.bool, device=mean.device)
+    for part in group.others:
+        for outer, *inner in zip(*(part.boxes(z) for z in (mean, *points)), strict=True):
+            for box in inner:
+                contained = contained & _within(box, outer).all(-1)
     like = group.rearrangement
     if like is None or not group.shifts:
         return contained
