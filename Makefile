@@ -41,4 +41,4 @@ $(VENV)/.installed-%: $(METADATA)
 	touch $@
 
 clean:
-	rm -rf .venv .venv-oldest build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis symbreak-out
+	rm -rf .venv .venv-oldest build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis symbreak-out docs/gallery

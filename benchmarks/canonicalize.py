@@ -22,7 +22,7 @@ from benchmarks.measure import Operations, Timing, installed, peak_memory
 from torch_symbreak import FarField, RandomSymmetry
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.canonical import FarFieldCanonicalizer, using
-from torch_symbreak.plots import Line, plot_lines
+from torch_symbreak.plots import COLORS, NEUTRAL, Line, plot_lines
 from torch_symbreak.transforms import CenterContent, FixConjugateFlip, FixGlobalPhase, FixSign
 
 OURS, COPY, FFT, LITERAL = "canonicalizer", "copy", "padded FFT", "literal"
@@ -191,13 +191,14 @@ def notes(rows: list[dict[str, Any]], quick: bool, device: torch.device) -> dict
 def figure(rows: list[dict[str, Any]]) -> Figure:
     """Plot time against size and batch."""
     panels = {}
+    colors = {OURS: COLORS["exact"], COPY: NEUTRAL, FFT: "black", LITERAL: COLORS["literal"]}
     for heading, family, x in (
         ("as many pixels at every N", "size, same number of pixels", "N"),
         ("one object of N x N", "size, one object", "N"),
         ("batches of 32 x 32, against the batch", "batch", "batch"),
     ):
         panels[heading] = [
-            Line(name, *_points(rows, family, name, x), style="-" if name == OURS else "--")
-            for name in (OURS, COPY, FFT, LITERAL)
+            Line(name, *_points(rows, family, name, x), color=color, style="-" if name == OURS else "--")
+            for name, color in colors.items()
         ]
     return plot_lines(panels, x="N (on the right the batch)", y="ms", log_x=True, log_y=True)

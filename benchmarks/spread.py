@@ -1,4 +1,4 @@
-"""How much a template gathers targets: their spread beside the exact rule's, and the share that it explains.
+"""Measure how much a template gathers targets: their spread beside the exact rule's, and the share that it explains.
 
 Prints both for the experiments' objects and for noise. Run it with ``python -m benchmarks.spread``.
 """

@@ -1,4 +1,4 @@
-"""Which threshold tells background from content: methods of scikit-image, judged by the targets that they lead to.
+"""Compare thresholds between background and content: methods of scikit-image, judged by the targets that they give.
 
 Prints, per method and population, the worst and the mean distance over all cases: clean objects moved as their noisy
 copies are, from the clean objects' targets, in units of their norms. Run it with ``python -m benchmarks.thresholds``.

@@ -238,8 +238,11 @@ def add_picture(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines
         ]
 
 
-def hide_tables(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Leave the tables of single runs out of the menu. Pages link to them."""
+def edit_source(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Join the parts of one page, and leave tables of single runs out of the menu. Pages link to them."""
+    if docname == "beyond":  # other problems, one file each
+        parts = sorted(Path(app.srcdir).glob("beyond-*.md"))
+        source[0] += "".join(f"\n```{{include}} {part.name}\n```\n" for part in parts)
     if docname.startswith("results/") and docname != "results/README":
         source[0] = f"---\norphan: true\n---\n\n{source[0]}"
 
@@ -258,5 +261,5 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", to_rst, priority=100)
     app.connect("autodoc-process-docstring", add_picture, priority=900)
     app.connect("autodoc-skip-member", skip)
-    app.connect("source-read", hide_tables)
+    app.connect("source-read", edit_source)
     app.connect("missing-reference", resolve)

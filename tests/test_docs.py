@@ -107,6 +107,12 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert not undocumented(trees_of(PACKAGE), ROOT / "docs" / "api")
 
 
+def test_the_names_of_daily_use_are_listed() -> None:
+    page = (ROOT / "docs" / "api" / "torch_symbreak.md").read_text()
+    names = names_of(trees_of(PACKAGE)["torch_symbreak._names"])
+    assert [name for name in names if f"`{name} <" not in page and name not in ("__version__", "check_finite")] == []
+
+
 def test_docstrings_open_with_their_subject() -> None:
     opened = [
         f"{path}: {text.splitlines()[0]}"

@@ -49,5 +49,5 @@ panels[2].text(0.3, 0.7, "after", color=COLORS["exact"])
 plt.show()
 
 # %%
-# Dots are the training pairs. With ten pairs the network before fits whatever signs it saw. With more pairs it can
-# only answer with their mean. After the sign is fixed, more pairs make the answer better.
+# Dots are the training pairs. Before, the network fits the signs of ten pairs, and with more pairs it can only answer
+# with their mean. After the sign is fixed, more pairs make the answer better.

@@ -2,12 +2,14 @@
 An orbit
 ========
 
-All objects of an orbit have one measurement. A network that sees the measurement alone cannot tell them apart.
+The orbit of an object is all that its symmetries make of it. In the far field these are shifts, a conjugate flip and a
+global phase. All points of an orbit have one measurement, so a network that sees the measurement alone cannot tell
+them apart.
 """
 
 # %%
-# A simulated crystal and five drawn points of its orbit. They differ by shifts, a flip and a phase. Brightness is
-# magnitude, hue is phase.
+# The picture shows a simulated crystal and five random points of its orbit. They differ by shifts, a flip (turn by 180
+# degrees and conjugate) and a phase. Brightness is magnitude, hue is phase.
 
 import matplotlib.pyplot as plt
 import torch
@@ -23,13 +25,13 @@ show_orbit(x, model.symmetries, axes)
 plt.show()
 
 # %%
-# The measurement of a moved object is the same, up to rounding.
+# A moved object has the same measurement, up to rounding.
 
 moved = RandomSymmetry(model.symmetries)(x)
 print(f"change of y, over its largest value: {float((model(moved) - model(x)).abs().max() / model(x).max()):.1e}")
 
 # %%
-# The mean of the orbit is what a least-squares network answers: a blur.
+# A least-squares network answers with the mean of the orbit, which is a blur and nearly zero.
 
 many = RandomSymmetry(model.symmetries)(x.expand(2000, 32, 32))
 print(f"mean squared norm: object {float(x.abs().square().mean()):.4f}", end=", ")

@@ -38,35 +38,37 @@ def show(transform, x=x):
 # %%
 # CenterContent
 # -------------
-# Move the content box to the middle of the frame.
+# Move the object to the middle of its frame. The rule looks at the content box, the smallest box around all pixels that
+# are not background.
 
 show(CenterContent())
 
 # %%
 # FixConjugateFlip
 # ----------------
-# Flip about half of the objects. Each object and its twin end as one.
+# Turn some objects by 180 degrees and conjugate them, here about half. An object and its flipped twin get the same
+# target.
 
 show(FixConjugateFlip())
 
 # %%
 # FixGlobalPhase
 # --------------
-# Make the sum of all entries real and positive.
+# Multiply by a number of magnitude 1, so that the sum of all entries is real and positive.
 
 show(FixGlobalPhase())
 
 # %%
 # All three
 # ---------
-# In any order, or at once by ``model.canonicalizer()``.
+# Apply them in any order, or all at once by ``model.canonicalizer()``.
 
 show(model.canonicalizer())
 
 # %%
 # AlignToTemplate
 # ---------------
-# Move each object to the point of its orbit that is nearest to a template, which is fitted to the objects.
+# Move each object to the point of its orbit that is nearest to a template. Here the template is fitted to the objects.
 
 show(model.fit_canonicalizer(x, progress=False))
 
@@ -80,14 +82,15 @@ show(FixSign(2), x.real)
 # %%
 # RandomSymmetry
 # --------------
-# Move each object to a random point of its orbit: scrambling, the opposite of all above.
+# Move each object to a random point of its orbit. This scrambles the targets, the opposite of symmetry breaking.
 
 show(RandomSymmetry(model.symmetries))
 
 # %%
 # OnRealImag
 # ----------
-# Run a transform of real images on a complex object. Here torchvision rotates; by itself it drops the imaginary part.
+# Run a transform of real images on a complex object, here a rotation of torchvision. Without ``OnRealImag`` it would
+# drop the imaginary part.
 
 from torchvision.transforms import v2  # noqa: E402
 

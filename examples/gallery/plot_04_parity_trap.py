@@ -2,7 +2,8 @@
 The parity trap
 ===============
 
-Read literally, the published algorithm gives an object and its twin two targets. This page shows why.
+Algorithm 2 of `Zhang et al. 2024 <https://arxiv.org/abs/2403.15448>`_, read literally, gives an object and its flipped
+twin two targets. This page shows why.
 """
 
 # %%

@@ -2,13 +2,13 @@
 Fit a template
 ==============
 
-A template is the other way to choose one target per orbit: the point that is nearest to the template. It is fitted to
-the training targets.
+An exact rule is one way to choose a target per orbit. A template is another: it chooses the point of the orbit that is
+nearest to one array, the template, which is fitted to the training targets.
 """
 
 # %%
-# Start from the mean of the exact rule's targets, align all objects to it, take their mean, and repeat. The mean
-# squared distance never rises.
+# The fit starts from the mean of the exact rule's targets. It aligns all objects to this mean, takes the mean of the
+# aligned objects, and repeats. The mean squared distance to the template never rises.
 
 import matplotlib.pyplot as plt
 import torch
@@ -29,7 +29,8 @@ right.set(xlabel="round", ylabel="mean ‖C(x) - t‖²", xticks=range(1, len(te
 plt.show()
 
 # %%
-# Targets by the template look alike. The exact rule has its cuts wherever the rule puts them.
+# The template makes the targets look alike. The exact rule does not look at the other objects, so similar objects can
+# get targets that look different.
 
 figure, (above, below) = plt.subplots(2, 1, figsize=(9, 5.2), layout="constrained")
 show_before_after(x, exact, above, title="exact rule")
@@ -37,6 +38,6 @@ show_before_after(x, template, below, title="template")
 plt.show()
 
 # %%
-# The spread of the targets says how much there is to gain. Below 1 a template makes targets more alike.
+# This number says how much a template can gain. Below 1 it makes the targets more alike than the exact rule does.
 
 print(f"spread by the template over spread by the exact rule: {template(x).var(0).sum() / exact(x).var(0).sum():.2f}")

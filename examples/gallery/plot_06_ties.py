@@ -2,13 +2,13 @@
 Ties
 ====
 
-No rule is continuous: somewhere the target jumps. Such a point is a tie, and ``margin`` says how far an object is from
-one.
+No choice of targets is continuous: somewhere two points of the orbit are equally good, and the target jumps from one to
+the other. Such a place is a tie. ``margin`` says how far an object is from a tie.
 """
 
 # %%
-# Walk from one object to the twin of another one. The rule flips the objects at the end of the way, and not those at
-# its beginning. In between it changes its mind, and the target jumps. The margin is zero there.
+# Blend one object into the flipped twin of another one. The exact rule flips the objects at the end of this way, and
+# not those at the beginning. In between its decision changes, and the target jumps. The margin is zero there.
 
 import matplotlib.pyplot as plt
 import torch
@@ -37,7 +37,7 @@ below.set(yscale="log", ylabel="margin of the flip", xlabel="way")
 plt.show()
 
 # %%
-# The two targets beside the jump are twins:
+# The two targets beside the jump are twins of each other:
 
 place = int(step.argmax())
 figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.8), layout="constrained")
@@ -46,14 +46,15 @@ show_object(targets[place + 1], right, title="target after the jump")
 plt.show()
 
 # %%
-# Few training objects are near-ties. The curves show the share with a margin below a value.
+# Few training objects are near a tie. Each curve shows the share of objects whose margin is below the value on the
+# horizontal axis.
 
 figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
 show_margins(fix.deciding_margins(x), axes)
 plt.show()
 
 # %%
-# Leave the nearest ones out, or give them less weight:
+# Leave out the objects that are nearest to a tie (``ties="weight"`` gives them less weight instead):
 
 data = SymmetryBrokenDataset(x, fix, model, ties="drop", min_margin=1e-2)
 print(f"{len(data)} of {len(x)} objects are kept")

@@ -7,7 +7,8 @@ it can be trusted.
 """
 
 # %%
-# Photons are counted behind a crystal, and a solver starts twenty times. Starts end at different points of the orbit.
+# A detector counts photons behind a crystal, and a solver starts twenty times from random guesses. The starts end at
+# different points of the orbit.
 
 import matplotlib.pyplot as plt
 import torch
@@ -27,7 +28,7 @@ starts = solve(y, iterations=500, starts=20, generator=generator, progress=False
 residual = measurement_residual(starts, y.expand(20, 64, 64), model, reduction="none")
 
 # %%
-# The best start, before and after the alignment. ``element`` tells how it was moved.
+# Take the start that fits the measurement best, and align it to the truth. ``element`` tells how it was moved.
 
 best = starts[residual.argmin()][None]
 aligned, element, _ = align(best, truth[None], model.symmetries)
@@ -46,9 +47,9 @@ for name, z in (("best start", best[0]), ("average", modes.average), ("plain mea
     print(f"{name}: relative error {float(relative_error(z[None], truth[None], model.symmetries)):.3f}")
 
 # %%
-# The Fourier ring correlation (FRC) says up to which frequency two objects agree. Against the truth it is an error;
-# between two averages of independent halves it is the resolution. The phase retrieval transfer function (PRTF) needs no
-# truth: it falls where the starts do not agree on the phase of a Fourier coefficient.
+# The Fourier ring correlation (FRC) says up to which frequency two objects agree. Against the truth it measures the
+# error. Between the averages of two independent halves of the data it gives the resolution. The phase retrieval
+# transfer function (PRTF) needs no truth. It falls where the starts disagree on the phases of the Fourier coefficients.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), sharex=True, sharey=True, layout="constrained")
 for z, color, name in ((best[0], NEUTRAL, "best start"), (modes.average, COLORS["exact"], "average")):

@@ -2,11 +2,12 @@
 Diagnose a data set
 ===================
 
-Does a data set suffer, and is it cured? The report answers without training a network.
+Do the targets of a data set lie scattered over their orbits, and would breaking the symmetry help? The report answers
+without training a network.
 """
 
 # %%
-# 300 crystals at random points of their orbits.
+# The data set has 300 crystals at random points of their orbits. The report suggests a line to type.
 
 import matplotlib.pyplot as plt
 import torch
@@ -24,8 +25,8 @@ print(before["verdict"])
 print(before["line"])
 
 # %%
-# If a rule had broken the symmetries, the elements that canonicalize the targets would be the identity. Here they are
-# spread: shifts and phases everywhere, half of the objects flipped.
+# How far is each target from its canonical point? Before, it takes all kinds of shifts and phases to move the targets
+# there, and half of them have to be flipped. After the exact rule, nothing is left to move.
 
 shown = [("translation", "moved by entries"), ("conjugate_flip", "flipped"), ("global_phase", "phase, rad")]
 after = diagnose(model.canonicalizer()(x), model)
@@ -42,7 +43,8 @@ panels[2].legend()
 plt.show()
 
 # %%
-# What breaking would gain: error of five nearest neighbors, each pair left out once, with intervals of 95 %.
+# How much would breaking the symmetry gain? Five nearest neighbors stand in for a network. The picture shows their mean
+# error, leaving out each pair once, with intervals of 95 %.
 
 figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
 colors = {"raw": COLORS["none"], "exact": COLORS["exact"], "template": COLORS["template"]}

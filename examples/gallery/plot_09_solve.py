@@ -2,11 +2,11 @@
 Solve and refine
 ================
 
-From far-field intensities to an object, with a verdict that needs no truth.
+Find an object from its far-field intensities without a network. The solver returns a verdict that needs no truth.
 """
 
 # %%
-# ``solve`` gets the intensities, and nothing else.
+# ``solve`` needs only the intensities. Here the truth is known, so the verdict can be checked.
 
 import matplotlib.pyplot as plt
 import torch
@@ -26,7 +26,8 @@ for verdict, residual, error in zip(found.verdict, found.residual, errors, stric
 figure = plot_solution(y[0].roll((24, 24), (0, 1)), found.object[0], found.support[0], title=found.verdict[0])
 
 # %%
-# A good guess, such as a network's answer, needs fewer iterations. Here the guess is the truth with noise.
+# From a good guess, such as a network's answer, the solver needs fewer iterations. Here the guess is the truth with
+# noise.
 
 noise = torch.randn(truth.shape, dtype=truth.dtype, generator=generator)
 guess = truth + 0.5 * truth.abs().square().mean().sqrt() * noise

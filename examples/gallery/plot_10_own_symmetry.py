@@ -2,14 +2,14 @@
 A symmetry of your own: quarter turns
 =====================================
 
-Write a group and a rule, and the library does the rest: laws, alignment, errors up to the symmetry, scrambling, a
-template, and training.
+Write a group and a rule. The library then checks the laws, aligns, measures errors up to the symmetry, scrambles, and
+fits a template.
 """
 
 # %%
-# Four equal detectors stand around an image, each turned by a quarter. Their saturated signals are added, so that
-# nobody knows which way the image was up. The symmetry is the group of quarter turns. Its elements are numbers of
-# turns, one per item.
+# Four equal detectors stand around an image, each turned by a quarter. Their saturated signals are added. So the sum
+# does not tell which way was up. The symmetry is the group of quarter turns. An element is a number of quarter turns,
+# one per item.
 
 from dataclasses import dataclass
 
@@ -29,7 +29,6 @@ class QuarterTurns(Symmetry):
     """Quarter turns of square images; elements are int64, (*batch,)."""
 
     event_dims: int = 2
-    commutes = False
 
     def sample(self, x, *, generator=None):
         return torch.randint(4, x.shape[:-2], generator=generator).to(x.device)
@@ -49,7 +48,7 @@ class QuarterTurns(Symmetry):
 
 
 def corners(x):
-    """Sum of each quarter of the image, in the order in which a quarter turn moves them to the upper left corner."""
+    """Return the sum of each quarter of the image, in the order in which turns move them to the upper left corner."""
     h = x.shape[-1] // 2
     quarters = (x[..., :h, :h], x[..., :h, -h:], x[..., -h:, -h:], x[..., -h:, :h])
     return torch.stack([quarter.sum((-2, -1)) for quarter in quarters], -1)
@@ -70,7 +69,7 @@ class BrightestCornerFirst(Canonicalizer[QuarterTurns]):
 
 
 # %%
-# The measurement, and all laws at once.
+# Write the measurement, and check all laws at once. An example of a law: all points of an orbit get the same target.
 
 torch.manual_seed(0)
 matrix = torch.randn(64, 128) / 8
@@ -84,8 +83,8 @@ turns, fix = QuarterTurns(), BrightestCornerFirst()
 print(*check_canonicalizer(fix, torch.randn(100, 8, 8), detectors))
 
 # %%
-# Digits of 8 by 8 pixels, turned at random. Alignment and errors work at once, since the group lists its elements. A
-# template can be fitted.
+# The objects are digits of 8 by 8 pixels, turned at random. Alignment, errors and templates work without further code,
+# because the group lists its elements.
 
 digits = torch.tensor(load_digits().images, dtype=torch.float32) / 16
 x = RandomSymmetry(turns)(digits)
@@ -106,8 +105,8 @@ for line, name, shown in zip(panels, ("before", "exact rule", "template"), (x, f
 plt.show()
 
 # %%
-# The same network on the same measurements, with three kinds of targets. The gray line is the error of the constant
-# answer, the mean of the training targets.
+# Train the same network on the same measurements, with three kinds of targets. The gray line is the error of the
+# constant answer, the mean of the training targets.
 
 
 def train(targets, epochs=30):

@@ -2,12 +2,12 @@
 A torchvision pipeline
 ======================
 
-Transforms of torchvision and of this library stand in one ``Compose``. Break the symmetry last.
+Put transforms of torchvision and of this library into one ``Compose``. Break the symmetry last.
 """
 
 # %%
-# Any image data set gives complex objects: one image is the magnitude, another one the phase. Here scikit-learn's
-# digits stand for your images.
+# ``ComplexImages`` makes complex objects from any image data set: one image is the magnitude, another one the phase.
+# Put your images in the place of scikit-learn's digits.
 
 import matplotlib.pyplot as plt
 import torch
@@ -26,8 +26,8 @@ breaking = v2.Compose([CenterContent(), FixGlobalPhase(), FixConjugateFlip()])
 data = ComplexImages(images, frame=(32, 32), target_transform=breaking)
 
 # %%
-# The pairs are (y, x). A bare transform refuses a pair, so name the part: 0 is y, 1 is x. Here the network gets the
-# magnitude instead of the intensity.
+# The samples are pairs (y, x). A transform takes one tensor and refuses a pair. ``OnKeys`` applies it to one part, 0
+# for y or 1 for x. Here the network gets the magnitude instead of the intensity.
 
 pipeline = v2.Compose([OnKeys(torch.sqrt, 0), OnKeys(v2.CenterCrop(32), 0)])
 y, x = pipeline(data[0])
@@ -35,7 +35,7 @@ print(tuple(y.shape), y.dtype, tuple(x.shape), x.dtype)
 
 # %%
 # Augment objects before they are measured. ``OnRealImag`` rotates both parts of a complex object alike. Break the
-# symmetry after the measurement, in the collate function or here.
+# symmetry after that.
 
 raw, model = ComplexImages(images, frame=(32, 32)), FarField(2)
 rotate = OnRealImag(v2.RandomRotation(180))

@@ -2,11 +2,13 @@
 A Lightning run
 ===============
 
-``SymmetryBrokenDataModule`` breaks the targets of every batch on the device. The network and the loop stay yours.
+``SymmetryBrokenDataModule`` breaks the symmetry of every batch on the device. Your network and your training step stay
+as they are.
 """
 
 # %%
-# A Lightning module of your own: a small UNet, a mean squared error, and the error up to the symmetries.
+# Write a Lightning module as usual. This one has a small UNet, trains with the mean squared error, and logs SA-MSE, the
+# error after alignment.
 
 import logging
 import warnings
@@ -53,8 +55,8 @@ class Retrieval(LightningModule):
 
 
 # %%
-# The data are scrambled objects, without measurements: ``forward=`` measures them on the device. Both trainings see
-# the same objects. ``torch.nn.Identity()`` leaves the targets as they are.
+# The data are scrambled objects without measurements. ``forward=`` measures them on the device. Both trainings see the
+# same objects. Before, ``torch.nn.Identity()`` leaves the targets as they are.
 
 
 def objects(count, seed):
@@ -77,7 +79,7 @@ for name, fix in (("before", torch.nn.Identity()), ("after", model.fit_canonical
     print(f"{name}: SA-MSE {network.curve[-1]:.4f}")
 
 # %%
-# The error up to the symmetries, on validation objects. The dotted line is the error of zero as the answer.
+# The curves show SA-MSE on validation objects. The dotted line is the error of a network that always answers zero.
 
 figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
 plot_learning_curve(curves, axes, ylabel="validation SA-MSE")

@@ -19,9 +19,9 @@ _WIDTHS = (2.0, 4.0)
 class MixedSources(Pairs):
     """Pairs (y, x) of blind source separation: every source is one Gaussian pulse, and A has normal entries.
 
-    A pulse lies anywhere in the signal, with a standard deviation of 2 to 4 samples, positive or negative, and has
-    the norm 1. The entries of A are independent, with the variance 1 / sensors. So the order and the signs of the
-    sources are random.
+    A pulse is positive or negative, lies anywhere in the signal, has a standard deviation of 2 to 4 samples, and is
+    scaled to the norm 1. The entries of A are independent, with the variance 1 / sensors. So the order and the signs of
+    the sources are random.
 
     Shape: y (sensors, samples), x (sources, sensors + samples), float32.
 
@@ -33,7 +33,7 @@ class MixedSources(Pairs):
         seed: Item i is a function of (seed, i) alone. Default 0.
         transform: For y, per sample. Default: none.
         target_transform: For x, per sample; ``forward.canonicalizer()`` breaks the symmetry. Default: none.
-        device: Where items are made. Default "cpu".
+        device: Device on which items are made. Default "cpu".
 
     Raises:
         ValueError: If ``forward`` is no ``LinearMixing``, ``size`` is negative, or a number is too small.

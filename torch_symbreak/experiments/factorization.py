@@ -34,6 +34,10 @@ class Factorization(Experiment):
         prototypes: Number of prototypes, with normal coordinates. Default 5.
         noise: Standard deviation of the noise on every coordinate. Default 0.3.
         width: Units of each of the 3 hidden layers. Default 256.
+
+    Example:
+        >>> "gram-3" in Factorization().axes["data"]
+        True
     """
 
     name: ClassVar[str] = "factorization"

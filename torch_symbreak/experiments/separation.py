@@ -23,12 +23,12 @@ _SOURCES = range(2, 7)
 class Separation(Experiment):
     """Learn the mixing matrix and the sources from Y = A S, with one pulse per source and as many sensors as sources.
 
-    Names of data have the number of sources: "pulses-2", with 8 signed permutations, "pulses-3" with 48. Errors are
-    relative, the mean of ||prediction - x|| / ||x|| in percent, as they are and after the best signed permutation.
-    "orbit-loss" is permutation-invariant training.
+    The name of the data holds the number of sources: "pulses-2" has 8 signed permutations, "pulses-3" has 48. Errors
+    are the mean of ||prediction - x|| / ||x|| in percent, both without alignment and after the best signed permutation.
+    The breaking "orbit-loss" is permutation-invariant training.
 
     Args:
-        test_samples: Number of test pairs, and of training pairs that training errors are measured on. Default 1000.
+        test_samples: Number of test pairs. Training errors are measured on as many training pairs. Default 1000.
         width: Units of each of the 3 hidden layers. Default 256.
 
     Example:

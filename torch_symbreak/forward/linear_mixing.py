@@ -28,17 +28,19 @@ class Mixture(NamedTuple):
 
 
 class LinearMixing(ForwardModel):
-    """Measure mixtures of r sources, ``Y = A S``; its symmetry is a signed permutation of the sources.
+    """Measure mixtures of r sources, ``Y = A S``. The order and the signs of the sources cannot be measured.
 
-    A target is one tensor, and one row of it is one source: its column of A, then its signal, ``[a_j, s_j]``. So a
-    signed permutation of the rows moves both parts, and ``A S`` stays. :meth:`join` makes such a target, and
-    :meth:`split` takes it apart. Both A and S can be scaled inversely, which is no isometry: :meth:`join` gives every
-    source the norm 1 and leaves the rest in A. ``canonicalizer()`` sorts the rows by their sums.
+    A target is one tensor. Each row holds one source: its column of A, then its signal, ``[a_j, s_j]``. A signed
+    permutation of the rows, the symmetry of this model, moves both parts and leaves ``A S`` as it is. :meth:`join`
+    makes a target, and :meth:`split` takes it apart. ``canonicalizer()`` sorts the rows by their sums.
 
-    The data has to do the rest. ``Y = (A M)(M^-1 S)`` for every invertible M, and what singles out signed permutations
-    is what one knows of the sources, such as independence or their shape.
+    A column of A can also grow while its signal shrinks. Scaling changes distances, so a template cannot remove it.
+    :meth:`join` does: it gives every signal the norm 1 and multiplies its column of A by the old norm.
 
-    If only the sources are wanted, (*batch, r, samples), use ``SignedPermutation()`` without a model.
+    Y alone does not determine the sources: ``Y = (A M)(M^-1 S)`` for every invertible M. Knowledge of the sources, such
+    as independence or their shape, has to rule out all M but the signed permutations.
+
+    If you only want the sources, (*batch, r, samples), use ``SignedPermutation()`` without a model.
 
     Shape: real (*batch, r, sensors + samples) to (*batch, sensors, samples).
 
@@ -108,7 +110,7 @@ class LinearMixing(ForwardModel):
             )
         if A.shape[-2] != self.sensors:
             raise ValueError(f"LinearMixing({self.sensors}) got A of shape {tuple(A.shape)}: give it {A.shape[-2]}.")
-        # In double precision: squares of single precision overflow.
+        # In double precision, because squares of large single-precision numbers overflow.
         largest = peak(S, item_dims=1)[..., None].to(wide(S))
         unit = S.to(wide(S)) / largest
         norm = torch.linalg.vector_norm(unit, dim=-1, keepdim=True)
@@ -127,7 +129,7 @@ class LinearMixing(ForwardModel):
 
     def forward(self, x: Tensor) -> Tensor:
         A, S = self.split(x)
-        with torch.autocast(x.device.type, enabled=False):  # a measurement in half precision is none
+        with torch.autocast(x.device.type, enabled=False):  # half precision is too coarse for a measurement
             return A @ S
 
     def _check(self, x: Any) -> None:

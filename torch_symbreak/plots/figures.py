@@ -98,16 +98,16 @@ def plot_objects(groups: Mapping[str, tuple[Tensor, Tensor]], *, title: str = ""
 
 
 def plot_answers(measured: Tensor, columns: Mapping[str, Tensor], *, title: str = "") -> Figure:
-    """Show measurements, and beside them answers to them, one object per line.
+    """Show each measurement with the answers to it and the truth, one object per line.
 
-    Brightness is magnitude in units of the last column's largest, hue is phase. Intensities are logarithmic, over six
-    decades below their largest.
+    In answers, brightness is the magnitude, relative to the largest of the truth, and hue is the phase. In
+    measurements, brightness is the logarithm of the intensity, over the six decades below its largest value.
 
     Shape: measured (n, M1, M2) real; columns (n, N1, N2), real or complex.
 
     Args:
         measured: The intensities, with zero frequency in the middle.
-        columns: Heading to answers, the truth last.
+        columns: Answers by heading. The last column is the truth.
         title: Title above everything. Default: none.
 
     Example: two columns, three objects.

@@ -62,12 +62,12 @@ class Symmetry(ABC):
     #: only up to a phase, which :meth:`exchange` returns. None (default): not declared, and ``Product`` raises.
     commutes: ClassVar[bool | None] = None
 
-    #: True if :meth:`candidates` always includes the nearest element. False for a heuristic: it serves alignment, but
-    #: could give one orbit two canonical points.
+    #: True if :meth:`candidates` always includes the element that takes x nearest to the reference. False for a
+    #: heuristic: alignments may use it, but with a template it could give one orbit two canonical points.
     exact: ClassVar[bool] = True
 
-    #: True if ``sample`` draws all numbers by ``torch_symbreak._random.uniform``, which also takes counters. A subclass
-    #: that overrides ``sample`` starts with False.
+    #: True if ``sample`` draws all its numbers with ``torch_symbreak._random.uniform``, which also takes counters.
+    #: False for a subclass that overrides ``sample`` and does not declare it.
     counted: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
@@ -89,7 +89,7 @@ class Symmetry(ABC):
 
     @abstractmethod
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Any:
-        """Draw one admissible element per item. A shift, for example, may not push content out of its frame.
+        """Draw one admissible element per item: one that keeps the measurement, such as a shift inside the frame.
 
         Args:
             x: The targets, (*batch, *channels, *event).
@@ -100,7 +100,7 @@ class Symmetry(ABC):
         """
 
     def sample_each(self, x: Tensor, seed: int, index: Tensor) -> Any:
-        """Draw one element per item of a batch (B, *item), a function of (seed, index) alone.
+        """Draw one element per item of a batch (B, *item), which depends on (seed, index) alone.
 
         An item gets the same element in any batch and order, so that workers and epochs agree.
 
@@ -163,16 +163,17 @@ class Symmetry(ABC):
         raise NotImplementedError(f"{type(self).__name__} has commutes=False and needs exchange(g, shift).")
 
     def candidates(self, x: Tensor, reference: Tensor) -> Iterable[Any]:
-        """Yield the elements, (*batch, ...), among which an alignment of ``x`` chooses. Default: all :meth:`elements`.
+        """Yield the elements, (*batch, ...), that an alignment of ``x`` tries. Default: all :meth:`elements`.
 
-        The shape of x and reference is (*batch, *item).
+        They include the one that takes x nearest to the reference, unless :attr:`exact` is False. Shape of x and
+        reference: (*batch, *item).
         """
         return self.elements(x)
 
     def admissible_candidates(self, x: Tensor, reference: Tensor) -> Iterable[Any]:
         """Yield the candidates that keep the measurement of ``x``, such as shifts inside a frame.
 
-        ``AlignToTemplate`` chooses among them. Default: all :meth:`candidates`. Shapes: as there.
+        ``AlignToTemplate`` tries these. Default: all :meth:`candidates`. Shapes: as for :meth:`candidates`.
         """
         return self.candidates(x, reference)
 
@@ -184,17 +185,18 @@ class Symmetry(ABC):
         return ()
 
     def gap(self, x: Tensor, reference: Tensor) -> Tensor:
-        """Return how much more ``Re<g x, r>`` the best admissible candidate has than the next best one, (*batch,).
+        """Return ``Re<g x, r>`` of the best admissible g minus that of the next best one, (*batch,); 0 at a tie.
 
-        Of a continuous group, the next best one is the best that is far from it. ``AlignToTemplate`` needs this for its
-        margins, if the symmetry has :meth:`candidates` but does not list its :meth:`elements`. Shapes: as there.
+        In a continuous group, neighbors of the best element do not count: the next best one is the best of those far
+        away. ``AlignToTemplate`` needs this for its margins, if the symmetry has :meth:`candidates` but does not list
+        its :meth:`elements`. Shapes: as for :meth:`candidates`.
         """
         raise NotImplementedError(f"{type(self).__name__} needs gap(x, reference) for the margins of AlignToTemplate.")
 
     def elements(self, x: Tensor) -> Iterable[Any]:
         """Yield every element of a finite group, each as a batch, (*batch, ...), for the items of ``x``.
 
-        Alignment needs no more.
+        A symmetry that has this method can be aligned over. It needs no :meth:`candidates` and no :meth:`gap`.
         """
         raise NotImplementedError(
             f"{type(self).__name__} cannot be aligned over: it is neither a Rearrangement nor a Scalar, and does not "
@@ -206,7 +208,7 @@ class Canonicalizer(nn.Module, Generic[S]):
     """Choose, per item, the element that takes it to the canonical point of its orbit.
 
     A subclass implements :meth:`element` and :meth:`margin`. An exact rule has no parameters and no buffers, so it
-    works on any device. A template is cast to the device of x.
+    works on any device. A template is moved to the device of x.
 
     Raises:
         TypeError: If the subclass lacks a method, or ``symmetry`` is no :class:`Symmetry`.
@@ -220,7 +222,8 @@ class Canonicalizer(nn.Module, Generic[S]):
 
     symmetry: S
 
-    #: True if weighted means of canonical points are canonical, as far as content boxes allow. The suite checks it.
+    #: True if weighted means of canonical points are canonical, as far as content boxes allow.
+    #: ``testing.check_canonicalizer`` checks it.
     convex: bool = False
 
     def __init__(self, symmetry: S) -> None:
@@ -247,11 +250,11 @@ class Canonicalizer(nn.Module, Generic[S]):
         """Return how far each item of ``x`` is from a tie, (*batch,) in [0, 1]; 0 at a tie, NaN if it is not finite."""
 
     def deciding_margins(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the margins that make ties, (*batch,) each, by the name of the symmetry."""
+        """Return the margins that decide whether an item is a tie: name of the symmetry to (*batch,)."""
         return {snake_case(self.symmetry): self.margin(x)}
 
     def tied(self, x: Tensor) -> Tensor:
-        """Return which items of ``x`` are ties to within rounding, (*batch,) bool. Zero items are none."""
+        """Return True for the items of ``x`` that are ties up to rounding, (*batch,) bool. Items of zeros get False."""
         some = flat_items(x, self.symmetry.item_dims).ne(0).any(-1)
         margins = [torch.ones_like(some, dtype=x.real.dtype), *self.deciding_margins(x).values()]
         return (torch.stack(margins).amin(0) <= TIE) & some

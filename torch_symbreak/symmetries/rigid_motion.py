@@ -18,10 +18,16 @@ from torch_symbreak.symmetries.orthogonal import FixOrthogonal, Orthogonal
 
 
 class Rigid(NamedTuple):
-    """An element of :class:`RigidMotion`: a matrix, and the shift after it."""
+    """An element of :class:`RigidMotion`: a matrix, and the shift after it.
 
-    matrix: Tensor  # (*batch, r, r)
-    shift: Tensor  # (*batch, r)
+    Example: turn a point by a quarter, then shift it.
+        >>> g = Rigid(torch.tensor([[0.0, 1.0], [-1.0, 0.0]]), torch.tensor([10.0, 0.0]))
+        >>> RigidMotion().act(g, torch.tensor([[1.0, 0.0]]))
+        tensor([[10.,  1.]])
+    """
+
+    matrix: Tensor  #: (*batch, r, r)
+    shift: Tensor  #: (*batch, r)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ class Rows(NamedTuple):
         >>> SignedPermutation().act(g, torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
         tensor([[ 3.,  4.],
                 [-1., -2.]])
+
+    Signs belong to the rows in their new order.
     """
 
     order: Tensor  #: (*batch, r) int64, a permutation of 0, ..., r - 1
@@ -32,19 +34,20 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class SignedPermutation(Symmetry):
-    """Permutations of the rows of an item, with a sign for each row: the group of order 2^r r!.
+    """Permute the rows of an item, and change the signs of some. With r rows the group has 2^r r! elements.
 
-    Rows are the sources of ``Y = A S``, each with its column of A: ``[a_j, s_j]``. The order and the signs of sources
-    are unknown. The two do not commute, so that they are one symmetry.
+    In blind source separation, ``Y = A S``, each row is one source: its column of A, then its signal, ``[a_j, s_j]``. Y
+    fixes neither the order nor the signs of the sources. Permutations and changes of sign do not commute, so they are
+    one symmetry and not a ``Product`` of two.
 
-    Alignment is exact. The best order solves an assignment problem over ``|<x_i, r_j>|``, and each sign then follows
-    from its own product. SciPy solves it on the CPU, item by item.
+    Alignment is exact. The best order is the one with the largest sum of ``|<x_i, r_j>|``, an assignment problem, which
+    SciPy solves on the CPU, item by item. Each sign is then that of its own product.
 
-    Shape: real targets (*batch, *channels, r, *rest), the rows along the first event dimension; elements
+    Shape: real targets (*batch, *channels, r, *rest). The first event dimension counts the rows. Elements are
     :class:`Rows`, (*batch, r) each.
 
     Args:
-        event_dims: Trailing dimensions of one item, the first of which counts the rows. Default 2: items (r, D).
+        event_dims: Trailing dimensions of one item. The first of them counts the rows. Default 2: items (r, D).
         channel_dims: Dimensions before the event that share one element. Default 0.
 
     Raises:
@@ -72,8 +75,8 @@ class SignedPermutation(Symmetry):
         super().check(x)
         if x.is_complex():
             raise TypeError(
-                f"{type(self).__name__} needs a real target, but got {describe(x)}. If the rows have no phases, only "
-                "signs, pass torch.view_as_real(x) with event_dims one larger."
+                f"{type(self).__name__} needs a real target, but got {describe(x)}. If only the signs of the "
+                "rows are unknown, not their phases, pass torch.view_as_real(x) and raise event_dims by one."
             )
 
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Rows:
@@ -110,7 +113,7 @@ class SignedPermutation(Symmetry):
         sizes = self._products(x, reference).abs()
         best = _assigned(sizes)
         chosen = _chosen(sizes, best)
-        losses = [2 * chosen.amin(-1)]  # of the same order with another sign
+        losses = [2 * chosen.amin(-1)]  # the same order, one sign changed
         for row in range(best.shape[-1]) if best.shape[-1] > 1 else ():
             pair = torch.zeros_like(sizes, dtype=torch.bool)
             pair[..., row, :] = torch.arange(best.shape[-1], device=best.device) == best[..., row, None]
@@ -137,7 +140,7 @@ def _chosen(tables: Tensor, order: Tensor) -> Tensor:
 # An operator, so that compilers and function transforms, which have no values to look at, let it through.
 @torch.library.custom_op("torch_symbreak::assigned", mutates_args=(), schema="(Tensor tables) -> Tensor")
 def _assigned(tables: Tensor) -> Tensor:
-    """Return the column of each row of (*batch, r, r), all different, for which the sum of the entries is largest."""
+    """Assign a column of its own to each row of (*batch, r, r), so that the sum of the chosen entries is largest."""
     try:
         from scipy.optimize import linear_sum_assignment  # only alignments need SciPy
     except ModuleNotFoundError as error:
@@ -161,17 +164,18 @@ def _assigned_vmap(info: Any, dims: tuple[int], tables: Tensor) -> tuple[Tensor,
 class FixSignedPermutation(Canonicalizer[SignedPermutation]):
     """Make the sum of every row positive, and sort the rows by their sums, the largest first.
 
-    Ties: a row with the sum zero, or two rows with sums of equal magnitude. A row of zeros and two equal rows are such
-    ties. :meth:`margin` is the smallest of all sums and of the gaps between neighbors, over the largest of the rows'
-    sums of magnitudes.
+    Ties: a row with the sum zero, or two rows with sums of equal magnitude. So a row of zeros is a tie, and so are two
+    equal rows. :meth:`margin` is the smallest sum, or the smallest gap between two sorted sums if that is less. It is
+    divided by the largest sum of magnitudes of a row.
 
-    Convexity: the canonical points are a convex cone, the sums in a Weyl chamber of type B. Means of canonical points
-    are canonical.
+    Convexity: means of canonical points are canonical. The sums of canonical points fill a convex cone, a Weyl chamber
+    of type B.
 
-    Shape: real (*batch, *channels, r, *rest) to the same; :meth:`element` :class:`Rows`; :meth:`margin` (*batch,).
+    Shape: real (*batch, *channels, r, *rest) to the same. :meth:`element` returns :class:`Rows`, :meth:`margin`
+    (*batch,).
 
     Args:
-        event_dims: Trailing dimensions of one item, the first of which counts the rows. Default 2: items (r, D).
+        event_dims: Trailing dimensions of one item. The first of them counts the rows. Default 2: items (r, D).
         channel_dims: Dimensions before the event that share one element. Default 0.
 
     Raises:
@@ -208,10 +212,10 @@ class FixSignedPermutation(Canonicalizer[SignedPermutation]):
         self.check(x)
         rows = self._rows(x)
         sums = rows.sum(-1).abs().sort(-1, descending=True).values
-        gaps = sums - torch.nn.functional.pad(sums[..., 1:], (0, 1))  # the last is a sum
+        gaps = sums - torch.nn.functional.pad(sums[..., 1:], (0, 1))  # the last one is the smallest sum
         size = rows.abs().sum(-1).amax(-1)
         return margins_of(x, gaps.amin(-1) / torch.where(size > 0, size, 1), self.symmetry.item_dims)
 
     def _rows(self, x: Tensor) -> Tensor:
-        """Return the rows to a scale at which no sum overflows."""
+        """Return the rows, scaled so that no sum overflows."""
         return unit_scale(self.symmetry.rows_of(x.detach()), 2)

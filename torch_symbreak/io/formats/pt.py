@@ -57,8 +57,8 @@ class Torch(Format):
             x = self._tensors[key]
             how = "float" if x.layout == torch.strided else "to_dense"
             raise ValueError(
-                f"{key} of {self.path} is {str(x.dtype)[6:]} and {str(x.layout)[6:]}, which NumPy has not. Save it as "
-                f"another: torch.save({{'x': tensor.{how}()}}, {self.path.name!r})"
+                f"{key} of {self.path} is {str(x.dtype)[6:]} and {str(x.layout)[6:]}, which NumPy does not have. Save "
+                f"it as another: torch.save({{'x': tensor.{how}()}}, {self.path.name!r})"
             )
         return key
 
@@ -78,7 +78,7 @@ class Torch(Format):
 
 
 def _numpy_dtype(dtype: torch.dtype) -> np.dtype[Any] | None:
-    """The same in NumPy, which has not all."""
+    """Return the same dtype in NumPy, None if NumPy lacks it."""
     try:
         return torch.empty(0, dtype=dtype).numpy().dtype
     except TypeError:

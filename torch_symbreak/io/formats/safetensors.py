@@ -1,4 +1,4 @@
-"""safetensors."""
+"""The .safetensors format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from torch_symbreak.io.formats.base import OURS, Format, Names, Region, Regions, is_ours, npy_region
 
-#: Numbers that both the format and NumPy have. The format has no complex128.
+#: The numbers that both the format and NumPy can hold. The format has no complex128.
 _DTYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
     "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "C64": "<c8",
@@ -23,7 +23,7 @@ _METADATA = "__metadata__"
 
 
 class _Tensor(NamedTuple):
-    """A tensor as the header describes it, and the range of bytes that has its values."""
+    """A tensor as the header describes it, and the range of bytes that holds its values."""
 
     dtype: str
     shape: list[int]
@@ -37,7 +37,10 @@ class _Tensor(NamedTuple):
 
 
 class Safetensors(Format):
-    """safetensors: a header in JSON, then the values. Tensors of numbers that NumPy lacks are copied unread."""
+    """Read and write .safetensors files, a header in JSON and then the values.
+
+    Tensors of numbers that NumPy lacks, such as bfloat16, are copied without being read.
+    """
 
     suffixes = (".safetensors",)
     package = "safetensors"
@@ -45,7 +48,7 @@ class Safetensors(Format):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        # It checks that the tensors fill the file without gaps or overlaps. It does not say where they begin.
+        # safe_open checks that the tensors fill the file without gaps or overlaps. It does not say where they begin.
         with importlib.import_module("safetensors").safe_open(path, "np"):
             pass
         with path.open("rb") as file:
@@ -66,8 +69,9 @@ class Safetensors(Format):
         key = super().resolve(key)
         if key in self._tensors and key not in self.arrays:
             raise ValueError(
-                f"{key} of {self.path} is {self._tensors[key].dtype}, which NumPy has not. Save it as another: "
-                f"safetensors.torch.save_file({{{key!r}: tensor.float()}}, {f'{self.path.stem}-float32.safetensors'!r})"
+                f"{key} of {self.path} is {self._tensors[key].dtype}, which NumPy does not have. Save it as another "
+                f"type: safetensors.torch.save_file({{{key!r}: tensor.float()}}, "
+                f"{f'{self.path.stem}-float32.safetensors'!r})"
             )
         return key
 
@@ -80,7 +84,7 @@ class Safetensors(Format):
 
 
 def _region(key: str, x: _Tensor) -> Region:
-    """Return where an array lies. Our elements have complex128 as pairs of F64."""
+    """Return the region that holds an array. Our elements of complex128 are stored as pairs of F64."""
     shape, dtype = tuple(x.shape), np.dtype(_DTYPES[x.dtype])
     if is_ours(key) and x.dtype == "F64" and len(shape) == 2 == shape[1]:
         shape, dtype = shape[:1], np.dtype("<c16")
@@ -95,7 +99,7 @@ def _described(region: Region) -> _Tensor:
 
 
 def _write(path: Path, tensors: dict[str, _Tensor], metadata: dict[str, str]) -> None:
-    """Write a file, piece by piece. As the package has it, large numbers lie in front, so that all are aligned."""
+    """Write a file, piece by piece. Like the package, put tensors of wide numbers first, so that all are aligned."""
     header: dict[str, object] = {_METADATA: metadata}
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].alignment, item[0]))
     end = 0
