@@ -332,6 +332,8 @@ def test_every_scale(dtype: torch.dtype, subpixel: int) -> None:
         assert math.sqrt(float(error) * 4 / 13) == pytest.approx(expected, rel=1e-5)
     twin = torch.tensor([[0, 3j, 2j, 1j]], dtype=dtype)
     assert align(twin * 1e-25, x * 1e-25, group).error / 1e-50 < 1e-10
+    huge = torch.tensor([[3e300, -4e300]], dtype=torch.float64)
+    assert align(-huge, huge, Sign(1)).error == 0
     half = sa_mse(torch.tensor([[300.0, 500, 0]]).half(), torch.tensor([[500.0, 0, 0]]).half(), Translation(1))
     assert half == pytest.approx(30000)
 

@@ -34,6 +34,7 @@ Y = MODEL(R)
 META = torch.zeros(3, 8, 8, dtype=torch.complex64, device="meta")
 ROW, ZERO = torch.tensor([[3.0, -4.0]]), torch.zeros(1, 2)
 HALF = torch.full((2, 3), 1e3).half()
+EIGHTH = ROW.to(torch.float8_e5m2)
 NAN, INF = math.nan, math.inf
 
 
@@ -65,6 +66,7 @@ REFUSED = [
     ),
     refused(TypeError, r"OrbitMinLoss needs .*numpy.*from_numpy", lambda: OrbitMinLoss(FAR)(X, R.numpy())),
     # dtypes
+    refused(TypeError, r"align needs .*torch.float8_e5m2.*x.float\(\)", lambda: align(EIGHTH, EIGHTH, Sign(1))),
     refused(TypeError, r"sa_mse needs .*torch.int32.*x.float\(\)", lambda: sa_mse(ROW.int(), ROW.int(), Sign(1))),
     refused(TypeError, r"sa_psnr .*torch.bool of shape.*reference.float\(\)", lambda: sa_psnr(ROW, ROW > 0, Sign(1))),
     refused(TypeError, r"an array of int64.*x.astype\(\"float64\"\)", lambda: sa_mse(np.zeros(3, int), ROW, Sign(1))),

@@ -758,6 +758,45 @@ def test_safetensors_that_is_refused(tmp_path: Path) -> None:
         refused(path, r"x of .* is BF16, .* safetensors.torch.save_file\({'x': tensor.float\(\)}", **options)
 
 
+def test_safetensors_with_slashes_around_a_name(tmp_path: Path) -> None:
+    x = torch.from_numpy(X)
+    src, out, back = (tmp_path / f"{stem}.safetensors" for stem in ("in", "out", "back"))
+    safetensors.save_file({"x": x, "/x": x + 0, "/y/": x + 0}, src)
+    for key in ("/x", "/y/"):
+        plan("break", src, out, Targets(key=key), elements=True, overwrite=True).run()
+        made = safetensors.load_file(out)
+        assert [name for name in ("x", "/x", "/y/") if not torch.equal(made[name], x)] == [key]
+        assert right(made[key].numpy())
+        plan("unbreak", out, back, Targets(key=key), overwrite=True).run()
+        torch.testing.assert_close(safetensors.load_file(back)[key], x)
+
+
+def test_safetensors_whose_metadata_are_null(tmp_path: Path) -> None:
+    header = f'{{"__metadata__":null,"x":{{"dtype":"C64","shape":{list(X.shape)},"data_offsets":[0,{X.nbytes}]}}}}'
+    src, out = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
+    src.write_bytes(len(header).to_bytes(8, "little") + header.encode() + X.tobytes())
+    plan("break", src, out).run()
+    assert right(safetensors.load_file(out)["x"].numpy())
+
+
+def test_elements_that_a_tool_has_converted_are_refused(tmp_path: Path) -> None:
+    src, out, back = (tmp_path / f"{stem}.safetensors" for stem in ("in", "out", "back"))
+    safetensors.save_file({"x": torch.from_numpy(X)}, src)
+    plan("break", src, out, elements=True).run()
+    with safetensors.safe_open(out, "pt") as file:
+        note = file.metadata()
+    made = safetensors.load_file(out)
+    scalar, shift = (next(name for name in made if name.endswith(field)) for field in ("_scalar", "_shift"))
+    for name, value in (
+        (scalar, made[scalar].real),
+        (scalar, torch.ones(len(X), 3, dtype=torch.float64)),
+        (shift, made[shift].flatten()),
+    ):
+        safetensors.save_file(made | {name: value.contiguous()}, out, note)
+        with pytest.raises(ValueError, match=rf"out.safetensors has .* as {name}, but .* is needed"):
+            plan("unbreak", out, back)
+
+
 # ----------------------------------------------------------------------------------------- what an earlier run left
 
 

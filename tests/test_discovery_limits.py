@@ -16,7 +16,7 @@ from torch_symbreak.canonical import FixInTurn
 from torch_symbreak.diagnostics import Finding, SymmetryReport, canonicalizer_for, symmetries_of
 from torch_symbreak.forward import Measured, PoissonCounts
 from torch_symbreak.metrics import measurement_residual
-from torch_symbreak.symmetries import GlobalPhase, Product, Scale, Sign, Translation
+from torch_symbreak.symmetries import GlobalPhase, Product, Scale, Sign, SignedPermutation, Translation
 from torch_symbreak.testing import assert_forward_invariant
 
 
@@ -257,3 +257,30 @@ def test_plain_functions_are_models() -> None:
     residuals = measurement_residual(0.9 * x, plain(x), plain, reduction="none")
     assert torch.allclose(residuals, expected)
     assert torch.allclose(residuals, torch.full((40,), 0.1, dtype=residuals.dtype), atol=1e-6)
+
+
+def test_symmetries_of_your_own_keep_their_names_apart() -> None:
+    x = torch.randn(20, 2, 7, generator=generator())
+    entries = SignedPermutation(2), SignedPermutation(1, channel_dims=1), Sign(2), Sign(1)
+    report = symmetries_of(lambda z: z.mT @ z, x, event_dims=2, symmetries=entries)
+    held = [report.findings[name].verdict == "holds" for name in ("SignedPermutation", repr(entries[1]), "Sign")]
+    assert held == [True, False, True]
+    assert [report.findings[name].symmetry for name in ("Sign", repr(entries[3]))] == [*entries[2:]]
+    assert list(symmetries_of(lambda z: z.mT @ z, x, event_dims=2, symmetries=entries[0]).holds)[-1] == (
+        "SignedPermutation"
+    )
+
+
+@pytest.mark.parametrize(
+    ("symmetries", "kind", "message"),
+    [
+        ([SignedPermutation], TypeError, "needs symmetries .* but got <class"),
+        ("Sign", TypeError, "needs symmetries .* but got 'S'"),
+        (None, TypeError, "needs symmetries .* but got None"),
+        (FarField(), TypeError, r"needs symmetries .* Pass its \.symmetries"),
+        ([SignedPermutation(3)], ValueError, r"has items of 2 dimensions, .* whose items have 3"),
+    ],
+)
+def test_no_symmetries_are_refused(symmetries: object, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        symmetries_of(torch.abs, torch.randn(5, 2, 7), event_dims=2, symmetries=symmetries)

@@ -48,6 +48,17 @@ def test_mse_is_the_sa_mse() -> None:
     assert change == pytest.approx(float((z.grad.conj() * step).real.sum()), rel=1e-4)
 
 
+@pytest.mark.parametrize("base", ["mse", "l1"])
+def test_compiles_as_one_graph(base: str) -> None:
+    loss = OrbitMinLoss([Translation(), ConjugateFlip()], base)
+    for dtype in (torch.complex64, torch.float16):
+        x, r = pair(dtype)
+        compiled = torch.compile(loss, fullgraph=True, backend="eager")(x, r)
+        torch.compiler.reset()
+        assert compiled.dtype == torch.float32
+        torch.testing.assert_close(compiled, loss(x, r))
+
+
 def test_l1_and_signs() -> None:
     x = torch.tensor([[1.0, -2.0], [0.5, 1.0]])
     assert OrbitMinLoss(Sign(1), "l1")(-x, x) == 0

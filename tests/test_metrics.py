@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -233,3 +234,12 @@ def test_the_figure_of_the_purpose() -> None:
     phase_only = relative_error(twin[flipped], r[flipped], GlobalPhase(), reduction="none")
     assert phase_only.mean() == pytest.approx(math.sqrt(2), abs=0.1)
     assert relative_error(twin, r, MODEL.symmetries) < 1e-6
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-308, 1e200, 1e307])
+@pytest.mark.parametrize("metric", [relative_error, sa_nrmse, sa_psnr])
+def test_ratios_at_any_scale_of_double_precision(metric: Callable[..., torch.Tensor], scale: float) -> None:
+    x, reference = torch.tensor([[3.0, -1.0, 0.5]], dtype=torch.float64), torch.tensor([[-2.0, 1.0, 0.0]]).double()
+    for symmetries in (Sign(1), ()):
+        at_scale = metric(scale * x, scale * reference, symmetries)
+        assert torch.allclose(at_scale, metric(x, reference, symmetries), rtol=1e-6)

@@ -123,6 +123,17 @@ def test_diagnosis() -> None:
     assert before["proxy"]["exact"]["5-NN"]["aligned"][0] < before["proxy"]["raw"]["5-NN"]["aligned"][0]
 
 
+def test_bad_sizes_are_refused_before_any_row(tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    from torch_symbreak.experiments import Grid, Separation
+
+    grid = Grid(data=("pulses-2",), networks=("dnn",), breaking=("none",), samples=(60,))
+    for sizes, name in (({"width": 0}, "width"), ({"test_samples": 0}, "test_samples")):
+        with pytest.raises(ValueError, match=f"{name} needs to be at least 1, but got 0"):
+            Separation(**sizes).run(grid, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
 def test_experiment(tmp_path: Path) -> None:
     pytest.importorskip("lightning")
     from torch_symbreak.experiments import Grid, Separation

@@ -53,8 +53,8 @@ def check_tensor(owner: str, x: Any, *, what: str = "target", name: str = "x") -
         raise TypeError(
             f"{owner} needs a dense {what}, but got layout {x.layout}. Convert it first: {name}.to_dense()."
         )
-    half_or_wider = x.is_floating_point() and x.dtype.itemsize > 1  # no arithmetic in 8 bits
-    if not (half_or_wider or x.dtype in (torch.complex64, torch.complex128)):
+    # Numbers of 8 bits have no arithmetic in torch.
+    if x.element_size() < 2 or not (x.is_floating_point() or x.dtype in (torch.complex64, torch.complex128)):
         real = "" if x.is_complex() else f"{name}.float() or "
         raise TypeError(
             f"{owner} needs a floating-point or complex {what}, but got {describe(x)}. "

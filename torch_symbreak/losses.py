@@ -55,14 +55,15 @@ class OrbitMinLoss(nn.Module):
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         check_same_shape("OrbitMinLoss", x, target, names=("x", "target"))
-        single = torch.promote_types(x.dtype, torch.float32)
+        single = torch.promote_types(x.real.dtype, torch.float32)
         if self.base == "mse":
             # In double precision until here: squares of single precision overflow, and so would their gradient.
-            return align(target.detach(), x, self.symmetry).error.mean().to(single.to_real())
+            return align(target.detach(), x, self.symmetry).error.mean().to(single)
         with torch.no_grad():
             aligned = align(target, x, self.symmetry).aligned
         if self.base == "l1":
-            return (x.to(single) - aligned.to(single)).abs().mean()
+            common = torch.promote_types(x.dtype, single)
+            return (x.to(common) - aligned.to(common)).abs().mean()
         return self.base(x, aligned)
 
     def extra_repr(self) -> str:

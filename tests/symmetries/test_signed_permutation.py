@@ -124,6 +124,21 @@ def test_the_orbit_min_loss_is_permutation_invariant_training(count: int, seed: 
     torch.testing.assert_close(loss(x, r), pit(x, r, mean_square, eval_func="min")[0].mean())
 
 
+def test_compilers_and_function_transforms_find_the_same() -> None:
+    x, r = torch.randn(2, 6, 3, 4)
+    loss, fix = OrbitMinLoss(SignedPermutation()), AlignToTemplate(r[0], SignedPermutation())
+    for function in (fix, fix.margin, lambda z: loss(z, r)):
+        compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(x), function(x))
+        torch.compiler.reset()
+    for function in (fix, fix.margin):
+        torch.testing.assert_close(torch.func.vmap(function)(x), function(x))
+    torch.testing.assert_close(torch.func.vmap(loss, (1, 0))(x.transpose(0, 1), r).mean(), loss(x, r))
+    leaf = x.clone().requires_grad_()
+    torch.testing.assert_close(torch.func.grad(loss)(x, r), torch.autograd.grad(loss(leaf, r), leaf)[0])
+    assert fix(x.to("meta")).shape == x.shape
+
+
 def test_ties_are_told() -> None:
     x = torch.randn(5, 3, 4)
     x[0, 1] = 0  # a row of zeros

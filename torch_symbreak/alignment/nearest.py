@@ -131,7 +131,7 @@ def _aligned(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> Ali
     lost = torch.where(cut == 0, 0, cut * power(scalar))  # a scale of 1e160 has no square
     error = (_energy(aligned - there, group) + lost) / math.prod(x.shape[1:])
     if unit is not None:
-        aligned, error = aligned * per_item(unit, group.item_dims), error * unit.square()
+        aligned, error = aligned * per_item(unit, group.item_dims), error * unit * unit  # 0 stays 0
         others = tuple(part.rescaled(h, unit) for part, h in zip(group.others, others, strict=True))
     element = Element(motion.flipped, motion.shift, scalar.to(x.dtype), others)
     return Alignment(aligned.to(x.dtype), element, error)

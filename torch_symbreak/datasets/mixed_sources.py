@@ -36,7 +36,7 @@ class MixedSources(Pairs):
         device: Device on which items are made. Default "cpu".
 
     Raises:
-        ValueError: If ``forward`` is no ``LinearMixing``, or a size is not positive.
+        ValueError: If ``forward`` is no ``LinearMixing``, ``size`` is negative, or a number is too small.
 
     Example:
         >>> import torch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -46,7 +46,7 @@ def symmetries_of(
     event_dims: int,
     channel_dims: int = 0,
     threshold: float = 1e-4,
-    symmetries: Sequence[Symmetry] = (),
+    symmetries: Symmetry | Sequence[Symmetry] = (),
     generator: torch.Generator | None = None,
     tolerance: float | None = None,
 ) -> SymmetryReport:
@@ -61,7 +61,7 @@ def symmetries_of(
     center, "ConjugateFlip(center=...)" about fixed centers (of the entries that f looks at, of all content, of the
     frame) unless translations hold, "GlobalPhase" (complex x) or "Sign" (real x), "GlobalPhase(0)" or "Sign(0)" of
     every entry by itself, "Scale", and "PhaseRamp" (complex x). With ``event_dims=0`` only numbers are tested. Those of
-    ``symmetries`` come last, by the names of their classes.
+    ``symmetries`` come last, by the names of their classes, or as they print where a name is taken.
 
     The answer is about these items. A translation cannot be tested where content fills the frame. No error can be told
     below the noise of f, which is measured by repeating f(x). Such symmetries are unknown. If f is constant, all are.
@@ -81,9 +81,10 @@ def symmetries_of(
             whole numbers, by the dtypes of x and f(x). Up to .1 a symmetry is approximate.
 
     Raises:
-        TypeError: If ``forward`` is no function, x no floating-point or complex tensor, or f(x) no tensor.
-        ValueError: If x has no batch, is empty or not finite, f(x) does not begin with the batch of x, or ``tolerance``
-            is not between 0 and 1.
+        TypeError: If ``forward`` is no function, x no floating-point or complex tensor, f(x) no tensor, or an entry of
+            ``symmetries`` no symmetry.
+        ValueError: If x has no batch, is empty or not finite, f(x) does not begin with the batch of x, an entry of
+            ``symmetries`` has larger items, or ``tolerance`` is not between 0 and 1.
 
     Warns:
         UserWarning: If f(x) of an item depends on the other items of the batch, or changes from call to call by more
@@ -103,6 +104,7 @@ def symmetries_of(
         (['GlobalPhase'], True)
     """
     x = _checked("symmetries_of", forward, x, event_dims, channel_dims)
+    further = _further(symmetries, event_dims + channel_dims)
     check_generator("symmetries_of", generator)
     if tolerance is not None and not (isinstance(tolerance, (int, float)) and 0 < tolerance < 1):
         raise ValueError(
@@ -130,8 +132,11 @@ def symmetries_of(
     findings["Scale"] = probe.of_symmetry(Scale(event_dims, **dims), _STILL)
     if event_dims and x.is_complex():
         findings["PhaseRamp"] = probe.of_symmetry(PhaseRamp(event_dims, **dims), _STILL)
-    for symmetry in symmetries:
-        findings[type(symmetry).__name__] = probe.of_symmetry(symmetry, _STILL)
+    for symmetry in further:
+        name = type(symmetry).__name__
+        if name in findings and findings[name].symmetry != symmetry:
+            name = repr(symmetry)
+        findings[name] = probe.of_symmetry(symmetry, _STILL)
     probe.warn_of_company()
     return SymmetryReport(findings)
 
@@ -204,6 +209,21 @@ def _checked(owner: str, forward: Any, x: Any, event_dims: int, channel_dims: in
     if batch.numel() == 0:
         raise ValueError(f"{owner} needs at least one item, but got {describe(x)}.")
     return check_finite(x).detach()
+
+
+def _further(symmetries: Any, item_dims: int) -> list[Symmetry]:
+    """Return the symmetries to test besides those of the library, or raise unless they act on single items."""
+    entries = list(symmetries) if isinstance(symmetries, Iterable) else [symmetries]
+    for entry in entries:
+        if not isinstance(entry, Symmetry):
+            hint = " Pass its .symmetries." if hasattr(entry, "symmetries") else ""
+            raise TypeError(f"symmetries_of needs symmetries (Sign(1), Translation(2), ...), but got {entry!r}.{hint}")
+        if entry.item_dims > item_dims:
+            raise ValueError(
+                f"symmetries_of has items of {item_dims} dimensions, event_dims + channel_dims, but got {entry}, whose "
+                f"items have {entry.item_dims}. Give both the same."
+            )
+    return entries
 
 
 def _translation(probe: Probe, event_dims: int, options: dict[str, Any]) -> Finding:

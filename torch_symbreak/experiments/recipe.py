@@ -113,7 +113,10 @@ class Experiment(ABC):
         return written
 
     def check(self, grids: Iterable[Grid]) -> None:
-        """Raise ``ValueError`` if an axis has a value that this experiment does not know."""
+        """Raise ``ValueError`` if an axis has a value that this experiment does not know, or a size is not positive."""
+        for name in ("test_samples", "width"):
+            if getattr(self, name, 1) < 1:
+                raise ValueError(f"{name} needs to be at least 1, but got {getattr(self, name)}.")
         for grid, (axis, known) in itertools.product(grids, self.axes.items()):
             for value in getattr(grid, axis):
                 if value not in known and (axis, value) != ("networks", CONSTANT):

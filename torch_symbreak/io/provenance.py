@@ -106,6 +106,16 @@ def run_to_undo(file: Format, note: dict[str, Any] | None, key: str | None) -> d
     raise KeyError(f"{file.path} has no elements of {key!r} to undo. It has those of: {known}.")
 
 
+def _fits(there: Array, wanted: Array) -> bool:
+    """Return whether stored elements can be those that are wanted. MATLAB adds axes and names complex parts."""
+    is_complex = there.dtype.kind == "c" or there.dtype.names is not None
+    return (
+        there.shape[:1] == wanted.shape[:1]
+        and math.prod(there.shape) == math.prod(wanted.shape)
+        and is_complex == (wanted.dtype.kind == "c")
+    )
+
+
 def as_noted(file: Format, run: dict[str, Any]) -> Targets:
     """The options of the run that made a file, whose elements are there."""
     targets = Targets(**{name: run[name] for name in _OPTIONS}, key=keys_of(run)[0], axes=run.get("axes"))
@@ -113,6 +123,7 @@ def as_noted(file: Format, run: dict[str, Any]) -> Targets:
     source = _with_elements(file)
     for name, array in element_arrays(layout, targets, prefix_in(run)).items():
         there = source.arrays.get(name)
-        if there is None or math.prod(there.shape) != math.prod(array.shape):
-            raise ValueError(f"{source.path} has {there and there.shape} as {name}, but {array.shape} is needed.")
+        if there is None or not _fits(there, array):
+            got = f"{there.dtype}, {there.shape}" if there else "nothing"
+            raise ValueError(f"{source.path} has {got} as {name}, but {array.dtype}, {array.shape} is needed.")
     return targets

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import Array, as_pair, as_tensors, check_same_shape, describe, masked
-from torch_symbreak._items import flat_items, nan_unless_finite, power, root, wide
+from torch_symbreak._items import divided, flat_items, nan_unless_finite, peak, per_item, power, root, wide
 from torch_symbreak.alignment import align
 from torch_symbreak.symmetries import Product, Symmetry
 
@@ -50,11 +50,20 @@ class _Compared(NamedTuple):
     item_dims: int
 
 
-def _compared(owner: str, x: Array, reference: Array, symmetries: Symmetries) -> _Compared:
-    """Check and align x and the reference. The error of an item that is not finite is NaN."""
+def _compared(owner: str, x: Array, reference: Array, symmetries: Symmetries, *, ratio: bool = False) -> _Compared:
+    """Check and align x and the reference. The error of an item that is not finite is NaN.
+
+    If only a ratio of error and reference is wanted, both are in units of the item's largest entry. Squares of double
+    precision would under- or overflow otherwise; those of single precision have room in double.
+    """
     x, reference = as_pair(owner, x, reference)
     group = group_of(symmetries)
     item_dims = min(x.dim(), max(1, x.dim() - 1)) if group is None else group.item_dims
+    if group is not None:
+        group.check(x)
+    if ratio and x.numel() and torch.float64 in (x.real.dtype, reference.real.dtype):
+        unit = per_item(peak(x.detach(), reference.detach(), item_dims=item_dims), item_dims)
+        x, reference = divided(x, unit), divided(reference, unit)
     error = mse_as_is(x, reference, item_dims) if group is None else align(x, reference, group).error
     return _Compared(nan_unless_finite(error, x, reference, item_dims=item_dims), reference, item_dims)
 
@@ -137,7 +146,7 @@ def relative_error(x: Array, reference: Array, symmetries: Symmetries, *, reduct
         >>> round(float(relative_error(1.1j * r, r, GlobalPhase(1))), 6)
         0.1
     """
-    return reduce(relative_as_is(*_compared("relative_error", x, reference, symmetries)), reduction)
+    return reduce(relative_as_is(*_compared("relative_error", x, reference, symmetries, ratio=True)), reduction)
 
 
 def relative_as_is(error: Tensor, reference: Tensor, item_dims: int) -> Tensor:
@@ -165,7 +174,7 @@ def sa_nrmse(x: Array, reference: Array, symmetries: Symmetries, *, reduction: R
         >>> sa_nrmse(torch.tensor([[-1.0, -3.0]]), torch.tensor([[0.0, 4.0]]), Sign(1))
         tensor(0.2500, dtype=torch.float64)
     """
-    error, truth, item_dims = _compared("sa_nrmse", x, reference, symmetries)
+    error, truth, item_dims = _compared("sa_nrmse", x, reference, symmetries, ratio=True)
     magnitude = magnitudes(truth, item_dims)
     return reduce(_ratio(root(error), magnitude.amax(-1) - magnitude.amin(-1)), reduction)
 
@@ -194,7 +203,8 @@ def sa_psnr(
     """
     if data_range is not None and not (isinstance(data_range, Real) and 0 < data_range < math.inf):
         raise ValueError(f"sa_psnr needs a positive number as data_range, but got {data_range!r}.")
-    return reduce(psnr_as_is(*_compared("sa_psnr", x, reference, symmetries), data_range), reduction)
+    compared = _compared("sa_psnr", x, reference, symmetries, ratio=data_range is None)
+    return reduce(psnr_as_is(*compared, data_range), reduction)
 
 
 def psnr_as_is(error: Tensor, reference: Tensor, item_dims: int, data_range: float | None = None) -> Tensor:

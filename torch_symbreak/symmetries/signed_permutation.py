@@ -106,20 +106,25 @@ class SignedPermutation(Symmetry):
 
     def candidates(self, x: Tensor, reference: Tensor) -> Iterator[Rows]:
         products = self._products(x, reference)
-        order = np.array([_assigned(table) for table in np.abs(products)], dtype=np.int64).reshape(products.shape[:2])
-        sign = np.where(np.take_along_axis(products, order[..., None], -1) < 0, -1, 1)
-        shape = (*batch_shape(x, self.item_dims), order.shape[-1])
-        yield Rows(*(torch.from_numpy(part.reshape(shape)).to(x.device) for part in (order, sign)))
+        order = _assigned(products.abs())
+        yield Rows(order, torch.where(_chosen(products, order) < 0, -1, 1))
 
     def gap(self, x: Tensor, reference: Tensor) -> Tensor:
-        gaps = [_gap(table) for table in np.abs(self._products(x, reference))]
-        return torch.tensor(gaps, dtype=wide(x), device=x.device).reshape(batch_shape(x, self.item_dims))
+        sizes = self._products(x, reference).abs()
+        best = _assigned(sizes)
+        chosen = _chosen(sizes, best)
+        losses = [2 * chosen.amin(-1)]  # the same order, one sign changed
+        for row in range(best.shape[-1]) if best.shape[-1] > 1 else ():
+            pair = torch.zeros_like(sizes, dtype=torch.bool)
+            pair[..., row, :] = torch.arange(best.shape[-1], device=best.device) == best[..., row, None]
+            without = sizes.masked_fill(pair, -torch.inf)  # another order lacks at least one of the best pairs
+            losses.append(chosen.sum(-1) - _chosen(sizes, _assigned(without)).sum(-1))
+        return torch.stack(losses).amin(0).clamp(min=0)
 
-    def _products(self, x: Tensor, reference: Tensor) -> np.ndarray[Any, Any]:
-        """Return <r_i, x_j> for all rows i and j, (B, r, r), in double precision; 0 for items that are not finite."""
+    def _products(self, x: Tensor, reference: Tensor) -> Tensor:
+        """Return <r_i, x_j> for all rows i and j, (*batch, r, r); 0 for items that are not finite."""
         products = self.rows_of(reference.detach()) @ self.rows_of(x.detach()).mT
-        products = products.reshape(-1, *products.shape[-2:])
-        return torch.where(products.isfinite().all(-1).all(-1)[:, None, None], products, 0).cpu().double().numpy()
+        return torch.where(products.isfinite().all(-1).all(-1)[..., None, None], products, 0)
 
     def rows_of(self, x: Tensor) -> Tensor:
         """Return the rows of x as vectors, (*batch, r, P), in the precision of decisions."""
@@ -127,26 +132,33 @@ class SignedPermutation(Symmetry):
         return rows[..., None].flatten(x.dim() - self.item_dims + 1)
 
 
-def _assigned(table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Assign a column of its own to each row, so that the sum of the chosen entries is largest. Return the columns."""
+def _chosen(tables: Tensor, order: Tensor) -> Tensor:
+    """Return the entry of each row in its column, (*batch, r)."""
+    return tables.take_along_dim(order[..., None], -1)[..., 0]
+
+
+# An operator, so that compilers and function transforms, which have no values to look at, let it through.
+@torch.library.custom_op("torch_symbreak::assigned", mutates_args=(), schema="(Tensor tables) -> Tensor")
+def _assigned(tables: Tensor) -> Tensor:
+    """Assign a column of its own to each row of (*batch, r, r), so that the sum of the chosen entries is largest."""
     try:
         from scipy.optimize import linear_sum_assignment  # only alignments need SciPy
     except ModuleNotFoundError as error:
         message = "SignedPermutation needs SciPy to be aligned over: pip install scipy"
         raise ModuleNotFoundError(message, name=error.name) from error
-    return linear_sum_assignment(table, maximize=True)[1]
+    flat = tables.reshape(-1, *tables.shape[-2:]).cpu().numpy()
+    columns = np.array([linear_sum_assignment(table, maximize=True)[1] for table in flat], dtype=np.int64)
+    return torch.from_numpy(columns.reshape(tables.shape[:-1])).to(tables.device)
 
 
-def _gap(table: np.ndarray[Any, Any]) -> float:
-    """Return the gain of the best signed permutation minus that of the second best, from the table of |<r_i, x_j>|."""
-    rows, best = np.arange(len(table)), _assigned(table)
-    chosen = table[rows, best]
-    losses = [2 * chosen.min()]  # the same order, one sign changed
-    for row in rows if len(rows) > 1 else ():
-        without = table.copy()
-        without[row, best[row]] = -np.inf  # another order lacks at least one of the best pairs
-        losses.append(chosen.sum() - table[rows, _assigned(without)].sum())
-    return max(0.0, float(min(losses)))
+@_assigned.register_fake
+def _assigned_fake(tables: Tensor) -> Tensor:
+    return torch.empty(tables.shape[:-1], dtype=torch.int64, device=tables.device)
+
+
+@_assigned.register_vmap
+def _assigned_vmap(info: Any, dims: tuple[int], tables: Tensor) -> tuple[Tensor, int]:
+    return _assigned(tables.movedim(dims[0], 0)), 0
 
 
 class FixSignedPermutation(Canonicalizer[SignedPermutation]):

@@ -192,7 +192,7 @@ class Format(ABC):
 
     def resolve(self, key: str) -> str:
         """The name in :attr:`arrays` of what the user calls ``key``."""
-        return key.strip("/")
+        return key if key in self.arrays else key.strip("/")
 
     def read(self, key: str, index: Index) -> np.ndarray:
         """Read one block of an array."""

@@ -54,7 +54,7 @@ class Safetensors(Format):
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(length))
-        self._metadata: dict[str, str] = header.pop(_METADATA, {})
+        self._metadata: dict[str, str] = header.pop(_METADATA, None) or {}  # null is allowed
         self.note = self._metadata.get(OURS)
         self._tensors: dict[str, _Tensor] = {}
         for key, entry in header.items():
@@ -70,7 +70,8 @@ class Safetensors(Format):
         if key in self._tensors and key not in self.arrays:
             raise ValueError(
                 f"{key} of {self.path} is {self._tensors[key].dtype}, which NumPy does not have. Save it as another "
-                f"type: safetensors.torch.save_file({{'x': tensor.float()}}, {self.path.name!r})"
+                f"type: safetensors.torch.save_file({{{key!r}: tensor.float()}}, "
+                f"{f'{self.path.stem}-float32.safetensors'!r})"
             )
         return key
 
@@ -85,7 +86,7 @@ class Safetensors(Format):
 def _region(key: str, x: _Tensor) -> Region:
     """Return the region that holds an array. Our elements of complex128 are stored as pairs of F64."""
     shape, dtype = tuple(x.shape), np.dtype(_DTYPES[x.dtype])
-    if is_ours(key) and x.dtype == "F64" and len(shape) == 2:
+    if is_ours(key) and x.dtype == "F64" and len(shape) == 2 == shape[1]:
         shape, dtype = shape[:1], np.dtype("<c16")
     return Region(x.path, x.start, shape, dtype)
 
