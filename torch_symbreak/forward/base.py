@@ -36,7 +36,7 @@ class ForwardModel(nn.Module):
     @property
     @abstractmethod
     def symmetries(self) -> tuple[Symmetry, ...]:
-        """The symmetries of the model. Any product of them leaves the measurement unchanged."""
+        """Return the symmetries of the model. Any product of them leaves the measurement unchanged."""
 
     @abstractmethod
     def canonicalizer(self) -> Canonicalizer[Any]:
@@ -47,7 +47,7 @@ class ForwardModel(nn.Module):
 
         Args:
             objects: The training targets, as for :meth:`AlignToTemplate.fit`.
-            **options: Of :meth:`AlignToTemplate.fit`.
+            **options: Further arguments of :meth:`AlignToTemplate.fit`.
         """
         return AlignToTemplate.fit(objects, self.symmetries, **options)
 
