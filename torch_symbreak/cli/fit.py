@@ -39,7 +39,7 @@ def fit(
 ) -> None:
     """Fit a template to the targets in a file, for break --template.
 
-    A template is one object. break --template moves every target nearest to it.
+    A template is one object. break --template moves every target as near to it as the symmetries allow.
     """
     from torch_symbreak.io import Targets, fit_template, open_file
 

@@ -123,9 +123,10 @@ def solve(
 ) -> None:
     """Retrieve objects from the far-field intensities in a file, and say which of them to trust.
 
-    OUT holds object, support, verdict, and three measures of trust. residual is the R-factor: the relative misfit of
-    the magnitudes. held_out is the R-factor on pixels that the solver did not see. agreement is the relative error
-    between two groups of starts.
+    OUT holds object, support, verdict, and three measures of trust.
+    residual is the R-factor: the relative misfit of the magnitudes.
+    held_out is the R-factor on pixels that the solver did not see.
+    agreement is the relative error between two groups of starts.
 
     If a run was killed, type the same command and it goes on. Pictures need the package matplotlib.
     """
