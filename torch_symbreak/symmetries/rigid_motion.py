@@ -121,8 +121,8 @@ class RigidMotion(Symmetry):
 class FixRigidMotion(Canonicalizer[RigidMotion]):
     """Move the center of mass of every point cloud to the origin, then turn the cloud by a rule or to a template.
 
-    Centering has no tie and is linear, so that nothing is lost. The centered clouds are a linear space on which
-    :class:`Orthogonal` acts, and any canonicalizer of that group breaks it.
+    Centering has no tie and is linear, so nothing is lost. The centered clouds are a linear space. :class:`Orthogonal`
+    is the symmetry that is left on it, and any canonicalizer of that group breaks it.
 
     With ``AlignToTemplate`` the canonical point is the point of the orbit that is nearest to the centered template.
 
