@@ -1,12 +1,12 @@
 """The canonical point nearest to a template: ``C(x) = argmin over g of ||g . x - t||²``.
 
 The group acts by isometries, so that this is ``argmax Re<g . x, t>``. The points that no element takes nearer to t are
-an intersection of half-spaces, a convex cone: the Dirichlet fundamental domain of the group. It meets every orbit, once
-off ties, and no rule has to be invented for it.
+an intersection of half-spaces, a convex cone: the Dirichlet fundamental domain of the group. It meets every orbit, and
+only once except at ties. No rule has to be invented for it.
 
 On a padded frame only shifts that keep the content inside the frame compete. All points of an orbit have the same
-admissible orbit, so C is invariant. Gains are those of ``act``, modulo the frame, where an admissible shift wraps no
-content: the correlation is circular on the frame itself, one Fourier transform and an inverse one per orientation.
+admissible orbit, so C is invariant. Gains are those of ``act``, modulo the frame. An admissible shift wraps no content,
+so the correlation is circular on the frame itself. It takes one Fourier transform, and an inverse one per orientation.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class AlignToTemplate(Canonicalizer[Product]):
             restarts: Number of fits: the first from ``start``, the others from drawn objects. The best is kept. Default
                 1.
             normalize: Divide objects by their norms, so that large ones have no more weight. Default False.
-            max_objects: Largest number of objects to fit to, drawn at random. A loader gives its first. Default: all.
+            max_objects: Largest number of objects to fit to, drawn at random (from a loader, the first). Default: all.
             keys: Key of the targets in a sample, as for ``SymmetryBrokenDataset``.
             generator: Source of randomness. Default: torch's global generator.
             progress: Show a progress bar on stderr, if rich is installed. Default True.
