@@ -15,7 +15,7 @@ from torch_symbreak.symmetries import Canonicalizer, Symmetry
 class ForwardModel(nn.Module):
     """A measurement ``y = f(x)`` with ``f(g . x) = f(x)`` for every g of its declared :attr:`symmetries`.
 
-    Example: a model of one's own, the magnitude of real vectors.
+    Example: your own model, the magnitude of real vectors.
         >>> import torch
         >>> from torch_symbreak.symmetries import FixSign, Sign
         >>> class Magnitude(ForwardModel):

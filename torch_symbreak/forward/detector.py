@@ -57,8 +57,8 @@ class PoissonCounts(_Random):
     """Replace intensities, in photons, by Poisson counts: whole numbers whose mean and variance are the intensity.
 
     It removes no symmetry: the distribution of the counts depends on the intensity alone. Negative intensities count as
-    zero. Pixels that are not finite become NaN. Above 1e8 photons counts follow a normal distribution of
-    that mean and variance.
+    zero. Pixels that are not finite become NaN. Above 1e8 photons, counts follow a normal distribution of that
+    mean and variance.
 
     Shape: any real tensor to the same shape.
 
