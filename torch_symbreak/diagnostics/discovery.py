@@ -170,8 +170,8 @@ def canonicalizer_for(
 
     Raises:
         TypeError: As :func:`symmetries_of`.
-        ValueError: As :func:`symmetries_of`. If no symmetry holds that can be broken; the message has the report. If
-            phases or signs of every entry hold beside motions.
+        ValueError: As :func:`symmetries_of`. Also if no symmetry that can be broken holds (the message has the report),
+            or if phases or signs of every entry hold together with motions.
 
     Warns:
         UserWarning: If a symmetry holds that no canonicalizer breaks (``Scale``, ``PhaseRamp``), if one is approximate,

@@ -64,8 +64,9 @@ class Report(dict[str, Any]):
     - "verdict", a sentence; "line", what to type ("" if nothing); "advice": "template", "exact" or "none";
     - "targets": their number; "looked": the number drawn for the template and the neighbors; "threshold": of content;
     - "rule": the rule that broke all symmetries: "exact", "template", "literal" or None;
-    - "symmetries": by name "holds" (whether f has it, with "error" and "reason"), "status", "rule", "violations" (a
-      share), "flag", "p" and "distance" of the test for uniform elements;
+    - "symmetries": by name "holds" (whether f has it, with "error" and "reason"), "status", "rule", "violations" (the
+      share of targets that do not follow the rule) and their "flag", and the "p" and "distance" of the test that asks
+      whether the targets' elements are uniform;
     - "elements": by name the "unit", and the values under the "exact" rule and the "template", (n, k) each;
     - "neighbors": relative distance of the targets of nearest measurements, by choice: mean, low and high end of the
       95 % bootstrap interval;
