@@ -35,7 +35,7 @@ def diagnose(
         typer.Option(
             parser=o.named,
             metavar="FILE",
-            help="Test targets. Those that are training targets, too, are found.",
+            help="Test targets. The report lists those that are training targets, too.",
             show_default=False,
         ),
     ] = None,
