@@ -19,10 +19,10 @@ Base = Literal["mse", "l1"] | Callable[[Tensor, Tensor], Tensor]
 
 
 class OrbitMinLoss(nn.Module):
-    """The smallest loss over the orbit of the target: ``min_g base(x, g . r)``, averaged over the batch.
+    """Compute the smallest loss over the orbit of the target, ``min_g base(x, g . r)``, averaged over the batch.
 
-    The target is moved to the point of its orbit that is nearest to the prediction, per item; the group element is a
-    constant for autograd. By the envelope theorem the gradient of "mse" is exact wherever the nearest point is unique.
+    Each target is moved to the point of its orbit that is nearest to the prediction. The group element is a constant
+    for autograd. By the envelope theorem the gradient of "mse" is exact wherever the nearest point is unique.
     For another base the element is still the nearest in the Euclidean sense, and the gradient leaves out how a
     continuous phase follows the prediction.
 
@@ -30,9 +30,9 @@ class OrbitMinLoss(nn.Module):
     batch gives NaN, as in torch's own losses.
 
     Args:
-        symmetries: Which symmetries count, e.g. ``FarField().symmetries``.
-        base: "mse" (default; equal to SA-MSE of the target, what a shift pushes out of the frame included), "l1" (mean
-            magnitude of the difference), or a callable of prediction and moved target.
+        symmetries: Symmetries that count as no error, e.g. ``FarField().symmetries``.
+        base: "mse" (default), "l1" (mean magnitude of the difference), or a callable of prediction and moved target.
+            "mse" equals the SA-MSE of the target, so content that a shift pushes out of the frame counts as error.
 
     Example: the twin of the target is a perfect prediction.
         >>> import torch
@@ -71,17 +71,20 @@ class OrbitMinLoss(nn.Module):
 
 
 class MagnitudeLoss(nn.Module):
-    """Data consistency: the mean squared difference of measured and modeled magnitudes, ``(sqrt(y) - sqrt(f(x)))²``.
+    """Compute the mean squared difference of measured and modeled magnitudes, ``(sqrt(y) - sqrt(f(x)))²``.
 
-    Needs no target, and is the same for all points of an orbit. Its gradient is finite where the model gives 0.
-    Negative intensities, as a subtracted background leaves them, count as zero. NaN pixels of y, such as dead ones, are
-    left out of the mean. An empty batch gives NaN, as in torch's own losses, and so does one without other pixels.
+    This loss measures data consistency. It needs no target and is the same for all points of an orbit. Its gradient is
+    finite where the model gives 0. Negative intensities, as a subtracted background leaves them, count as zero. NaN
+    pixels of y, such as dead ones, are left out of the mean. An empty batch gives NaN, as in torch's own losses, and so
+    does one without measured pixels.
 
-    Shape: x what ``forward`` takes, y what it gives; a scalar, in single precision for half-precision measurements.
+    Shape: x as ``forward`` takes it, y as ``forward`` returns it; a scalar, in single precision for half-precision
+    measurements.
 
     Args:
         forward: The model, or any function from a batch to its intensities.
-        mask: True where y is measured, of the last dimensions of y. Other pixels are left out. Default: all but NaN.
+        mask: True where y is measured, with the shape of y's last dimensions. Other pixels are left out. Default: all
+            but NaN.
 
     Example:
         >>> import torch

@@ -1,7 +1,7 @@
 """Transforms for torchvision users: ``from torch_symbreak.transforms import CenterContent``.
 
-The canonicalizers, scrambling, a wrapper for parts of a sample, and conversions between a complex tensor and two real
-channels.
+The module holds the canonicalizers, scrambling, a wrapper for parts of a sample, and conversions between a complex
+tensor and two real channels.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 
 
 class RandomSymmetry(nn.Module):
-    """Move every item to a random point of its orbit: scrambling, or augmentation.
+    """Move every item to a random point of its orbit, for scrambling or augmentation.
 
     One admissible element is drawn per item: a shift keeps the content inside the frame, a flip has probability 1/2,
     a phase is uniform.
@@ -131,10 +131,11 @@ class OnKeys(nn.Module):
 class ToChannels(nn.Module):
     """Write a complex tensor as two real channels, re and im: (*batch, *event) to (*batch, 2, *event).
 
-    Exact, and undone by :class:`FromChannels`. Channels of the target stay in front: (B, C, H, W) to (B, C, 2, H, W).
+    This is exact, and :class:`FromChannels` undoes it. Channels of the target stay in front: (B, C, H, W) to
+    (B, C, 2, H, W).
 
     Args:
-        event_dims: Trailing dimensions behind the new one. Default 2.
+        event_dims: Trailing dimensions of one item, behind the new channels. Default 2.
 
     Raises:
         TypeError: If the tensor is not complex.
@@ -162,7 +163,7 @@ class ToChannels(nn.Module):
 
 
 class FromChannels(nn.Module):
-    """Return two real channels, re and im, as a complex tensor: (*batch, 2, *event) to (*batch, *event).
+    """Join two real channels, re and im, to a complex tensor: (*batch, 2, *event) to (*batch, *event).
 
     Args:
         event_dims: Trailing dimensions behind the channels. Default 2.
@@ -201,7 +202,7 @@ class FromChannels(nn.Module):
 
 
 class OnRealImag(nn.Module):
-    """Run a real-valued transform on a complex tensor exactly, its real and imaginary parts as channels.
+    """Run a real-valued transform on a complex tensor, with its real and imaginary parts as channels.
 
     torchvision's Resize, RandomAffine, GaussianBlur and others silently drop the imaginary part of a complex tensor.
     Here both parts go through in one call, as two channels, so that a random transform moves both alike. Exact only for

@@ -1,12 +1,12 @@
 """The canonical point nearest to a template: ``C(x) = argmin over g of ||g . x - t||²``.
 
 The group acts by isometries, so that this is ``argmax Re<g . x, t>``. The points that no element takes nearer to t are
-an intersection of half-spaces, a convex cone: the Dirichlet fundamental domain of the group. It meets every orbit, once
-off ties, and no rule has to be invented for it.
+an intersection of half-spaces, a convex cone: the Dirichlet fundamental domain of the group. It meets every orbit, and
+only once except at ties. No rule has to be invented for it.
 
 On a padded frame only shifts that keep the content inside the frame compete. All points of an orbit have the same
-admissible orbit, so C is invariant. Gains are those of ``act``, modulo the frame, where an admissible shift wraps no
-content: the correlation is circular on the frame itself, one Fourier transform and an inverse one per orientation.
+admissible orbit, so C is invariant. Gains are those of ``act``, modulo the frame. An admissible shift wraps no content,
+so the correlation is circular on the frame itself. It takes one Fourier transform, and an inverse one per orientation.
 """
 
 from __future__ import annotations
@@ -53,22 +53,27 @@ class AlignToTemplate(Canonicalizer[Product]):
     The template is state: it is saved in ``state_dict``, pickles, follows ``.to(device)``, and is cast to the device
     and precision of the items. Fit one to your training targets with :meth:`fit`.
 
-    Ties: where two elements gain alike, one of them is taken. :meth:`margins` says how far an item is from that, all
-    gaps in gain over ``||x|| ||t||``: "conjugate_flip" between the best of both orientations, "translation" to the next
-    best shift of the chosen orientation (at most the margin of the content box along padded axes), "global_phase" or
-    "sign" the gain itself, and one for every other group by its name. Neighboring shifts of smooth objects gain nearly
-    as much, and little is lost there. :meth:`margin` is the smallest of all.
+    Ties: if two elements have the same gain ``Re<g . x, t>``, one of them is taken. :meth:`margins` says how far an
+    item is from a tie, as a gap in gain over ``||x|| ||t||`` for every symmetry:
 
-    Convexity: the mean of canonical points is one, on periodic axes without exception, and along padded ones if its
-    content box contains theirs. So it is for a flip about a fixed center. A flip about the item's own box, without
-    translations, has no such claim.
+    - "conjugate_flip": the gap between the best gains of both orientations.
+    - "translation": the gap to the next best shift of the chosen orientation, at most the margin of the content box
+      along padded axes. Neighboring shifts of smooth objects gain nearly as much, and little is lost there.
+    - "global_phase" or "sign": the gain itself.
+    - Every other group has a gap under its own name.
+
+    :meth:`margin` is the smallest of them.
+
+    Convexity: the mean of canonical points is canonical. This holds always on periodic axes and for a flip about a
+    fixed center, and along padded axes if the content box of the mean contains theirs. It need not hold for a flip
+    about the item's own box without translations.
 
     Shape: (*batch, *channels, *event) to the same; :meth:`element` an :class:`Element`; :meth:`margin` (*batch,).
 
     Args:
         template: (*channels, *event), finite and not zero; shape () for ``Sign(0)``.
-        symmetries: As for :class:`Product`: translations, flips, phases, signs, finite groups, and a group with exact
-            ``candidates`` and ``gap`` by itself.
+        symmetries: As for :class:`Product`: translations, flips, phases, signs and finite groups. A group with exact
+            ``candidates`` and ``gap`` is accepted by itself.
 
     Raises:
         TypeError: If a symmetry is no isometry (``Scale``) or its best element is not found exactly (``PhaseRamp``), or
@@ -138,11 +143,12 @@ class AlignToTemplate(Canonicalizer[Product]):
             symmetries: As for the class.
             start: The first template, (*channels, *event), or a canonicalizer, whose mean target is the first template.
                 Default: the far field's exact rule for its symmetries, else the best of 8 drawn objects.
-            rounds: The most rounds. Default 30.
+            rounds: Largest number of rounds. Default 30.
             tolerance: Stop when a round lowers the mean squared distance by less than this, relatively. Default 1e-6.
-            restarts: Fits to try, the first from ``start``, the others from drawn objects. The best is kept. Default 1.
+            restarts: Number of fits: the first from ``start``, the others from drawn objects. The best is kept. Default
+                1.
             normalize: Divide objects by their norms, so that large ones have no more weight. Default False.
-            max_objects: Fit to at most so many objects, drawn at random (of a loader the first). Default: all.
+            max_objects: Largest number of objects to fit to, drawn at random (from a loader, the first). Default: all.
             keys: Key of the targets in a sample, as for ``SymmetryBrokenDataset``.
             generator: Source of randomness. Default: torch's global generator.
             progress: Show a progress bar on stderr, if rich is installed. Default True.
@@ -153,7 +159,7 @@ class AlignToTemplate(Canonicalizer[Product]):
         Raises:
             TypeError: As for the class, or if a sample needs ``keys``.
             ValueError: If there are fewer than 2 objects, one is not finite, their shapes differ, the mean canonical
-                target is zero, ``rounds`` or ``restarts`` is no int >= 1, or ``keys`` are several.
+                target is zero, ``rounds`` or ``restarts`` is no int >= 1, or ``keys`` has several entries.
             KeyError: If a sample lacks the key.
 
         Example: objects that are alike up to their symmetries.

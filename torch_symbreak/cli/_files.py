@@ -13,7 +13,7 @@ from torch_symbreak.io.runs import Progress
 
 @contextmanager
 def counted(label: str, *, wanted: bool = True) -> Iterator[Progress]:
-    """Show a progress bar if stderr is a terminal. Yield the function that takes what is done, and of how many."""
+    """Show a progress bar if stderr is a terminal. Yield a function of the number done and the total number."""
     from rich.console import Console
     from rich.progress import Progress as Shown
 
@@ -34,7 +34,7 @@ def change_file(
     debug: bool,
     **options: Any,
 ) -> None:
-    """Plan the call, then run it with a progress bar. A failed plan is a bad call and exits with status 2.
+    """Plan the call, then run it with a progress bar. Exit with status 2 if planning fails: the call is wrong then.
 
     Args:
         command: The command's name.

@@ -13,7 +13,7 @@ from torch_symbreak.io.layouts import Kind
 
 
 def _checked(name: str, choices: Sequence[str]) -> Any:
-    """Return a callback that accepts only the choices. The error suggests the closest one, which Typer's does not."""
+    """Return a callback that accepts only the choices. Its error suggests the closest one. Typer's does not."""
 
     def check(value: str | None) -> str | None:
         if value is not None:
@@ -29,14 +29,14 @@ def choice(flag: str, choices: Sequence[str], text: str) -> Any:
 
     Args:
         flag: The option, e.g. "--forward".
-        choices: The words. They stand in the help text, as Typer breaks a long metavar in the middle of a word.
+        choices: The words. The help text lists them, because Typer breaks a long metavar in the middle of a word.
         text: The rest of the help text.
     """
     return typer.Option(flag, callback=_checked(flag, choices), help=f"{text} One of {', '.join(choices)}.")
 
 
 def choice_argument(name: str, choices: Sequence[str], text: str) -> Any:
-    """Declare an argument that takes one of a few words, as :func:`choice` does an option."""
+    """Declare an argument that takes one of a few words. :func:`choice` declares an option."""
     listed = f"{text} One of {', '.join(choices)}."
     return typer.Argument(metavar=name.upper(), callback=_checked(name, choices), help=listed, show_default=False)
 
@@ -72,14 +72,14 @@ Forward = Annotated[
     choice(
         "--forward",
         NAMES,
-        "Measurement, whose symmetries count. farfield: |F x|². gaussian: |A x|². square: x².",
+        "Measurement model, which sets the symmetries. farfield: |F x|². gaussian: |A x|². square: x².",
     ),
 ]
 Key = Annotated[
     str | None,
     typer.Option(
-        help="Name of the targets' array, of a pair as A,B, or of a group that holds one pair or arrays of one "
-        "shape. Use 'scan_*/object' for many arrays. Needed if the file leaves a choice.",
+        help="Name of the array with the targets. Use A,B for a pair, and 'scan_*/object' for many arrays. Or "
+        "name a group that holds one pair, or arrays of one shape. Needed if several arrays could be the targets.",
         show_default=False,
     ),
 ]
@@ -88,15 +88,15 @@ LayoutKind = Annotated[
     choice(
         "--layout",
         get_args(Kind),
-        "Storage of the targets. plain: one array. channels: real and imaginary parts along an axis. parts: one array "
-        "each. polar: magnitude and phase. Needed if names and shapes leave a choice.",
+        "Storage of the targets. plain: one array. channels: real and imaginary parts along one axis. parts: an array "
+        "for each part. polar: an array of magnitudes and one of phases. Needed if names and shapes do not tell.",
     ),
 ]
 EventDims = Annotated[
     int | None,
     typer.Option(
-        help="Dimensions of one far-field object. Dimensions before them are batch. Default: 2, if the shape leaves no "
-        "doubt.",
+        help="Number of dimensions of one far-field object. Axes before them count the objects. Default: 2, if the "
+        "shape leaves no doubt.",
         show_default=False,
     ),
 ]
@@ -111,8 +111,9 @@ Axes = Annotated[
     str | None,
     typer.Option(
         metavar="n,y,x",
-        help="One word per axis, with commas, instead of the three above. n: counts targets. r: real and imaginary "
-        "parts. nr, rn: both in one, as re, im, re, im, ... or as all re, then all im. u to z: an axis of each target.",
+        help="One word per axis, separated by commas. Replaces --layout, --event-dims and --batch-axis. n: counts "
+        "targets. r: real and imaginary parts. nr: both in one axis, as re, im, re, im, ... rn: both in one axis, "
+        "all re, then all im. u to z: an axis of each target.",
         show_default=False,
     ),
 ]
@@ -121,7 +122,8 @@ Template = Annotated[
     typer.Option(
         parser=named,
         metavar="FILE",
-        help="Move targets nearest to this template, made by fit. Default: the exact rule.",
+        help="Move every target to the point of its orbit nearest to this template, which fit writes. Default: use "
+        "the exact rule.",
         show_default=False,
     ),
 ]
@@ -150,7 +152,7 @@ Processes = Annotated[int, typer.Option("-j", "--processes", help="Number of pro
 Scheduler = Annotated[
     str | None,
     typer.Option(
-        help="Address of a dask scheduler that computes instead. Its workers need to see the same files.",
+        help="Address of a dask scheduler whose workers compute instead. They need to see the same files.",
         show_default=False,
     ),
 ]

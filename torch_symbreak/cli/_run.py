@@ -24,9 +24,9 @@ _UNPRINTED = "The results cannot be printed to the standard output: {}."
 
 
 class _Interrupt:
-    """Answer Ctrl-C. A command at work gets a ``KeyboardInterrupt``, to clean up. Else the process ends at once.
+    """Answer Ctrl-C. A working command gets a ``KeyboardInterrupt`` and cleans up. Otherwise the process ends at once.
 
-    An import that gets a ``KeyboardInterrupt`` prints many lines, or turns it into another error.
+    An import that got a ``KeyboardInterrupt`` would print many lines, or turn it into another error.
     """
 
     working = False
@@ -51,13 +51,13 @@ def failing(status: int, *, debug: bool = False, interrupted: str = "") -> Itera
     Args:
         status: The exit status. After Ctrl-C it is 130.
         debug: Print the traceback, too.
-        interrupted: Said after Ctrl-C: how to go on.
+        interrupted: Sentence that is printed after Ctrl-C. It says how to go on.
     """
     _interrupt.working = True
     try:
         yield
     except BaseException as error:
-        # Lightning, for one, makes a SystemExit of it.
+        # Lightning, for one, turns a KeyboardInterrupt into a SystemExit.
         if _interrupt.came or isinstance(error, KeyboardInterrupt):
             _fail(f"interrupted. {interrupted}" if interrupted else "interrupted", _INTERRUPTED, debug=debug)
         # main() knows what to install.
@@ -82,7 +82,7 @@ _ARGUMENT = re.compile(
 
 
 def as_typed(message: str) -> str:
-    """Replace the library's names of arguments by the options to type.
+    """Replace the library's argument names by the options to type.
 
     Example:
         >>> as_typed("Say which: key='scan_*/object', or axes='n,y,x'. Leave out batch_axis=. overwrite=True.")
@@ -117,7 +117,7 @@ def _fail(message: str, status: int, *, debug: bool) -> NoReturn:
 
 
 def main() -> None:
-    """Run ``symbreak``. Whatever fails outside of the commands' own blocks ends in one line, too, and in status 1.
+    """Run ``symbreak``. A failure outside the commands' own blocks prints one line, too, and exits with status 1.
 
     Example: as the command itself calls it.
         >>> import subprocess
@@ -151,7 +151,7 @@ def main() -> None:
 
 
 def _flush(*, debug: bool) -> None:
-    """Write out what was printed, as long as a failure can still be told."""
+    """Write out what was printed while a failure can still be reported."""
     if sys.stdout is None:  # closed by the caller
         return
     try:
@@ -164,7 +164,7 @@ def _flush(*, debug: bool) -> None:
 
 
 def _discard_output() -> None:
-    """Send what is left to print nowhere, because Python tries again at its end."""
+    """Discard the output that is left, because Python would try to print it again when it ends."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

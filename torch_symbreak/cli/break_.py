@@ -30,7 +30,9 @@ def break_(
 ) -> None:
     """Replace every target in a file by the canonical point of its orbit.
 
-    Memory stays constant for files of any size. If a run was killed, call it again and it goes on.
+    The orbit of a target is the set of objects that its symmetries make of it. All have the same measurement.
+
+    Memory use does not grow with the file. If a run was killed, type the same command and it goes on.
     """
     targets = {
         "forward": forward,

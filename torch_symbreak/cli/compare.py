@@ -119,7 +119,7 @@ class _Side:
         try:
             self.layout: Layout = targets.find(self.file)[0]
         except (KeyError, TypeError, ValueError) as error:
-            # Options of break, which have two names here.
+            # The error names options of break. Here each has one name for A and one for B.
             raise type(error)(re.sub(r"\b(key|layout|axes)=", rf"\1_{letter}=", str(error.args[0]))) from None
 
     def read(self, block: Any, first: int) -> Tensor:
@@ -137,7 +137,7 @@ class _Side:
 
 
 def _check_alike(a: _Side, b: _Side) -> int:
-    """Return how many items there are, or raise ``ValueError`` if there is none, or the shapes differ."""
+    """Return the number of items. Raise ``ValueError`` if there are none, or the two sides differ in shape or field."""
     shapes = [(*side.layout.batch, *side.layout.event) for side in (a, b)]
     for side, shape in zip((a, b), shapes, strict=True):
         if 0 in shape:
@@ -188,7 +188,7 @@ def _compare(a: _Side, b: _Side, subpixel: int, item: int, rows: Any) -> _Found:
                 found.errors = (float(before["relative error"][number]), float(after["relative error"][number]))
                 if found.group.event_dims:
                     part: Any = number
-                else:  # of single numbers, those along the last axis
+                else:  # items are single numbers: show those along the last axis
                     row = (a.layout.batch or (1,))[-1]
                     part = slice(number // row * row, number // row * row + row)
                 found.panels = tuple(z[part].clone() for z in (reference, x, comparison.alignment.aligned))
@@ -216,7 +216,7 @@ def _write(rows: Any, first: int, before: dict[str, Tensor], after: dict[str, Te
 
 @contextmanager
 def _rows(path: Path | None) -> Iterator[Any]:
-    """Write a CSV file under a temporary name, which becomes its own at the end. None without a path."""
+    """Yield the writer of a CSV file, which gets its name at the end. Yield None without a path."""
     if path is None:
         yield None
         return
@@ -230,7 +230,7 @@ def _rows(path: Path | None) -> Iterator[Any]:
 
 
 def _check_new(path: Path, suffix: str, kind: str, flag: str, *, overwrite: bool) -> None:
-    """Raise unless a file can be written there, and replaces another only if it was asked to."""
+    """Raise unless a file can be written there. With ``overwrite`` it may replace another one."""
     if path.suffix != suffix:
         name = path.with_suffix(suffix) if path.name.strip(".") else path / f"comparison{suffix}"
         raise ValueError(f"The {kind} is a {suffix[1:].upper()} file, but got {flag} {path}. Name it {name}.")

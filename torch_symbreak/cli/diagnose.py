@@ -21,9 +21,7 @@ def diagnose(
     src: o.In,
     out: Annotated[
         Path | None,
-        typer.Option(
-            parser=o.named, metavar="DIR", help="Write report.html and report.json there.", show_default=False
-        ),
+        typer.Option(parser=o.named, metavar="DIR", help="Folder for report.html and report.json.", show_default=False),
     ] = None,
     forward: o.Forward = "farfield",
     key: o.Key = None,
@@ -35,14 +33,25 @@ def diagnose(
     test: Annotated[
         Path | None,
         typer.Option(
-            parser=o.named, metavar="FILE", help="Find test targets that are training targets, too.", show_default=False
+            parser=o.named,
+            metavar="FILE",
+            help="Test targets. The report lists those that are training targets, too.",
+            show_default=False,
         ),
     ] = None,
-    test_key: Annotated[str | None, typer.Option(help="--key of the test targets.", show_default=False)] = None,
-    n: Annotated[int, typer.Option("-n", help="Targets for the template and the neighbors, drawn at random.")] = 2000,
+    test_key: Annotated[
+        str | None, typer.Option(help="Name of the test targets, as in --key.", show_default=False)
+    ] = None,
+    n: Annotated[
+        int, typer.Option("-n", help="Number of targets for the template and the neighbors, drawn at random.")
+    ] = 2000,
     noise: Annotated[
         float | None,
-        typer.Option(help="Say how often noise flips a target. 0.01: noise of 1 % of the peak.", show_default=False),
+        typer.Option(
+            help="Standard deviation of the targets' noise, as a share of the peak. The report then says how often it "
+            "flips a target.",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
     overwrite: o.Overwrite = False,

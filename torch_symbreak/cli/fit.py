@@ -20,7 +20,7 @@ _LITTLE = 0.1
 
 def fit(
     src: o.In,
-    dst: Annotated[Path, typer.Argument(parser=o.named, metavar="OUT", help="An .npz file.", show_default=False)],
+    dst: Annotated[Path, typer.Argument(parser=o.named, metavar="OUT", help="Output file, .npz.", show_default=False)],
     forward: o.Forward = "farfield",
     key: o.Key = None,
     layout: o.LayoutKind = None,
@@ -29,15 +29,18 @@ def fit(
     axes: o.Axes = None,
     oversampling: o.Oversampling = 2.0,
     threshold: o.Threshold = 1e-4,
-    max_objects: Annotated[int, typer.Option(help="Fit to at most so many targets, drawn at random.")] = 5000,
-    rounds: Annotated[int, typer.Option(help="The most rounds.")] = 30,
-    restarts: Annotated[int, typer.Option(help="Fits to try. The best is kept.")] = 1,
+    max_objects: Annotated[int, typer.Option(help="Largest number of targets to fit to, drawn at random.")] = 5000,
+    rounds: Annotated[int, typer.Option(help="Largest number of rounds.")] = 30,
+    restarts: Annotated[int, typer.Option(help="Number of fits. The best is kept.")] = 1,
     normalize: Annotated[bool, typer.Option("--normalize", help="Give all targets the same weight.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
     overwrite: o.Overwrite = False,
     debug: o.Debug = False,
 ) -> None:
-    """Fit a template to the targets in a file, for break --template."""
+    """Fit a template to the targets in a file, for break --template.
+
+    A template is one object. break --template moves every target as near to it as the symmetries allow.
+    """
     from torch_symbreak.io import Targets, fit_template, open_file
 
     with failing(2, debug=debug):

@@ -45,16 +45,18 @@ def reproduce(
     fields: Annotated[str | None, typer.Option(help="gaussian: real, complex or both (default: real).")] = None,
     networks: Annotated[
         str | None,
-        typer.Option(help="dnn, knn; for farfield unet, sisprnet, knn. The constant predictor always runs too."),
+        typer.Option(help="dnn, knn. farfield: unet, sisprnet, knn. The constant predictor always runs, too."),
     ] = None,
     breaking: Annotated[
         str | None,
         typer.Option(
-            help="none, exact, template, orbit-loss, template-orbit. farfield also knows literal, and "
-            "translation-only, flip-only, phase-only, which leave only that symmetry in."
+            help="none, exact, template, orbit-loss, template-orbit. farfield also takes literal, and "
+            "translation-only, flip-only, phase-only, each of which leaves that one symmetry unbroken."
         ),
     ] = None,
-    samples: Annotated[str | None, typer.Option(help="Numbers of pairs. A tenth of them validates.")] = None,
+    samples: Annotated[
+        str | None, typer.Option(help="Numbers of pairs. A tenth of them is the validation set.")
+    ] = None,
     rotated: Annotated[
         float | None,
         typer.Option(help="farfield: share of the training pairs that are rotated and measured again."),
@@ -68,7 +70,8 @@ def reproduce(
     repeats: Annotated[int | None, typer.Option(help="Seeds per case.")] = None,
     seed: Annotated[int | None, typer.Option(help="First seed.")] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Most epochs. A training ends earlier if its validation loss stays the same.")
+        int | None,
+        typer.Option(help="Largest number of epochs. Training stops earlier when the validation loss no longer falls."),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pairs per step and process.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate at the start.")] = None,
@@ -82,11 +85,11 @@ def reproduce(
         ),
     ] = None,
     iterations: Annotated[
-        str | None, typer.Option(help="--solver: numbers of iterations, each a run of its own (default: 100,400).")
+        str | None, typer.Option(help="For --solver: numbers of iterations, a run for each (default: 100,400).")
     ] = None,
     photons: Annotated[
         str | None,
-        typer.Option(help="--solver: photons per test pattern, such as 1e5,1e6, besides patterns without noise."),
+        typer.Option(help="For --solver: photons per test pattern, such as 1e5,1e6. Patterns without noise run, too."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -98,7 +101,7 @@ def reproduce(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the results in the folder first.")] = False,
     device: Annotated[str, o.choice("--device", DEVICES, "Device that trains. auto takes CUDA if present.")] = "auto",
     devices: Annotated[int, typer.Option(help="Processes per machine, one per GPU.")] = 1,
-    num_nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
+    num_nodes: Annotated[int, typer.Option(help="Number of machines.")] = 1,
     precision: Annotated[
         str, o.choice("--precision", PRECISIONS, "Floating-point precision of the training.")
     ] = "32-true",

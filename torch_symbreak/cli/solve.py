@@ -26,7 +26,7 @@ EXAMPLES = o.examples(
 #: Names of the algorithms and verdicts. Listed here again, as the modules that own them are private. A test compares.
 METHODS = ("hio", "er", "raar", "dm", "rrr")
 VERDICTS = ("solved", "doubtful", "not solved")
-#: Iterates of one block, about: few enough that a kill costs seconds, and as many as the solvers like.
+#: Iterates per block, roughly: few enough that a kill costs seconds, and enough that the solvers are fast.
 _ITERATES = 2**18
 #: Items that are listed.
 _MOST = 10
@@ -40,15 +40,15 @@ def solve(
     key: Annotated[
         str | None,
         typer.Option(
-            help="Name of the array of intensities, or 'scan_*/data' for many. Needed if the file leaves a choice.",
+            help="Name of the array of intensities, or 'scan_*/data' for many. Needed if several arrays could be it.",
             show_default=False,
         ),
     ] = None,
     event_dims: Annotated[
         int | None,
         typer.Option(
-            help="Dimensions of one pattern. Dimensions before them are batch. Default: 2, if the shape leaves no "
-            "doubt.",
+            help="Number of dimensions of one pattern. Axes before them count the patterns. Default: 2, if the shape "
+            "leaves no doubt.",
             show_default=False,
         ),
     ] = None,
@@ -56,20 +56,20 @@ def solve(
         str | None,
         typer.Option(
             metavar="n,y,x",
-            help="One word per axis, with commas, instead of --event-dims. n: counts patterns. u to z: an axis of "
-            "each pattern.",
+            help="One word per axis, separated by commas. Replaces --event-dims. n: counts patterns. u to z: an axis "
+            "of each pattern.",
             show_default=False,
         ),
     ] = None,
     centered: Annotated[
-        bool, typer.Option("--centered", help="Zero frequency is in the middle, at M // 2. Default: at index 0.")
+        bool, typer.Option("--centered", help="Zero frequency is at index M // 2 of M pixels. Default: at index 0.")
     ] = False,
     mask: Annotated[
         str | None,
         typer.Option(
             metavar="KEY|FILE",
-            help="Array of bools, True where measured: a key of IN, FILE or FILE:KEY. One for all patterns, or one "
-            "each.",
+            help="Array of bools, True where measured. Give a key of IN, or FILE, or FILE:KEY. One mask for all "
+            "patterns, or one for each.",
             show_default=False,
         ),
     ] = None,
@@ -86,12 +86,12 @@ def solve(
         str | None,
         typer.Option(
             metavar="KEY|FILE",
-            help="Array of bools, True where objects may be nonzero, named as a mask is. Replaces shrink-wrap.",
+            help="Array of bools, True where objects may be nonzero, given like --mask. Default: shrink-wrap finds it.",
             show_default=False,
         ),
     ] = None,
     support_size: Annotated[
-        int | None, typer.Option(help="Number of nonzero entries of an object. Replaces shrink-wrap.")
+        int | None, typer.Option(help="Number of nonzero pixels of an object. Replaces shrink-wrap.")
     ] = None,
     real: Annotated[bool, typer.Option("--real", help="Objects are real.")] = False,
     nonnegative: Annotated[bool, typer.Option("--nonnegative", help="Objects are real and not negative.")] = False,
@@ -101,10 +101,12 @@ def solve(
             "--method",
             METHODS,
             "Algorithm. hio: hybrid input-output. er: error reduction. raar, rrr: relaxed reflections. dm: difference "
-            "map. Under noise raar finds most.",
+            "map. raar solves most under noise.",
         ),
     ] = "hio",
-    starts: Annotated[int, typer.Option(help="Random starts per item. The best is taken by its R-factor.")] = 8,
+    starts: Annotated[
+        int, typer.Option(help="Random starts per item. The one with the smallest R-factor is kept.")
+    ] = 8,
     iterations: Annotated[
         int | None,
         typer.Option(
@@ -121,10 +123,12 @@ def solve(
 ) -> None:
     """Retrieve objects from the far-field intensities in a file, and say which of them to trust.
 
-    OUT holds object, support, verdict, and three measures of trust. residual is the R-factor, held_out is the R-factor
-    on pixels that the solver did not see, and agreement is the relative error between two groups of starts.
+    OUT holds object, support, verdict, and three measures of trust.
+    residual is the R-factor: the relative misfit of the magnitudes.
+    held_out is the R-factor on pixels that the solver did not see.
+    agreement is the relative error between two groups of starts.
 
-    If a run was killed, call it again and it goes on. Pictures need the package matplotlib.
+    If a run was killed, type the same command and it goes on. Pictures need the package matplotlib.
     """
     options = {
         "method": method,
@@ -179,18 +183,18 @@ class _Job:
         return FarField(dims, oversampling=self.oversampling, centered=self.centered)
 
     def frame(self, torus: tuple[int, ...], *, known: bool) -> tuple[int, ...]:
-        """Return the frame of the objects, or raise what solve says of the options."""
+        """Return the frame of the objects. Raise the errors that the options cause in solve."""
         if self.pictures and len(torus) > 3:
             raise ValueError(f"Pictures show patterns of 1 to 3 dimensions, but these have {len(torus)}: --no-pictures")
         options = self.options
-        if known:  # of any shape: it is looked for next
+        if known:  # its shape does not matter here
             options = {**options, "support_size": options["support_size"] or 1}
         found = self.solve(torch.empty(0, *torus), model=self.model(len(torus)), progress=False, **options)
         return tuple(found.object.shape[1:])
 
     def __call__(self, patterns: Patterns) -> Solved:
         dims = patterns.y.dim() - 1
-        y = patterns.y.clamp(min=0)  # negative pixels were told of
+        y = patterns.y.clamp(min=0)  # plan_solve reported negative pixels
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             found = self.solve(
@@ -225,7 +229,7 @@ class _Job:
 
 
 def _run(plan: SolvePlan, job: _Job) -> dict[str, np.ndarray]:
-    """Run with a progress bar: of the items, or of the iterations if there is one item."""
+    """Run with a progress bar over the items, or over the iterations of a single item."""
     job.alone = plan.count == 1
     with counted("solve", wanted=not job.alone) as progress:
         return plan.run(job, entries=_ITERATES // job.options["starts"], progress=progress, say=say)

@@ -18,7 +18,10 @@ def unbreak(
     dst: o.Out,
     key: Annotated[
         str | None,
-        typer.Option(help="Targets to undo, if several runs can be undone. Default: the latest.", show_default=False),
+        typer.Option(
+            help="Name of the targets to put back, if several runs can be undone. Default: the latest.",
+            show_default=False,
+        ),
     ] = None,
     overwrite: o.Overwrite = False,
     processes: o.Processes = 1,

@@ -23,9 +23,9 @@ class Atoms(Pairs):
     """Pairs (y, x): diffraction of a periodic grid, and equal atoms at random places on it.
 
     An atom is a Gaussian of height 1 and standard deviation .35 pixels, at any place between the pixels. Eight
-    pixels hold all of its power to 1e-6. Centers are at least 3 pixels apart. Only the number of atoms is known to a
-    solver: ``support_size=data.support_size``, ``nonnegative=True``, and ``mask=data.mask``, which leaves out the zero
-    frequency, as in an experiment.
+    pixels hold all of its power to 1e-6. Centers are at least 3 pixels apart. A solver knows only the number of
+    atoms: pass it ``support_size=data.support_size``, ``nonnegative=True`` and ``mask=data.mask``. The mask leaves out
+    the zero frequency, as in an experiment.
 
     Shape: y (N_1, ..., N_d) float32, x (N_1, ..., N_d) float32, d = 1, 2 or 3.
 
@@ -36,7 +36,7 @@ class Atoms(Pairs):
         seed: Item i is a function of (seed, i) alone. Default 0.
         transform: For y, per sample. Default: none.
         target_transform: For x, per sample. Default: none.
-        device: Where items are made. Default "cpu".
+        device: Device on which items are made. Default "cpu".
 
     Raises:
         ValueError: If the frame has no room for the atoms.
@@ -78,12 +78,12 @@ class Atoms(Pairs):
 
     @property
     def support_size(self) -> int:
-        """Number of pixels that atoms occupy, 8 per atom."""
+        """Return the number of pixels that atoms occupy, 8 per atom."""
         return PIXELS * self.atoms
 
     @property
     def mask(self) -> Tensor:
-        """Return True where y is measured, (N_1, ..., N_d). Zero frequency alone is not."""
+        """Return the mask of y, (N_1, ..., N_d), True where measured. Only the zero frequency is not."""
         mask = torch.ones(self.frame, dtype=torch.bool, device=self.device)
         mask[(0,) * len(self.frame)] = False
         return mask
@@ -103,7 +103,7 @@ class Atoms(Pairs):
         rows = torch.arange(len(index), device=index.device)
         for candidate in drawn.unbind(1):
             away = (candidate[:, None] - places).abs()
-            away = torch.minimum(away, frame - away).square().sum(-1)  # of no atom yet: infinite
+            away = torch.minimum(away, frame - away).square().sum(-1)  # infinite if there is no atom yet
             free = (away.nan_to_num(math.inf, math.inf, math.inf).amin(1) >= _APART**2) & (count < self.atoms)
             places[rows[free], count[free]] = candidate[free]
             count += free

@@ -40,9 +40,9 @@ def check_index(index: Any, size: int) -> int:
 
 
 class Pairs(Dataset[tuple[Any, Any]]):
-    """A synthetic data set of pairs (y, x), made on the fly: item i is a function of (seed, i) alone (y to rounding).
+    """A synthetic data set of pairs (y, x), made on the fly. Item i is a function of (seed, i) alone, y up to rounding.
 
-    A subclass says how to make the objects of a batch of indices; the forward model measures them.
+    A subclass makes the objects of a batch of indices, and the forward model measures them.
     """
 
     def __init__(

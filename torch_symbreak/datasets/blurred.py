@@ -22,8 +22,8 @@ class BlurredShapes(Pairs):
     The kernel is a motion blur: a smooth bump over an ellipse of random length, width and direction, brighter toward
     one end, about a pixel's center. (Between pixels, kernel and image could trade nearly any fraction of a pixel.) The
     image holds three ellipses of random sizes and brightness, and leaves one pixel free at each edge. A random
-    admissible element of the symmetry then moves each pair: y tells neither where the two lie nor their signs. Nothing
-    else is open: y does not fit the image's frame, nor the image the kernel's.
+    admissible element of the symmetry then moves each pair: y tells neither where the two lie nor their signs. y
+    determines the rest, because y does not fit the image's frame, and the image does not fit the kernel's.
 
     Shape: y (H + h - 1, W + w - 1) float32, z (2, H, W) float32.
 
@@ -34,7 +34,7 @@ class BlurredShapes(Pairs):
         seed: Item i is a function of (seed, i) alone. Default 0.
         transform: For y, per sample. Default: none.
         target_transform: For z, per sample; ``data.forward_model.canonicalizer()`` breaks the symmetry. Default: none.
-        device: Where items are made. Default "cpu".
+        device: Device on which items are made. Default "cpu".
 
     Raises:
         ValueError: If a frame is too small, or does not have two axes, or the kernel's sizes are even.

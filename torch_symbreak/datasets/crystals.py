@@ -35,7 +35,7 @@ class BraggCrystals(Pairs):
         seed: Item i is a function of (seed, i) alone. Default 0.
         transform: For y, per sample. Default: none.
         target_transform: For x, per sample; ``forward.canonicalizer()`` breaks the symmetry. Default: none.
-        device: Where items are made. Default "cpu".
+        device: Device on which items are made. Default "cpu".
 
     Example:
         >>> from torch_symbreak import FarField

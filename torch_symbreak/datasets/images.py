@@ -17,7 +17,7 @@ from torch_symbreak.forward import FarField
 
 
 def _pixels(image: Any, stacked: bool) -> Tensor:
-    """One image, or a stack of them, as a tensor (C, H, W) or (n, C, H, W)."""
+    """Return one image, or a stack of them, as a tensor (C, H, W) or (n, C, H, W)."""
     matrix = 2 + stacked
     if isinstance(image, Tensor):
         pixels = image.unsqueeze(-3) if image.dim() == matrix else image
@@ -39,9 +39,9 @@ def _pixels(image: Any, stacked: bool) -> Tensor:
 def as_gray(image: Any, *, stacked: bool = False) -> Tensor:
     """Read one image as a float32 matrix in [0, 1]: a tensor (H, W) or (C, H, W), an array (H, W) or (H, W, C), or PIL.
 
-    Bytes are divided by 255 and 16-bit unsigned integers by 65,535; color is averaged (an alpha channel is dropped).
-    With ``stacked`` many are read at once: tensors and arrays then have one dimension more in front, and so has what
-    is returned.
+    Bytes are divided by 255 and 16-bit unsigned integers by 65,535. Colors are averaged, and an alpha channel is
+    dropped. With ``stacked`` many images are read at once: the tensor or array and the result then have one more
+    dimension in front.
     """
     pixels = _pixels(image, stacked)
     if pixels.dtype == torch.bool:
@@ -66,8 +66,9 @@ def as_gray(image: Any, *, stacked: bool = False) -> Tensor:
 class ComplexImages(Pairs):
     """Pairs (y, x): far-field diffraction and a complex object made of two images of a data set.
 
-    ``x = m exp(i (p - 1/2) phase)``: m, in [0, 1], is image i; p another image, drawn by (seed, i) (the same if there
-    is no other). The object lies in the middle of its frame, at ``(N - L) // 2``, zero around it.
+    ``x = m exp(i (p - 1/2) phase)``. Here m, in [0, 1], is image i, and p is another image, drawn by (seed, i). If
+    there is only one image, p is m. The object lies in the middle of its frame, at ``(N - L) // 2``, with zeros around
+    it.
 
     Shape: y (M_1, M_2) float32, x (N_1, N_2) complex64.
 
@@ -78,10 +79,10 @@ class ComplexImages(Pairs):
         frame: The frame (N_1, N_2), at least as large as the images. Default: the size of image 0.
         forward: The model. Default ``FarField(2)``.
         phase: Range of the phase, in radians. Default pi: phases in [-pi/2, pi/2].
-        seed: Which image is whose phase. Default 0.
+        seed: Seed of the draw that gives every image its phase. Default 0.
         transform: For y, per sample. Default: none.
         target_transform: For x, per sample; ``forward.canonicalizer()`` breaks the symmetry. Default: none.
-        device: Where items are put. Default "cpu".
+        device: Device to which items are moved. Default "cpu".
 
     Raises:
         ValueError: If an image is larger than the frame, or not finite.
@@ -125,7 +126,7 @@ class ComplexImages(Pairs):
         return check_finite(as_gray(image), name=f"image {index}")
 
     def _images(self, indices: list[int]) -> list[Tensor] | Tensor:
-        """Many images: at once, (B, H, W), if they are one array."""
+        """Return many images, as one tensor (B, H, W) if they come from one array."""
         if isinstance(self.images, (Tensor, np.ndarray)):
             try:
                 return check_finite(as_gray(self.images[indices], stacked=True))
@@ -134,7 +135,7 @@ class ComplexImages(Pairs):
         return [self._image(i) for i in indices]
 
     def _framed(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """Images in the middle of their frames, and 1 where they are, (B, N_1, N_2) each."""
+        """Return images in the middle of their frames, and 1 where they are, (B, N_1, N_2) each."""
         images = self._images(indices)
         framed, where = torch.zeros(2, len(images), *self.frame, dtype=torch.float32).unbind(0)
         if isinstance(images, Tensor):

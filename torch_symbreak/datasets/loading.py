@@ -18,7 +18,7 @@ class CollateTransform:
     """Collate samples to a batch and run a transform on all its targets at once.
 
     Pass it to any ``DataLoader`` as ``collate_fn``. If the loader has workers, the transform runs in them.
-    The targets of a batch x, [x] or [y, x] are replaced; the container and its other parts stay.
+    The targets of a batch x, [x] or [y, x] are replaced. The container and its other parts stay.
 
     Args:
         transform: Takes and returns targets (B, ...), e.g. ``FarField().canonicalizer()``.
@@ -31,9 +31,10 @@ class CollateTransform:
         ValueError: If a target is not finite, or ``keys`` is empty.
 
     Warns:
-        UserWarning: Once, if one of the first 1000 targets is a tie of a ``Canonicalizer``: how many, and what to do.
+        UserWarning: Once, if one of the first 1000 targets is a tie of a ``Canonicalizer``. It says how many
+            are, and what to do.
 
-    Example: the batch has the targets of the data set that breaks item by item.
+    Example: the batch has the same targets as a data set that breaks item by item.
         >>> import torch
         >>> from torch.utils.data import DataLoader, TensorDataset
         >>> from torch_symbreak import FarField, SymmetryBrokenDataset
@@ -73,9 +74,9 @@ class CollateTransform:
 class DeviceLoader:
     """Move every batch of a loader to a device and run a transform on all its targets there.
 
-    Once 1000 targets were looked at for ties, nothing waits for the device. Give the ``DataLoader``
-    ``pin_memory=True``, and the copies overlap with the device's work. Values are not checked, so a NaN stays in its
-    item. The targets of a batch x, [x] or [y, x] are replaced; the container and its other parts stay.
+    The first 1000 targets are checked for ties. After them, nothing waits for the device. Give the ``DataLoader``
+    ``pin_memory=True``, so that copies overlap with the device's work. Values are not checked, so a NaN stays in its
+    item. The targets of a batch x, [x] or [y, x] are replaced. The container and its other parts stay.
 
     Args:
         loader: Yields batches: tensors, or tuples, lists and mappings of tensors, e.g. a ``DataLoader``.

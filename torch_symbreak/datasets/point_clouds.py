@@ -15,7 +15,7 @@ from torch_symbreak.symmetries import Product
 
 
 class PointClouds(Pairs):
-    """Pairs (y, x): a prototype with noise on every coordinate at a random point of its orbit, and its measurement.
+    """Pairs (y, x): x is a noisy prototype, moved to a random point of its orbit, and y is its measurement.
 
     Training and test set share the prototypes: pass the same ones, with different seeds.
 
@@ -23,13 +23,13 @@ class PointClouds(Pairs):
 
     Args:
         size: Number of pairs.
-        forward: ``GramMatrix()``, for clouds in any orientation, or ``DistanceMatrix()``, for clouds anywhere, too.
-        prototypes: (K, n, r). Each has the same share of the clouds.
-        noise: Standard deviation of the noise. Default 0.3.
+        forward: ``GramMatrix()`` for clouds in any orientation, ``DistanceMatrix()`` for any orientation and place.
+        prototypes: Tensor (K, n, r). Each is drawn with the same probability.
+        noise: Standard deviation of the noise on every coordinate. Default 0.3.
         seed: Item i is a function of (seed, i) alone. Default 0.
         transform: For y, per sample. Default: none.
         target_transform: For x, per sample; ``forward.canonicalizer()`` breaks the symmetry. Default: none.
-        device: Where items are made. Default "cpu".
+        device: Device on which items are made. Default "cpu".
 
     Raises:
         TypeError: If the model is another one, or the prototypes are no real floating-point tensor.

@@ -21,7 +21,7 @@ class SquareRoots(Pairs):
         seed: Item i is a function of (seed, i) alone. Default 0.
         transform: For y, per sample. Default: none.
         target_transform: For x, per sample; ``FixSign(0)`` breaks the symmetry. Default: none.
-        device: Where items are made. Default "cpu".
+        device: Device on which items are made. Default "cpu".
 
     Example:
         >>> from torch_symbreak import FixSign
@@ -62,7 +62,7 @@ class GaussianPairs(Pairs):
         seed: Item i is a function of (seed, i) alone. Default 0.
         transform: For y, per sample. Default: none.
         target_transform: For x, per sample; ``forward.canonicalizer()`` breaks the symmetry. Default: none.
-        device: Where items are made; the model must be there. Default "cpu".
+        device: Device on which items are made. The model must be there. Default "cpu".
 
     Example:
         >>> import torch

@@ -116,10 +116,11 @@ class SymmetryBrokenDataset(_OnTargets):
         forward: Measures targets that come without measurements. Default: none.
         keys: A key or a sequence of keys of the targets in a sample: ints for tuples, any for dicts. Default: the
             sample itself, the only part of (x,), or the second part of a pair.
-        ties: Treatment of near-ties, targets with a margin below ``min_margin`` (a template's translation gap left
-            out). "keep" (default) keeps them. "drop" leaves them out: the data set is read once when it is wrapped, and
-            ``dropped`` has their indices. "weight" gives every sample a weight ``min(1, margin / min_margin)``, for the
-            loss: last in a tuple or list, x becomes (x, weight), and under the key "weight" in a mapping.
+        ties: Treatment of near-ties: targets with a margin below ``min_margin``. A template's translation gap does not
+            count. "keep" (default) keeps them. "drop" leaves them out: the data set is read once when it is wrapped,
+            and ``dropped`` has their indices. "weight" gives every sample a weight ``min(1, margin / min_margin)`` for
+            the loss. It stands last in a tuple or list, and under the key "weight" in a mapping. x becomes
+            (x, weight).
         min_margin: Margin in (0, 1] below which a target is a near-tie. Default 1e-3. With several keys the smallest
             margin counts.
 
@@ -129,14 +130,16 @@ class SymmetryBrokenDataset(_OnTargets):
             has none, or a weight comes to a named tuple.
         ValueError: If a target is not finite, ``forward`` comes with samples that have other parts, the canonicalizer
             changes a shape or dtype, or the data set's ``__getitems__`` returns too few samples or too many. If
-            ``ties`` is another word, ``min_margin`` is out of range or comes with "keep", or a mapping has a weight.
+            ``ties`` is another word, ``min_margin`` is out of range or comes with "keep", or a mapping
+            already has the key "weight".
         KeyError: If a sample lacks a key.
 
     Attributes:
         dropped: Indices of the targets that were left out, (k,) int64.
 
     Warns:
-        UserWarning: Once, if one of the first 1000 targets is a tie of a ``Canonicalizer``: how many, and what to do.
+        UserWarning: Once, if one of the first 1000 targets is a tie of a ``Canonicalizer``. It says how many
+            are, and what to do.
 
     Example:
         >>> import torch

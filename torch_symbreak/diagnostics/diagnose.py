@@ -40,13 +40,14 @@ def diagnose(
     noise: float | None = None,
     seed: int = 0,
 ) -> Report:
-    """Say whether a data set suffers from the symmetries of its model, with the line to type and its gain.
+    """Say whether a data set suffers from the symmetries of its model, which line to type, and what it gains.
 
     Print the report, read it as a dict, or write it with :meth:`Report.save_json` and :meth:`Report.save_html`.
 
-    Violations, margins and warnings are computed on all targets; the template, neighbors and duplicates on ``n``, drawn
-    at random. All targets are kept in memory. No network is trained: the gains are those of the mean of the five
-    nearest measurements' targets, each pair left out once.
+    Violations, margins and warnings are computed on all targets. The template, neighbors and duplicates are computed on
+    ``n`` targets, drawn at random. All targets are kept in memory. No network is trained. Instead, the
+    targets of the five nearest measurements are averaged, with each pair left out once. The gains are those of this
+    mean.
 
     Args:
         dataset: The training targets: a tensor (n, *item), or a map-style data set of x, (x,), (y, x), or samples with
@@ -56,9 +57,9 @@ def diagnose(
         test: Test targets, in the same form. Duplicates across both are found. Default: none.
         event_dims: Trailing dimensions of one target, for a plain function. Default: the model's.
         keys: The key of the targets in a sample. Default: the sample itself, or the second part of a pair.
-        n: Targets to fit a template to and to find neighbors among. Default 2000.
-        noise: Standard deviation of the targets' noise, relative to their largest magnitude, for the flip rate.
-            Default: no flip rate.
+        n: Number of targets to fit a template to and to find neighbors among. Default 2000.
+        noise: Standard deviation of the targets' noise, relative to their largest magnitude. The report then says how
+            often such noise flips a target. Default: no flip rate.
         seed: Seed of all draws, an int in [-2^63, 2^64). Default 0.
 
     Returns:
@@ -98,7 +99,7 @@ def run(
     seed: int,
     line: _verdict.LineOf,
 ) -> Report:
-    """Do what :func:`diagnose` does, with a function that returns the line to type."""
+    """Run :func:`diagnose` with a function that returns the line to type."""
     check_callable("diagnose", "forward", forward)
     n = check_whole("diagnose", "n", n, least=_LEAST)
     seed = check_whole("diagnose", "seed", seed, least=-(2**63), most=2**64 - 1)
@@ -173,7 +174,7 @@ def _dims_of(forward: Any, event_dims: int | None) -> int:
 
 
 def _rule_of(forward: Any, few: Tensor, dims: int) -> Rule:
-    """Return the function that makes the exact rule with a content threshold. None is the rule's own."""
+    """Return the function that makes the exact rule from items and a threshold. None is the rule's own threshold."""
 
     def found(x: Tensor, threshold: float | None) -> Canonicalizer[Any]:
         options: dict[str, Any] = {} if threshold is None else {"threshold": threshold}

@@ -56,16 +56,22 @@ def symmetries_of(
     with ``||x' - x|| = ||g x - x||``, so that neither a large constant in f nor a constant f passes for a symmetry. At
     0 a symmetry is exact. At 1, g changes f as much as the random change does.
 
-    These are tested, by name: "Translation" (whole steps that keep content inside the frame; around the frame, too,
-    along axes where f is periodic: the finding's ``symmetry.wrap`` says so), "ConjugateFlip" about the content's own
-    center, "ConjugateFlip(center=...)" about fixed centers (of the entries that f looks at, of all content, of the
-    frame) unless translations hold, "GlobalPhase" (complex x) or "Sign" (real x), "GlobalPhase(0)" or "Sign(0)" of
-    every entry by itself, "Scale", and "PhaseRamp" (complex x). With ``event_dims=0`` only numbers are tested. Those of
-    ``symmetries`` come last, by the names of their classes, or as they print where a name is taken.
+    These are tested, by name:
 
-    The answer is about these items. A translation cannot be tested where content fills the frame. No error can be told
-    below the noise of f, which is measured by repeating f(x). Such symmetries are unknown. If f is constant, all are.
-    Entries that are not finite in f(x) and f(g x) alike, such as dead pixels, do not count.
+    - "Translation": whole steps that keep content inside the frame. Along axes where f is periodic, steps around the
+      frame are tested, too, and the finding's ``symmetry.wrap`` says so.
+    - "ConjugateFlip" about the content's own center.
+    - "ConjugateFlip(center=...)", unless translations hold: about the centers of the entries that f looks at, of all
+      content, and of the frame.
+    - "GlobalPhase" (complex x) or "Sign" (real x), and "GlobalPhase(0)" or "Sign(0)" of every entry by itself.
+    - "Scale", and "PhaseRamp" (complex x).
+    - Your own ``symmetries``, by the names of their classes, or as they print where a name is taken.
+
+    With ``event_dims=0`` only the symmetries of numbers are tested: "GlobalPhase" or "Sign", and "Scale".
+
+    The answer is about these items. A symmetry is unknown if it cannot be tested, as a translation where content fills
+    the frame, or if the noise of f hides its error. Repeating f(x) measures that noise. If f is constant, all are
+    unknown. Entries that are not finite in f(x) and f(g x) alike, such as dead pixels, do not count.
 
     Shape: x (*batch, *channels, *event); f(x) (*batch, ...), of any dtype.
 
@@ -75,7 +81,7 @@ def symmetries_of(
         event_dims: Trailing dimensions of one item.
         channel_dims: Dimensions before the event that share one element. Default 0.
         threshold: Pixels below this fraction of the peak count as background. Raise it for noisy data. Default 1e-4.
-        symmetries: Symmetries to test besides these, such as your own. Default: none.
+        symmetries: Further symmetries to test, such as your own. Default: none.
         generator: Draws elements and changes. Default: torch's global generator.
         tolerance: Largest error of a symmetry that holds. Default: 1e-4 in single precision, 1e-8 in double, 1e-2 for
             whole numbers, by the dtypes of x and f(x). Up to .1 a symmetry is approximate.
@@ -151,11 +157,11 @@ def canonicalizer_for(
     generator: torch.Generator | None = None,
     tolerance: float | None = None,
 ) -> Canonicalizer[Any]:
-    """Return the canonicalizer that breaks the symmetries which hold for a measurement, found by trying them.
+    """Find the symmetries of a measurement by trying them, and return the canonicalizer that breaks them.
 
-    If translation, flip and phase (or sign) hold, it is the far field's. If only some of them hold, it breaks these. A
-    flip about a fixed center is taken where it holds, unless translations hold. A phase or sign of every entry includes
-    those of the item.
+    If translation, flip and phase (or sign) hold, the result is the far field's canonicalizer. If only some of them
+    hold, it breaks these. A flip about a fixed center is broken if it holds and translations do not. A phase or sign of
+    every entry includes those of the item.
 
     Shape: x (*batch, *channels, *event); the canonicalizer maps such targets to the same.
 
@@ -164,8 +170,8 @@ def canonicalizer_for(
 
     Raises:
         TypeError: As :func:`symmetries_of`.
-        ValueError: As :func:`symmetries_of`. If no symmetry holds that can be broken; the message has the report. If
-            phases or signs of every entry hold beside motions.
+        ValueError: As :func:`symmetries_of`. Also if no symmetry that can be broken holds (the message has the report),
+            or if phases or signs of every entry hold together with motions.
 
     Warns:
         UserWarning: If a symmetry holds that no canonicalizer breaks (``Scale``, ``PhaseRamp``), if one is approximate,
@@ -227,7 +233,7 @@ def _further(symmetries: Any, item_dims: int) -> list[Symmetry]:
 
 
 def _translation(probe: Probe, event_dims: int, options: dict[str, Any]) -> Finding:
-    """Test shifts inside the frame, and those around it axis by axis; test again all that is left together."""
+    """Test shifts inside the frame, then around it axis by axis, and at last all that hold together."""
     inside = Translation(event_dims, **options)
     finding = probe.of_symmetry(inside, _FULL)
     event = probe.x.shape[probe.x.dim() - event_dims :]

@@ -16,7 +16,7 @@ from torch_symbreak.io import write_file
 
 #: Width of a printed report.
 WIDTH = 80
-#: Items of a finding that are named.
+#: Number of items that a finding names.
 _NAMED = 5
 
 
@@ -57,15 +57,16 @@ class Table(NamedTuple):
 
 
 class Report(dict[str, Any]):
-    """Result of :func:`torch_symbreak.diagnostics.diagnose`, a dict. Printed, it is tables of 80 columns.
+    """Hold the result of :func:`torch_symbreak.diagnostics.diagnose` as a dict that prints as tables of 80 columns.
 
     Entries:
 
     - "verdict", a sentence; "line", what to type ("" if nothing); "advice": "template", "exact" or "none";
-    - "targets", their number; "looked", the number drawn for the template and the neighbors; "threshold" of content;
+    - "targets": their number; "looked": the number drawn for the template and the neighbors; "threshold": of content;
     - "rule": the rule that broke all symmetries: "exact", "template", "literal" or None;
-    - "symmetries": by name "holds" (whether f has it, with "error" and "reason"), "status", "rule", "violations" (a
-      share), "flag", "p" and "distance" of the test for uniform elements;
+    - "symmetries": by name "holds" (whether f has it, with "error" and "reason"), "status", "rule", "violations" (the
+      share of targets that do not follow the rule) and their "flag", and the "p" and "distance" of the test that asks
+      whether the targets' elements are uniform;
     - "elements": by name the "unit", and the values under the "exact" rule and the "template", (n, k) each;
     - "neighbors": relative distance of the targets of nearest measurements, by choice: mean, low and high end of the
       95 % bootstrap interval;
@@ -88,7 +89,7 @@ class Report(dict[str, Any]):
 
     def __init__(self, **entries: Any) -> None:
         super().__init__({"symmetries": {}, "elements": {}, "findings": {}, "warnings": [], **entries})
-        #: Name to the numbers of some items and the items, for pictures.
+        #: By name, the numbers of some items and the items, for pictures.
         self.pictures: dict[str, tuple[Tensor, Tensor]] = {}
 
     # ------------------------------------------------------------------------------------------------------ print
@@ -243,7 +244,7 @@ def _named(pairs: Tensor) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with JSON's types alone."""
+    """Return a value made of JSON's types."""
     if isinstance(value, Tensor):
         return _plain(value.tolist())
     if isinstance(value, dict):

@@ -15,7 +15,7 @@ from torch_symbreak.symmetries import Canonicalizer, Symmetry
 class ForwardModel(nn.Module):
     """A measurement ``y = f(x)`` with ``f(g . x) = f(x)`` for every g of its declared :attr:`symmetries`.
 
-    Example: a model of one's own, the magnitude of real vectors.
+    Example: your own model, the magnitude of real vectors.
         >>> import torch
         >>> from torch_symbreak.symmetries import FixSign, Sign
         >>> class Magnitude(ForwardModel):
@@ -36,7 +36,7 @@ class ForwardModel(nn.Module):
     @property
     @abstractmethod
     def symmetries(self) -> tuple[Symmetry, ...]:
-        """The symmetries of the model. Any product of them leaves the measurement unchanged."""
+        """Return the symmetries of the model. Any product of them leaves the measurement unchanged."""
 
     @abstractmethod
     def canonicalizer(self) -> Canonicalizer[Any]:
@@ -47,7 +47,7 @@ class ForwardModel(nn.Module):
 
         Args:
             objects: The training targets, as for :meth:`AlignToTemplate.fit`.
-            **options: Of :meth:`AlignToTemplate.fit`.
+            **options: Further arguments of :meth:`AlignToTemplate.fit`.
         """
         return AlignToTemplate.fit(objects, self.symmetries, **options)
 

@@ -36,13 +36,13 @@ class BlindConvolution(ForwardModel):
     image in channel 1. :meth:`join` makes it, and :meth:`split` takes it apart. Entries of channel 0 outside (h, w) are
     not measured. In two dimensions and more, nearly all pairs are determined up to :class:`ConvolutionFactors`:
     reciprocal scales, opposite shifts, and an exchange where the frames agree. ``join`` fixes the scale, the
-    canonicalizer the rest. One-dimensional and periodic problems have far more solutions, and no model here.
+    canonicalizer the rest. One-dimensional and periodic problems have far more solutions. No model here covers them.
 
     Shape: (*batch, 2, H, W) to (*batch, H + h - 1, W + w - 1), real or complex, in the target's dtype.
 
     Args:
         kernel: The kernel's frame (h, w), or one size per axis of a volume.
-        frame: The image's frame (H, W), at least as large.
+        frame: The image's frame (H, W), at least as large as the kernel's.
         threshold: Pixels below this fraction of a factor's peak count as background. Raise it for noisy data. Default
             1e-4.
 
@@ -89,11 +89,11 @@ class BlindConvolution(ForwardModel):
 
     @property
     def measured_shape(self) -> tuple[int, ...]:
-        """Shape of one measurement, (H + h - 1, W + w - 1)."""
+        """Return the shape of one measurement, (H + h - 1, W + w - 1)."""
         return tuple(n + k - 1 for n, k in zip(self.frame, self.kernel, strict=True))
 
     def join(self, kernel: Tensor, image: Tensor) -> Tensor:
-        """Return the target of a kernel and an image. Both get the geometric mean of their norms as their norm.
+        """Return the target of a kernel and an image. Both are scaled to the geometric mean of their norms.
 
         This is where the open scale is fixed: ``(a k, x / a)`` gives one target for all a > 0, with the measurement of
         (k, x). The symmetries that are left keep distances, as a template needs. If one part is zero, so is the

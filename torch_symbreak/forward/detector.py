@@ -56,8 +56,9 @@ class _Random(_Part):
 class PoissonCounts(_Random):
     """Replace intensities, in photons, by Poisson counts: whole numbers whose mean and variance are the intensity.
 
-    Removes no symmetry: the law of the counts depends on the intensity alone. Negative intensities count as zero.
-    Pixels that are not finite become NaN. Above 1e8 photons counts follow the normal law of that mean and variance.
+    It removes no symmetry: the distribution of the counts depends on the intensity alone. Negative intensities count as
+    zero. Pixels that are not finite become NaN. Above 1e8 photons, counts follow a normal distribution of that
+    mean and variance.
 
     Shape: any real tensor to the same shape.
 
@@ -98,7 +99,7 @@ class PoissonCounts(_Random):
 class ReadoutNoise(_Random):
     """Add independent normal noise of mean 0 to every pixel. Dark pixels may become negative.
 
-    Removes no symmetry: the noise does not depend on the object.
+    It removes no symmetry: the noise does not depend on the object.
 
     Shape: any real tensor to the same shape.
 
@@ -132,7 +133,7 @@ class ReadoutNoise(_Random):
 class Background(_Part):
     """Add a known background to every pixel. Put it before :class:`PoissonCounts` if its photons are counted.
 
-    Removes no symmetry: the background does not depend on the object. Subtract it before you solve.
+    It removes no symmetry: the background does not depend on the object. Subtract it before you solve.
 
     Shape: any real tensor to the same shape.
 
@@ -163,13 +164,13 @@ class Background(_Part):
 class Mask(_Part):
     """Set pixels that are not measured to NaN, which losses, metrics and ``solve(..., mask=)`` leave out.
 
-    Removes no symmetry: it looks at the detector alone. Missing pixels let more objects fit: without the zero
-    frequency, the sum of the object is not measured. For a network, fill them: ``y.nan_to_num(0)``.
+    It removes no symmetry, because it looks at the detector alone. Missing pixels let more objects fit: for example,
+    without the zero frequency the sum of the object is not measured. For a network, fill them: ``y.nan_to_num(0)``.
 
     Shape: (*batch, *M) to the same, M the shape of the mask.
 
     Args:
-        mask: Bool, True where measured, of the last dimensions of y. See :func:`beam_stop`.
+        mask: Bool, True where measured, with the shape of y's last dimensions. See :func:`beam_stop`.
 
     Raises:
         TypeError: If y is complex, or the mask is not bool.
@@ -197,8 +198,8 @@ def beam_stop(shape: Sequence[int], radius: float, *, centered: bool = False) ->
 
     Args:
         shape: Detector shape (M_1, ..., M_d), as ``FarField.detector_shape(frame)`` returns it.
-        radius: In detector pixels, >= 0. A radius of 0 hides the zero frequency alone.
-        centered: Zero frequency at M // 2, as in ``FarField(centered=True)``. Default False: at index 0.
+        radius: Radius in detector pixels, >= 0. A radius of 0 hides the zero frequency alone.
+        centered: Put zero frequency at M // 2, as ``FarField(centered=True)`` does. Default False: at index 0.
 
     Raises:
         ValueError: If the radius is negative or not finite, or the stop hides the whole detector.
@@ -218,8 +219,8 @@ def beam_stop(shape: Sequence[int], radius: float, *, centered: bool = False) ->
 class Measured(ForwardModel):
     """Measure with a real detector: a model's intensities, passed through parts in their order.
 
-    Symmetries and canonicalizer are the model's: a part sees the intensity alone, and objects of one orbit have one
-    intensity. With random parts, their measurements have one law.
+    Symmetries and canonicalizer are the model's, because a part sees the intensity alone, and all objects of an orbit
+    have the same intensity. With random parts, their measurements have the same distribution.
 
     Parts work in photons. With ``photons``, every pattern is scaled to that expected total (before background and mask)
     and scaled back after the last part, to the units of the model. So losses, residuals and solved objects compare with
@@ -229,10 +230,10 @@ class Measured(ForwardModel):
     Shape: (*batch, *event) to that of the model.
 
     Args:
-        model: The model without noise. Pass it to losses: ``measured.model``. ``solve(model=measured)`` takes it, and
-            the masks.
+        model: The model without noise. Pass it to losses, as ``measured.model``. ``solve(model=measured)`` takes it
+            from here, with the masks.
         parts: :class:`PoissonCounts`, :class:`ReadoutNoise`, :class:`Background`, :class:`Mask`, or modules of your own
-            that take intensities to intensities.
+            that map intensities to intensities.
         photons: Expected total of one pattern, > 0. Default None: the model's intensities are photons.
 
     Raises:
@@ -286,7 +287,7 @@ class Measured(ForwardModel):
             raise TypeError(f"Measured needs a model of real intensities, but {self.model!r} gives {describe(y)}.")
         y = y.to(torch.promote_types(y.dtype, torch.float32))
         item_dims = y.dim() - x.dim() + Product(self.symmetries).item_dims
-        unit = torch.ones((), dtype=y.dtype, device=y.device)  # of the model's, in one photon
+        unit = torch.ones((), dtype=y.dtype, device=y.device)  # of the model's intensity, per photon
         if self.photons is not None:
             total = per_item(flat_items(y, item_dims).sum(-1), item_dims)
             total = torch.where(total == 0, self.photons, total)

@@ -10,7 +10,7 @@ from torch_symbreak.symmetries import FixSign, Sign
 
 
 class ElementwiseSquare(ForwardModel):
-    """Measure the square of every entry, ``y = x²``; its symmetry is a sign per entry.
+    """Measure the square of every entry, ``y = x²``. The symmetry is a sign per entry.
 
     Shape: any real tensor to the same shape.
 

@@ -18,8 +18,8 @@ from torch_symbreak.symmetries import FixOrthogonal, FixRigidMotion, Orthogonal,
 class GramMatrix(ForwardModel):
     """Measure the inner products of the rows, ``Y = X X^T`` (complex: ``X X^H``).
 
-    Y determines X up to its one symmetry, an orthogonal (complex: unitary) matrix: ``X Q`` has the same Y. So the
-    measurements of two factors agree exactly if the factors lie in one orbit. ``canonicalizer()`` makes factors lower
+    Y determines X up to its one symmetry, an orthogonal (complex: unitary) matrix: ``X Q`` has the same Y. So two
+    factors have the same measurement if and only if they lie in one orbit. ``canonicalizer()`` makes factors lower
     trapezoidal with a positive diagonal.
 
     Shape: (*batch, n, r) to (*batch, n, n).
@@ -47,7 +47,7 @@ class GramMatrix(ForwardModel):
     def forward(self, x: Tensor) -> Tensor:
         check_target("GramMatrix", x, 2, least=2)
         x = x.to(torch.promote_types(x.dtype, torch.float32))
-        with torch.autocast(x.device.type, enabled=False):  # a measurement in half precision is none
+        with torch.autocast(x.device.type, enabled=False):  # half precision is too coarse for a measurement
             return resolved(x @ x.mH)
 
 
@@ -83,7 +83,7 @@ class DistanceMatrix(ForwardModel):
 
         Args:
             objects: The training targets, as for :meth:`AlignToTemplate.fit`.
-            **options: Of :meth:`AlignToTemplate.fit`. A ``start`` needs no centering.
+            **options: Further arguments of :meth:`AlignToTemplate.fit`. A ``start`` needs no centering.
         """
         drawn = {name: options.pop(name, None) for name in ("keys", "max_objects")}
         x = gather(objects, 2, drawn["keys"], drawn["max_objects"], options.get("generator"))
@@ -94,7 +94,7 @@ class DistanceMatrix(ForwardModel):
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
         x = x.to(torch.promote_types(x.dtype, torch.float32))
-        # Differences, not inner products: these cancel where points are close, and may leave less than 0.
+        # By differences: inner products cancel where points are close, and may give less than 0.
         return (x[..., :, None, :] - x[..., None, :, :]).square().sum(-1)
 
     def _check(self, x: Any) -> None:

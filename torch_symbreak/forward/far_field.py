@@ -25,15 +25,15 @@ _SPECTRA, _SPECTRA_ON_GPU = 2**23, 2**28
 class FarField(ForwardModel):
     """Measure the far-field diffraction intensity ``Y = |F X|²``, F the oversampled discrete Fourier transform.
 
-    The object is zero-padded at its end to the detector's shape; ``|F|²`` does not depend on where. Its symmetries are
+    The object is zero-padded at its end to the detector's shape. Padding elsewhere gives the same Y. The symmetries are
     translation inside the frame, the conjugate flip, and a global phase (real objects: a sign). Where the detector
     has the shape of the frame, M = N, the model is periodic, and so are its translations.
 
     Convention: ``torch.fft``, unnormalized unless ``norm`` says otherwise; zero frequency at index 0 unless
-    ``centered``; ``oversampling`` is linear (the ratio that counts pixels, as the diffraction literature has it, is
-    its d-th power).
+    ``centered``; ``oversampling`` counts pixels along one axis. The diffraction literature often means the ratio of
+    all pixels, which is its d-th power.
 
-    Shape: (*batch, *event) to (*batch, M_1, ..., M_d), real, in units of the object's squared.
+    Shape: (*batch, *event) to (*batch, M_1, ..., M_d), real, in the squared units of the object.
 
     Args:
         event_dims: Dimensions d of one object: 1 signals, 2 images, 3 volumes. Default 2.
@@ -101,7 +101,7 @@ class FarField(ForwardModel):
 
     @property
     def wrap(self) -> Wrap:
-        """Return the periodic axes, which are all, none, or those where the given detector's M equals the frame's N."""
+        """Return the periodic axes: True for all, False for none, or a detector shape, for the axes with M = N."""
         return self.shape if self.shape is not None else self.oversampling == 1
 
     @property
@@ -145,7 +145,7 @@ class FarField(ForwardModel):
             objects: The training targets, as for :meth:`AlignToTemplate.fit`.
             channel_dims: Dimensions before the event that share one element. Default 0.
             threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
-            **options: Of :meth:`AlignToTemplate.fit`.
+            **options: Further arguments of :meth:`AlignToTemplate.fit`.
         """
         fix = self.canonicalizer(channel_dims=channel_dims, threshold=threshold)
         return AlignToTemplate.fit(objects, fix.symmetry, **options)

@@ -12,7 +12,7 @@ from torch_symbreak.symmetries import FixGlobalPhase, FixSign, GlobalPhase, Sign
 
 
 class GaussianIntensity(ForwardModel):
-    """Measure ``y = |A x|²``; its symmetry is one global sign (A real) or one global phase (A complex).
+    """Measure ``y = |A x|²``. The symmetry is a global sign if A is real, and a global phase if A is complex.
 
     The matrix is a buffer: it moves with ``.to(device)`` and is saved in ``state_dict``. ``canonicalizer()`` makes the
     last entry of every target real and positive.
@@ -55,7 +55,7 @@ class GaussianIntensity(ForwardModel):
             m: Number of measurements; 4 n is usual.
             n: Number of unknowns.
             field: "real" (default) or "complex".
-            generator: Where randomness comes from. Default: torch's global generator.
+            generator: Source of random numbers. Default: torch's global generator.
         """
         check_choice("field", field, ("real", "complex"))
         dtype = torch.float32 if field == "real" else torch.complex64
@@ -64,7 +64,7 @@ class GaussianIntensity(ForwardModel):
 
     @property
     def field(self) -> Field:
-        """ "complex" or "real", the dtype of A."""
+        """Return "complex" or "real", by the dtype of A."""
         return "complex" if self.A.is_complex() else "real"
 
     @property
@@ -83,7 +83,7 @@ class GaussianIntensity(ForwardModel):
                 f"(*batch, {self.A.shape[1]}), but got {tuple(x.shape)}."
             )
         dtype = torch.promote_types(x.dtype, self.A.dtype)
-        with torch.autocast(x.device.type, enabled=False):  # a measurement in half precision is none
+        with torch.autocast(x.device.type, enabled=False):  # half precision is too coarse for a measurement
             return power(x.to(dtype) @ self.A.to(dtype).mT)
 
     def extra_repr(self) -> str:

@@ -10,7 +10,7 @@ double precision. It is differentiable in x with the group element held fixed.
   about its own content box unless it has a center.
 - *NaN.* An item that is not finite, in x or in the reference, gets NaN, and so do its mean and sum. The other items
   keep their values.
-- *No symmetries*, ``()``, give the plain error. An item is then one index of the first dimension; a tensor of one
+- *No symmetries*, ``()``, give the plain error. An item is then one index of the first dimension. A tensor of one
   dimension is one item.
 """
 
@@ -162,7 +162,8 @@ def _distance(error: Tensor, reference: Tensor, item_dims: int) -> Tensor:
 def sa_nrmse(x: Array, reference: Array, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Tensor:
     """Return the root of the SA-MSE over the range of the reference's magnitude, ``max |r| - min |r|``.
 
-    A reference of one magnitude everywhere, as a single number is, has no range: infinite unless the error is 0.
+    A reference of one magnitude everywhere, such as a single number, has no range. The result is then infinite, unless
+    the error is 0.
 
     Args: as for :func:`sa_mse`.
 
@@ -227,16 +228,16 @@ def measurement_residual(
     """Return the R-factor in data space, ``sum |sqrt(y) - sqrt(f(x))| / sum sqrt(y)``. It needs no truth.
 
     Negative intensities, as a subtracted background leaves them, count as zero. NaN pixels of y, such as dead ones, are
-    left out of both sums. An item without other pixels gets NaN.
+    left out of both sums. An item without measured pixels gets NaN.
 
     Shape: x as ``forward`` takes it, y as ``forward`` returns it; a scalar, or (*batch,) for ``reduction="none"``.
 
     Args:
         x: The estimate.
         y: The measured intensities.
-        forward: The model, or any function. Of a plain function an item is one index of the first dimension, and a
+        forward: The model, or any function. With a plain function, an item is one index of the first dimension, and a
             tensor of one dimension is one item.
-        mask: True where y is measured, of the shape of y or of its last dimensions. Other pixels are left out.
+        mask: True where y is measured, with the shape of y or of its last dimensions. Other pixels are left out.
             Default: all but NaN.
         reduction: Reduction over the items: "mean" (default), "sum" or "none".
 

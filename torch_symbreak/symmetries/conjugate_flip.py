@@ -21,8 +21,8 @@ from torch_symbreak.symmetries.motion import Motion, Rearrangement, placement
 class ConjugateFlip(Rearrangement):
     """Conjugate flips of the content box onto itself: ``(g . x)(n) = conj(x(t - n))`` with t = lo + hi.
 
-    For real targets the conjugation does nothing. Composing flips about different centers gives shifts, so that
-    elements are motions (flipped, shift) like those of ``Translation``.
+    lo and hi are the first and the last entry of the box. For real targets the conjugation does nothing. Two flips
+    about different centers make a shift, so elements are motions (flipped, shift) like those of ``Translation``.
 
     With ``center=c`` all items are flipped about one point of the frame, t = 2 c, indices modulo the frame. This is the
     symmetry of a measurement through a mask that is symmetric about c. The group then has two elements, and they do not
@@ -36,13 +36,14 @@ class ConjugateFlip(Rearrangement):
         channel_dims: Dimensions before the event that share the orientation; they are not flipped. Default 0.
         threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
         wrap: True if the detector has as many pixels as the frame (periodic model), False with zero padding. Or the
-            detector's shape: an axis is periodic where it equals the frame's. Default False. Always True with a center.
+            detector's shape: an axis is periodic if its sizes on detector and frame agree. Default False. Always True
+            with a center.
         center: Point about which all items are flipped, one number per axis, in entries. 3.5 lies between two entries.
             Default: the center of each item's content box.
 
     Raises:
-        ValueError: If ``center`` is not one multiple of 1/2 per axis. In a ``Product`` with ``Translation``, which
-            moves the center.
+        ValueError: If ``center`` is not one multiple of 1/2 per axis, or a flip about a center is put into a
+            ``Product`` with ``Translation``, which would move the center.
 
     Example:
         >>> import torch
@@ -83,7 +84,8 @@ class ConjugateFlip(Rearrangement):
     def box(self, x: Tensor) -> Box:
         """Return the box that a flip maps onto itself: of every item's content, or about the fixed center.
 
-        The latter box has the frame's size, and one entry more where a box of that size has no such center.
+        The box about a fixed center has the frame's size, or one entry more where a box of that size cannot have the
+        center.
         """
         if self.center is None:
             return super().box(x)
@@ -128,7 +130,7 @@ def flip_scores(low: LowFrequencies, event_dims: int) -> Tensor:
 
 
 def flip_decision(scores: Tensor) -> Tensor:
-    """Return whether the first score above rounding level is negative, (*batch,); a tie stays as it is."""
+    """Return whether the first score above rounding level is negative, (*batch,). A tie gives False."""
     return (scores.gather(-1, first_above(scores.abs(), TIE)) < -TIE).squeeze(-1)
 
 
@@ -143,15 +145,16 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
 
     The score is ``s(x) = Im(F_c(k) conj F(0))``, ``F_c(k) = sum_n x(n) exp(-2 pi i k (n - c))``, at k = 1 / (2 L) on
     the last axis. c is the center of the content box and L its length. For content that fills the frame, measured with
-    oversampling 2, s is the talk's coefficient. It does not depend on where the content lies. No Fourier transform is
-    taken.
+    oversampling 2, s is the coefficient that the talk uses. It does not depend on where the content lies. No Fourier
+    transform is taken.
 
     Convention: the flip maps the box onto itself (t = lo + hi). The box never moves, for odd and for even L.
 
-    Ties: where |s| is below 1e-6 of (sum |x|)², the other axes decide, then the diagonals, then the DC-free
-    ``Im(F_c(2k) conj F_c(k))``; an item that none can decide (a centrosymmetric one) stays as it is. :meth:`margin`
-    is |s| / (sum |x|)² of the score that decides, or the margin of the box if that is smaller. A score between 5e-7 and
-    1e-6 gives the margin though it does not decide, since it might after rounding.
+    Ties: where |s| is below 1e-6 of (sum |x|)², the other axes decide, then the diagonals, then the scores
+    ``Im(F_c(2k) conj F_c(k))``, which do not use F(0). An item that none of them decides, such as a centrosymmetric
+    one, stays as it is. :meth:`margin` is |s| / (sum |x|)² of the score that decides, or the margin of the box if that
+    is smaller. A score between 5e-7 and 1e-6 does not decide, but it gives the margin, because rounding could make it
+    decide.
 
     With ``center=``, c is that point, L is the frame's length, and no content box counts. Where N is even along an axis
     and c or c + 1/2 lies on an entry, the line opposite to c is its own twin, and only F(0) sees it.
@@ -164,7 +167,8 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
         channel_dims: Dimensions before the event that share the orientation. Default 0.
         threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
         wrap: True if the detector has as many pixels as the frame (periodic model), False with zero padding. Or the
-            detector's shape: an axis is periodic where it equals the frame's. Default False. Always True with a center.
+            detector's shape: an axis is periodic if its sizes on detector and frame agree. Default False. Always True
+            with a center.
         center: Point about which all items are flipped, as for :class:`ConjugateFlip`. Default: the center of each
             item's content box.
 

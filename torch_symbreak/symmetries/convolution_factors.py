@@ -1,9 +1,10 @@
-"""The two factors of a blind deconvolution, ``y = k * x``: what may move from one to the other, and how to break it.
+"""The symmetries of the two factors of a blind deconvolution, ``y = k * x``, and how to break them.
 
-In two dimensions and more, nearly every polynomial has one factorization, so that y leaves these three open: a scalar
-and a shift that the factors take inversely, and their exchange where their frames agree. In one dimension every
-polynomial splits into linear factors, and any of them may change sides. On a periodic grid k may take any invertible
-filter from x. Both have far more solutions, and no group here.
+In two dimensions and more, nearly every polynomial has one factorization. So y leaves only three things open: a scalar
+that multiplies one factor and divides the other, a shift that moves them in opposite directions, and their exchange if
+their frames agree. In one dimension every polynomial splits into linear factors, and each may belong to k or to x. On
+a periodic grid any invertible filter can be moved from x to k. Both problems have far more solutions. No group here
+covers them.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ _FIXED = 1e-4
 
 
 class FactorMove(NamedTuple):
-    """An element: ``(k, x) -> (c k(n - t), conj(c) x(n + t))``, indices modulo the frame, exchanged before that.
+    """An element: ``(k, x) -> (c k(n - t), conj(c) x(n + t))``, indices modulo the frame, after an exchange if any.
 
-    Example: the kernel went down by one, and both signs changed.
+    Example: find the element that moved the kernel down by one and changed both signs.
         >>> import torch
         >>> group, x = ConvolutionFactors(kernel=(2, 2)), torch.zeros(1, 2, 4, 4)
         >>> x[0, 0, 0, :2], x[0, 1, 2] = torch.tensor([1.0, 2.0]), torch.arange(4.0)
@@ -62,18 +63,18 @@ class ConvolutionFactors(Symmetry):
 
     An item is a tensor (2, H, W): the kernel k in the first ``kernel`` entries of channel 0, zeros behind it, and the
     image x in channel 1. ``(g . (k, x)) = (c k(n - t), conj(c) x(n + t))`` with |c| = 1: a sign for real items, a phase
-    for complex ones. Where ``kernel`` is the frame's shape, the two may be exchanged before that. Scales must be fixed
-    before: ``BlindConvolution.join`` gives both factors one norm.
+    for complex ones. If ``kernel`` is the frame's shape, the factors may be exchanged first. Fix the scale beforehand:
+    ``BlindConvolution.join`` gives both factors the same norm.
 
     A shift is admissible if it keeps the content box of k inside ``kernel`` and that of x inside the frame. Only
     admissible elements are sampled, and only they compete for the nearest point to a template. If channel 0 has content
-    behind ``kernel``, no shift along that axis is admissible. An alignment tries all
-    shifts modulo the frame, because a prediction's content may fill it. Faint values outside a box may wrap around.
+    behind ``kernel``, no shift along that axis is admissible. An alignment tries all shifts modulo the frame, because a
+    prediction's content may fill it. Faint values outside a box may wrap around.
 
-    Nearly every pair whose contents leave little room in their frames has no other solutions. With more room there are:
-    an image that fits the kernel's frame may be exchanged where the frames differ, and y may be the image, and the
-    kernel one pixel, if y fits the image's frame. Data decide between them: if no target has a kernel of one pixel, a
-    network never learns one.
+    If the contents leave little room in their frames, nearly every pair has no other solutions. With more room there
+    are two more. Kernel and image may be exchanged although their frames differ, if the image fits the kernel's frame.
+    And y itself may be the image, with a kernel of one pixel, if y fits the image's frame. The data decide between
+    them: if no target has a kernel of one pixel, a network never learns one.
 
     Shape: targets (*batch, 2, *event); elements :class:`FactorMove` with ``exchanged`` bool (*batch,), ``shift`` int64
     (*batch, d) and ``scalar`` (*batch,) in the target's dtype.
@@ -89,7 +90,7 @@ class ConvolutionFactors(Symmetry):
             dimension has far more solutions. When acting, if an item does not hold two factors, or ``kernel`` is larger
             than the frame.
 
-    Example: the shift and the sign that k gains, x loses.
+    Example: k and x move in opposite directions, and both change sign.
         >>> import torch
         >>> z = torch.zeros(1, 2, 2, 3)
         >>> z[0, :, 0] = torch.tensor([[1.0, 2.0, 0.0], [0.0, 3.0, 4.0]])
@@ -98,8 +99,8 @@ class ConvolutionFactors(Symmetry):
         tensor([[-0., -1., -2.],
                 [-3., -4., -0.]])
 
-    References: nearly no polynomial in two variables or more has factors: Hayes, McClellan, Proceedings of the IEEE 70,
-        197 (1982).
+    References: Hayes, McClellan, Proceedings of the IEEE 70, 197 (1982): nearly no polynomial in two variables or more
+        has factors.
     """
 
     event_dims: int = 2
@@ -177,7 +178,7 @@ class ConvolutionFactors(Symmetry):
         return resolved(x * per_item(scalar, self.event_dims))
 
     def inverse(self, g: FactorMove) -> FactorMove:
-        # Exchanged, shift and scalar come back inverted: such an element is its own inverse.
+        # An element that exchanges the factors is its own inverse: its shift and scalar meet the other factor next.
         shift = torch.where(g.exchanged[..., None], g.shift, -g.shift)
         return FactorMove(g.exchanged, shift, resolved(torch.where(g.exchanged, g.scalar, g.scalar.conj())))
 
@@ -203,11 +204,11 @@ class ConvolutionFactors(Symmetry):
         yield self._nearest(x, reference, inside=True)
 
     def gap(self, x: Tensor, reference: Tensor) -> Tensor:
-        """Return the best admissible gain, or its gap to the best one of the other order if that is less, (*batch,).
+        """Return the best admissible gain, or its gap to the best gain of the other order if that is less, (*batch,).
 
-        Another shift counts only where it gains as much to within rounding: neighboring shifts of smooth factors gain
-        nearly as much, and little is lost where they are mistaken. 0 if an element other than the identity leaves the
-        reference as it is, so that every item is a tie. Shapes: as for :meth:`candidates`.
+        Another shift counts only if it gains as much to within rounding. Neighboring shifts of smooth factors gain
+        nearly as much, and little is lost where they are mistaken. The gap is 0 if an element other than the identity
+        leaves the reference as it is, because every item is a tie then. Shapes: as for :meth:`candidates`.
         """
         self.check(x)
         gains = self._gains(x, reference).abs()
@@ -255,8 +256,9 @@ class ConvolutionFactors(Symmetry):
     def _gains(self, x: Tensor, reference: Tensor) -> Tensor:
         """Return v with ``Re<g . x, r> = Re(c v)`` for all elements g, (*batch, 1 or 2, *event), in double precision.
 
-        The axis before the event: as it is, and exchanged. The event: the shift modulo the frame. For either order of
-        the factors (a, b) and the reference (p, q), ``v(t) = <a(n - t), p> + conj<b(n + t), q>``, one transform.
+        The axis before the event holds the factors' own order and, if allowed, the exchanged one. The event axes hold
+        the shift modulo the frame. For either order of the factors (a, b) and the reference (p, q),
+        ``v(t) = <a(n - t), p> + conj<b(n + t), q>``, one transform.
         """
         fx, fr = (spectrum(z.to(wide(z)), self._frame(z)) for z in (x, reference))
         (a, b), (p, q) = ([z.select(-self.item_dims, i) for i in (0, 1)] for z in (fx, fr))
@@ -306,16 +308,16 @@ class FixConvolutionFactors(Canonicalizer[ConvolutionFactors]):
     """Center the kernel, make its sum positive, and call the factor with the larger sum the kernel.
 
     - Where the frames agree, the factor whose sum has the larger magnitude becomes the kernel.
-    - Its content box goes to ``(h - L) // 2`` along each axis, or as near as the image's box allows.
-    - Its sum becomes real and positive.
+    - The kernel's content box goes to ``(h - L) // 2`` along each axis, or as near as the image's box allows.
+    - The kernel's sum becomes real and positive.
 
-    Ties: two sums of one magnitude where the frames agree, and a kernel whose sum is below 1e-6 of the sum of its
+    Ties: two sums of the same magnitude if the frames agree, and a kernel whose sum is below 1e-6 of the sum of its
     magnitudes. They stay as they are, and so does a factor of zeros. :meth:`margin` is the smallest of: the gap of the
     two magnitudes over the sum of all entries' magnitudes, if the frames agree; |sum| over the sum of magnitudes of the
     kernel; and the relative distance of the lines that fix the two boxes from the threshold.
 
-    The mean of canonical points is canonical if their boxes and its own are the same. Otherwise its own box is centered
-    anew. So ``convex`` is False. A template's set needs only that the mean's boxes contain theirs.
+    ``convex`` is False: the mean of canonical points is canonical only if its boxes are the same as theirs. Otherwise
+    its box is centered anew. With a template, it is enough that the mean's boxes contain theirs.
 
     Shape: (*batch, 2, *event) to the same; :meth:`element` a :class:`FactorMove`; :meth:`margin` (*batch,).
 

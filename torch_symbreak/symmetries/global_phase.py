@@ -57,19 +57,20 @@ class FixGlobalPhase(FixScalar[GlobalPhase]):
     ``C(x) = conj(sgn(a)) x`` with the anchor a: the sum of the item's entries (the DC coefficient of its Fourier
     transform, however padded), or a chosen entry. No Fourier transform is taken. Differentiable away from ties.
 
-    Ties: a sum below 1e-6 of the sum of the magnitudes. There the first low Fourier frequency about the center of the
-    frame that exceeds 1e-3 of it decides, or else a sweep through all frequencies: rule 6 in docs/mathematics.md.
-    An item that none decides stays as it is, and so does one whose chosen entry is 0. :meth:`margin` is |anchor| / sum
-    of magnitudes for the number that decides, less near its level, or |entry| / largest magnitude.
+    Ties: items whose sum is below 1e-6 of the sum of their magnitudes. Another number then decides: the first low
+    Fourier frequency, about the center of the frame, that exceeds 1e-3 of the sum of magnitudes, or else a sweep
+    through all frequencies (rule 6 in docs/mathematics.md). An item that none decides stays as it is, and so does one
+    whose chosen entry is 0. :meth:`margin` is the magnitude of the number that decides over the sum of magnitudes, and
+    less near the level at which it stops deciding. For a chosen entry it is |entry| over the largest magnitude.
 
     Shape: (*batch, *channels, *event), complex, to the same; :meth:`element` and :meth:`margin` (*batch,).
 
     Args:
         event_dims: Trailing dimensions of one item. Default 2.
         channel_dims: Dimensions before the event that share its phase. Default 0.
-        anchor: "sum" (default), an int (index into the flattened item) or a tuple (one index per dimension). Only
-            with "sum" does it commute with ``CenterContent`` and ``FixConjugateFlip``, where the sum is no tie. Put
-            it after them.
+        anchor: "sum" (default), an int (index into the flattened item) or a tuple (one index per dimension). Put
+            this transform after ``CenterContent`` and ``FixConjugateFlip``. It commutes with them only if the anchor
+            is "sum" and the sum is no tie.
 
     Raises:
         TypeError: If the target is real (use ``FixSign``), integer, or no tensor.

@@ -29,12 +29,13 @@ from torch_symbreak.symmetries.base import Canonicalizer, Symmetry, check_elemen
 class Orthogonal(Symmetry):
     """The orthogonal matrices Q acting on the last axis, ``X -> X Q``: the group O(r), rotations and reflections.
 
-    Complex items have unitary ones, U(r). The Gram matrix ``X X^T`` (complex: ``X X^H``) determines X up to this group.
+    For complex items the matrices are unitary: the group U(r). The Gram matrix ``X X^T`` (complex: ``X X^H``)
+    determines X up to this group.
 
     Alignment is orthogonal Procrustes: ``Q = U V^H`` of the singular value decomposition ``X^H T = U S V^H``. The gain
-    is the sum of the singular values. :meth:`gap` is two times the smallest one. That is the loss of the best matrix
-    that turns the weakest direction around: for real items, the best one of the other determinant. It is 0 where
-    ``X^H T`` is singular and several matrices are best.
+    is the sum of the singular values. :meth:`gap` is twice the smallest one. The matrix that reverses the weakest
+    direction gains that much less: for real items, it is the best matrix of the other determinant. The gap is 0 where
+    ``X^H T`` is singular, because several matrices are best there.
 
     Shape: targets (*batch, *channels, *event), the event (n, r), or any shape with r at its end; elements (*batch, r,
     r), in double precision.
@@ -111,8 +112,8 @@ class FixOrthogonal(Canonicalizer[Orthogonal]):
 
     Convexity: such matrices are a convex cone.
 
-    Ties: the first r rows are linearly dependent, so that an entry of the diagonal, a pivot, is 0. :meth:`margin` is
-    the smallest pivot over ||X||. The item is turned all the same, and stays finite.
+    Ties: items whose first r rows are linearly dependent. A diagonal entry, called pivot, is then 0. :meth:`margin` is
+    the smallest pivot over ||X||. Ties are turned all the same, and stay finite.
 
     Shape: (*batch, *channels, *event), real or complex, to the same; :meth:`element` (*batch, r, r), in double
     precision; :meth:`margin` (*batch,). Rows are counted over channels and event, in their order in memory.
@@ -198,7 +199,10 @@ def _cross(x: Tensor, reference: Tensor, item_dims: int) -> Tensor:
 
 
 def _finite_or_one(matrix: Tensor, *tensors: Tensor, item_dims: int) -> Tensor:
-    """Replace the matrix, (*batch, r, r), of every item that is not finite: a decomposition of it would fail."""
+    """Replace the matrices, (*batch, r, r), of items that are not finite by the identity.
+
+    A decomposition of them would fail.
+    """
     finite = torch.stack([finite_items(z, item_dims) for z in tensors]).all(0)
     return torch.where(
         finite[..., None, None], matrix, torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)

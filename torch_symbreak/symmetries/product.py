@@ -28,7 +28,8 @@ from torch_symbreak.symmetries.scalar import Scalar
 class Element(NamedTuple):
     """An element of a :class:`Product`. It acts in this order: ``others``, the motion (flipped, shift), ``scalar``.
 
-    For the far field this is ``g = (s, t, u)``: ``(g . x)(n) = u k(x(s (n - t)))``.
+    For the far field this is ``g = (s, t, u)``: ``(g . x)(n) = u k(x(s (n - t)))``. If flipped, s is -1 and k
+    conjugates. Otherwise s is 1 and k does nothing.
 
     Example:
         >>> from torch_symbreak import FarField
@@ -45,11 +46,11 @@ class Element(NamedTuple):
 
     @property
     def motion(self) -> Motion:
-        """The rearranging part, which also moves masks and real images."""
+        """Return the motion, which also moves masks and real images."""
         return Motion(self.flipped, self.shift)
 
     def moves(self, x: Tensor, *, threshold: float = 1e-4, wrap: Wrap = False) -> Tensor:
-        """Return how far the content of each item of ``x`` is moved, (*batch, d), flips taken about its center.
+        """Return how far each item's content is moved, (*batch, d). A flip about the content's own center counts as 0.
 
         Args:
             x: The targets that the element acts on, (*batch, *channels, *event).
@@ -128,8 +129,9 @@ class Product(Symmetry):
 
     Rearrangements merge into one motion, and a motion and a scalar are applied together:
     ``(s2, t2, u2) (s1, t1, u1) = (s2 s1, t2 + s2 t1, u2 k_{s2}(u1))`` and ``(s, t, u)^-1 = (s, -s t, k_s(1 / u))``.
-    Symmetries of any other kind act first. They declare ``commutes = True`` (a permutation of channels does), or
-    ``commutes = False`` and an ``exchange`` that returns the phase left over (``PhaseRamp``).
+    k_s conjugates if s = -1. Symmetries of any other kind act first. They must declare ``commutes = True`` (a
+    permutation of channels does), or ``commutes = False`` and an ``exchange`` that returns the phase left over
+    (``PhaseRamp``).
 
     Args:
         symmetries: One or more symmetries, or a ``Product``, with equal ``event_dims`` and ``channel_dims``; at most

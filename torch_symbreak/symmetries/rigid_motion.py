@@ -20,7 +20,7 @@ from torch_symbreak.symmetries.orthogonal import FixOrthogonal, Orthogonal
 class Rigid(NamedTuple):
     """An element of :class:`RigidMotion`: a matrix, and the shift after it.
 
-    Example: turn a point by a quarter, then shift it.
+    Example: turn a point by 90 degrees, then shift it.
         >>> g = Rigid(torch.tensor([[0.0, 1.0], [-1.0, 0.0]]), torch.tensor([10.0, 0.0]))
         >>> RigidMotion().act(g, torch.tensor([[1.0, 0.0]]))
         tensor([[10.,  1.]])
@@ -37,11 +37,11 @@ class RigidMotion(Symmetry):
     The rows of X are the points. Their distances determine X up to this group.
 
     Alignment moves the center of mass onto that of the reference and solves the orthogonal Procrustes problem of the
-    centered clouds. This is exact. ``sample`` draws the matrix uniformly, and the shift from a cube whose half side is
-    twice the spread of the points, the root of the mean squared coordinate about their center.
+    centered clouds. This is exact. ``sample`` draws the matrix uniformly, and the shift from a cube. Half the side
+    of the cube is twice the spread of the points: the root of the mean squared coordinate about their center.
 
-    Its elements are isometries, but they move the origin and so change norms and inner products. ``AlignToTemplate``
-    needs linear ones and refuses it. :class:`FixRigidMotion` takes a template of :class:`Orthogonal`.
+    The elements are isometries, but they move the origin and so change norms and inner products. ``AlignToTemplate``
+    needs linear isometries and refuses this group. Give :class:`FixRigidMotion` a template of :class:`Orthogonal`.
 
     Shape: targets (*batch, *channels, *event), real, the event (n, r), or any shape with r at its end; elements
     :class:`Rigid` with ``matrix`` (*batch, r, r) and ``shift`` (*batch, r), in double precision.
@@ -66,7 +66,7 @@ class RigidMotion(Symmetry):
 
     @property
     def linear(self) -> Orthogonal:
-        """The group of the matrices."""
+        """Return the group of the matrices."""
         return Orthogonal(self.event_dims, channel_dims=self.channel_dims)
 
     def check(self, x: Any) -> None:
@@ -121,12 +121,12 @@ class RigidMotion(Symmetry):
 class FixRigidMotion(Canonicalizer[RigidMotion]):
     """Move the center of mass of every point cloud to the origin, then turn the cloud by a rule or to a template.
 
-    Centering has no tie and is linear, so that nothing is lost. The centered clouds are a linear space on which
-    :class:`Orthogonal` acts, and any canonicalizer of that group breaks it.
+    Centering has no tie and is linear, so nothing is lost. The centered clouds are a linear space. :class:`Orthogonal`
+    is the symmetry that is left on it, and any canonicalizer of that group breaks it.
 
     With ``AlignToTemplate`` the canonical point is the point of the orbit that is nearest to the centered template.
 
-    Convexity: as that of ``turn``. The mean of centered clouds is centered.
+    Convexity: that of ``turn``, because the mean of centered clouds is centered.
 
     Ties: those of ``turn`` for the centered cloud. :meth:`margin` is that of ``turn``, and 0 if no point is farther
     from the center than 1e-6 of the largest coordinate.

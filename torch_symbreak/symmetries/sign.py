@@ -59,10 +59,11 @@ class FixSign(FixScalar[Sign]):
     Convention: ``FixSign(0)`` makes every entry non-negative (y = x²); ``FixSign(1, anchor=-1)`` makes the last entry
     of every signal positive (y = |Ax|², A real); ``FixSign(2)`` makes the sum of every image positive.
 
-    Ties: a sum below 1e-6 of the sum of the magnitudes. There the first low Fourier frequency about the center of the
-    frame that exceeds 1e-3 of it decides, or else a sweep through all frequencies: rule 6 in docs/mathematics.md.
-    An item that none decides stays as it is, and so does one whose chosen entry is 0. :meth:`margin` is |anchor| / sum
-    of magnitudes for the number that decides, less near its level, or |entry| / largest magnitude.
+    Ties: items whose sum is below 1e-6 of the sum of their magnitudes. Another number then decides: the first low
+    Fourier frequency, about the center of the frame, that exceeds 1e-3 of the sum of magnitudes, or else a sweep
+    through all frequencies (rule 6 in docs/mathematics.md). An item that none decides stays as it is, and so does one
+    whose chosen entry is 0. :meth:`margin` is the magnitude of the number that decides over the sum of magnitudes, and
+    less near the level at which it stops deciding. For a chosen entry it is |entry| over the largest magnitude.
 
     Shape: (*batch, *channels, *event), floating-point, to the same; :meth:`element` and :meth:`margin` (*batch,).
 

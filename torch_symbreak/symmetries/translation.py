@@ -29,7 +29,7 @@ class Translation(Rearrangement):
         channel_dims: Dimensions before the event that share its shift. Default 0.
         threshold: Pixels below this fraction of the peak count as background. Default 1e-4.
         wrap: True if the detector has as many pixels as the frame (periodic model), False with zero padding. Or the
-            detector's shape: an axis is periodic where it equals the frame's. Default False.
+            detector's shape: an axis is periodic if its sizes on detector and frame agree. Default False.
 
     Example:
         >>> import torch
@@ -45,10 +45,10 @@ class Translation(Rearrangement):
 class CenterContent(Canonicalizer[Translation]):
     """Center the content of every item: its bounding box goes to ``(N - L) // 2`` along each axis.
 
-    The box, not the center of mass: box centering leaves the flip decision of real objects well defined.
+    The box is centered, not the center of mass, because this leaves the flip decision of real objects well defined.
 
-    Ties: an item without content stays; on a periodic axis so does one whose longest gap is not unique.
-    :meth:`margin` is the relative distance of the lines that fix the box from the threshold.
+    Ties: items without content, and on a periodic axis items whose longest gap is not unique. They stay in place.
+    :meth:`margin` is the relative distance from the threshold of the lines that fix the box.
 
     Shape: (*batch, *channels, *event), real or complex, to the same; :meth:`margin` (*batch,); :meth:`element`
     a :class:`Motion` with ``flipped`` (*batch,) and ``shift`` (*batch, d).
@@ -56,13 +56,13 @@ class CenterContent(Canonicalizer[Translation]):
     Args:
         event_dims: Trailing dimensions that are centered. Default 2.
         channel_dims: Dimensions before the event that share one box. Default 0.
-        threshold: Pixels below this fraction of the peak count as background. Default 1e-4, which clears round-off;
-            0 counts all above 1e-22 of the peak (single precision).
+        threshold: Pixels below this fraction of the peak count as background. Default 1e-4, which is above
+            round-off. With 0, all entries above 1e-22 of the peak are content (single precision).
         wrap: True if the detector has as many pixels as the frame (periodic model), False with zero padding. Or the
-            detector's shape: an axis is periodic where it equals the frame's. Default False. On a periodic axis the
-            box is the shortest arc that covers the content.
+            detector's shape: an axis is periodic if its sizes on detector and frame agree. Default False. On a periodic
+            axis the box is the shortest arc that covers the content.
 
-    Example: wherever the content lies, it ends at one place.
+    Example: the content goes to the same place, wherever it lies.
         >>> import torch
         >>> center = CenterContent(1)
         >>> center(torch.tensor([[1.0, 2.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0, 2.0]]))

@@ -1,4 +1,4 @@
-"""All laws at once."""
+"""Run all laws at once."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def check_symmetry(
     The laws, in the order in which they run:
 
     - ``identity``: ``e z = z``.
-    - ``elements``, if the symmetry or a part of it enumerates them: those drawn, the identity and all compositions are
-      among them.
+    - ``elements``, if the symmetry or a part of it enumerates them: the enumeration contains those drawn, the identity
+      and all compositions.
     - ``commutation``, for a product with a symmetry that is neither a rearrangement nor a scalar: its elements g and
       the other parts' m have ``g (m x) = c m (g x)``, c = 1 if it declares ``commutes = True``.
     - ``group``: ``g^-1 (g z) = z``, ``g (g^-1 z) = z`` and ``(g2 g1) z = g2 (g1 z)``.
@@ -81,7 +81,7 @@ def check_symmetry(
 
 
 def _warn_of_devices(tested: Symmetry | Canonicalizer[Any], x: Tensor) -> None:
-    """Warn the caller's caller of tensors on the wrong device: the laws hold on this one."""
+    """Warn the caller's caller if tensors are made on the wrong device. The laws cannot see it on this one."""
     try:
         assert_device(tested, x)
     except AssertionError as error:
@@ -132,7 +132,7 @@ def check_canonicalizer(
     - ``representative``: ``C(x) = g x`` and ``x = g^-1 C(x)``, g the element of x.
     - ``batch``: a batch at once equals its items one by one.
     - ``invariant``: ``C(g x) = C(x)``. ``idempotent``: ``C(C(x)) = C(x)``. ``smallest``: ``C(g C(x)) = C(x)``. These
-      three say that an orbit has one representative; they leave out ties.
+      three say that an orbit has one representative. They leave out ties.
     - ``orbit``, if ``fix`` has no ``element``: an alignment takes C(x) back to x.
     - ``forward``, with a model: ``f(C(x)) = f(x)``, and ``f(g x) = f(x)`` for each symmetry.
     - ``dropped`` and ``convex``, if ``fix.convex``: the mean of the canonical points of neighboring items is canonical,
@@ -140,8 +140,8 @@ def check_canonicalizer(
       leave them without a claim. (The "error" of ``dropped`` is their share.)
 
     Args:
-        fix: The canonicalizer. Without ``element`` and ``margin``, for example a composition, their laws are skipped:
-            pass ``symmetry``, and items off ties.
+        fix: The canonicalizer. If it has no ``element`` and ``margin``, as a composition, their laws are skipped. Then
+            pass ``symmetry``, and items that are no ties.
         x: Items to test on, (*batch, *channels, *event): 40 or more, drawn like your data.
         model: A forward model, or a plain function from a batch to its measurements.
         symmetry: The group whose orbits have one representative. Default: the canonicalizer's own.
@@ -154,8 +154,8 @@ def check_canonicalizer(
         ValueError: If ``x`` has fewer than two items.
 
     Warns:
-        UserWarning: If no drawn element of a symmetry moves any item, as a shift cannot if content fills the frame. Its
-            laws then say nothing. If elements or margins are made on another device than that of x
+        UserWarning: If no drawn element of a symmetry moves any item (content that fills the frame cannot be shifted).
+            Its laws then say nothing. Also if elements or margins are made on another device than that of x
             (:func:`assert_device`, which needs no GPU).
 
     Example:
