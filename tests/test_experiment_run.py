@@ -271,7 +271,10 @@ def test_only_objects_of_the_far_field_are_rotated(tmp_path, monkeypatch, capsys
 
 def test_unknown_experiment_ends_with_2(tmp_path, monkeypatch, capsys):
     assert symbreak(monkeypatch, "reproduce", "cube", "--out", tmp_path / "out") == 2
-    assert "one of square, factorization, gaussian, separation, deconvolution, farfield, but got 'cube'" in capsys.readouterr().err
+    assert (
+        "one of square, factorization, gaussian, separation, deconvolution, farfield, but got 'cube'"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "out").exists()
 
 
