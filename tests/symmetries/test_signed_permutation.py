@@ -124,10 +124,14 @@ def test_the_orbit_min_loss_is_permutation_invariant_training(count: int, seed: 
     torch.testing.assert_close(loss(x, r), pit(x, r, mean_square, eval_func="min")[0].mean())
 
 
+#: torch.compile of 2.6 cannot make the Product that an alignment makes.
+OLDEST = torch.__version__.startswith("2.6.")
+
+
 def test_compilers_and_function_transforms_find_the_same() -> None:
     x, r = torch.randn(2, 6, 3, 4)
     loss, fix = OrbitMinLoss(SignedPermutation()), AlignToTemplate(r[0], SignedPermutation())
-    for function in (fix, fix.margin, lambda z: loss(z, r)):
+    for function in (fix, fix.margin) if OLDEST else (fix, fix.margin, lambda z: loss(z, r)):
         compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
         torch.testing.assert_close(compiled(x), function(x))
         torch.compiler.reset()

@@ -11,7 +11,6 @@ A symmetry is a :class:`~torch_symbreak.symmetries.motion.Rearrangement` if it m
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, fields
@@ -284,7 +283,8 @@ def linear(symmetry: Symmetry) -> bool:
 
 def snake_case(symmetry: Symmetry) -> str:
     """Return the name of a symmetry's class as margins have it: "conjugate_flip"."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(symmetry).__name__).lower()
+    # No regular expression: torch.compile of 2.6 does not trace one.
+    return "".join([f"_{letter}" if letter.isupper() else letter for letter in type(symmetry).__name__]).lower()[1:]
 
 
 def check_element_batch(owner: str, batch: torch.Size, of_element: torch.Size) -> None:
