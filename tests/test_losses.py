@@ -48,6 +48,7 @@ def test_mse_is_the_sa_mse() -> None:
     assert change == pytest.approx(float((z.grad.conj() * step).real.sum()), rel=1e-4)
 
 
+@pytest.mark.skipif(torch.__version__.startswith("2.6."), reason="torch.compile of 2.6 cannot make a Product")
 @pytest.mark.parametrize("base", ["mse", "l1"])
 def test_compiles_as_one_graph(base: str) -> None:
     loss = OrbitMinLoss([Translation(), ConjugateFlip()], base)
