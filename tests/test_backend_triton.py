@@ -22,7 +22,7 @@ kernels = pytest.importorskip("torch_symbreak.canonical._triton", reason="needs 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SINGLE = (torch.complex64, torch.float32)
-FEW = settings(max_examples=settings().max_examples // 5)  # the interpreter is slow
+FEW = settings(max_examples=settings().max_examples // 7)  # the interpreter is slow
 
 
 @pytest.fixture(scope="module", params=["together", "apart"])

@@ -50,7 +50,7 @@ class NoObjects(Pairs):
         (lambda: NoElement(Sign(1)), "NoElement", r"element\(x\): Return the element, \(\*batch, \.\.\.\)"),
         (lambda: NoUnit(Sign(1), "sum"), "NoUnit", r"unit\(anchor\): Return the unit number"),
         (lambda: Canonicalizer(Sign(1)), "Canonicalizer", r"element\(x\): .*margin\(x\): "),
-        (OnlyForward, "OnlyForward", r"canonicalizer\(\): Return the transform .*symmetries: The symmetries"),
+        (OnlyForward, "OnlyForward", r"canonicalizer\(\): Return the transform .*symmetries: Return the symmetries"),
         (lambda: NoObjects(3, MODEL, 0, None, None, "cpu"), "NoObjects", r"objects\(index\): Make the objects"),
     ],
 )
