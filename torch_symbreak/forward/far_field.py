@@ -101,7 +101,7 @@ class FarField(ForwardModel):
 
     @property
     def wrap(self) -> Wrap:
-        """Return the periodic axes: True for all, False for none, or a detector shape, for the axes with M = N."""
+        """Return True if all axes are periodic, False if none is, or a detector shape whose axes with M = N are."""
         return self.shape if self.shape is not None else self.oversampling == 1
 
     @property
