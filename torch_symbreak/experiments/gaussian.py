@@ -15,7 +15,7 @@ from torch_symbreak.datasets import GaussianPairs
 from torch_symbreak.experiments.grid import BREAKINGS
 from torch_symbreak.experiments.predictors import KNN
 from torch_symbreak.experiments.recipe import Experiment
-from torch_symbreak.experiments.report import Talk
+from torch_symbreak.experiments.report import RELATIVE, Talk
 from torch_symbreak.models import MLP
 from torch_symbreak.training import Feature
 
@@ -39,12 +39,7 @@ class Gaussian(Experiment):
     """
 
     name: ClassVar[str] = "gaussian"
-    metrics: ClassVar[Mapping[str, str]] = {
-        "test_sa_error": "test error up to a symmetry, %",
-        "test_error": "test error, %",
-        "train_sa_error": "train error up to a symmetry, %",
-        "train_error": "train error, %",
-    }
+    metrics: ClassVar[Mapping[str, str]] = RELATIVE
     talk: ClassVar[Talk] = {
         ("real-5", "dnn", 20_000): (85.37, 4.08),
         ("real-5", "dnn", 50_000): (90.51, 2.20),

@@ -25,6 +25,13 @@ MSE = {
     "train_mse": "train MSE",
     "train_sa_mse": "train SA-MSE",
 }
+#: Metrics of experiments with relative errors, as :attr:`Experiment.metrics`.
+RELATIVE = {
+    "test_sa_error": "test error up to a symmetry, %",
+    "test_error": "test error, %",
+    "train_sa_error": "train error up to a symmetry, %",
+    "train_error": "train error, %",
+}
 #: Caption of the table of errors.
 CAPTION = "Errors, mean ± standard deviation over the repeats; in parentheses the share of the constant predictor's."
 

@@ -13,6 +13,7 @@ from torch_symbreak.datasets import MixedSources
 from torch_symbreak.experiments.grid import BREAKINGS
 from torch_symbreak.experiments.predictors import KNN
 from torch_symbreak.experiments.recipe import Experiment
+from torch_symbreak.experiments.report import RELATIVE
 from torch_symbreak.models import MLP
 from torch_symbreak.training import Feature
 
@@ -37,12 +38,7 @@ class Separation(Experiment):
     """
 
     name: ClassVar[str] = "separation"
-    metrics: ClassVar[Mapping[str, str]] = {
-        "test_sa_error": "test error up to a symmetry, %",
-        "test_error": "test error, %",
-        "train_sa_error": "train error up to a symmetry, %",
-        "train_error": "train error, %",
-    }
+    metrics: ClassVar[Mapping[str, str]] = RELATIVE
     feature: ClassVar[Feature] = "intensity"  # measurements unchanged: mixtures have signs
     neighbor_feature: ClassVar[Feature] = "intensity"
 
