@@ -32,7 +32,7 @@ from torch_symbreak.io.formats import (
 )
 from torch_symbreak.io.formats.hdf5 import write_hdf5
 from torch_symbreak.io.layouts import BLOCK, Layout, blocks, find_intensities, inventory
-from torch_symbreak.io.runs import Hash, Progress, Run, opened, stamp_of
+from torch_symbreak.io.runs import Progress, Run, in_threads, opened, sha256_of, stamp_of
 
 #: Suffixes of outputs.
 SUFFIXES = (".npz", ".h5", ".hdf5")
@@ -277,24 +277,24 @@ class SolvePlan(Run):
             self.check_unchanged()
             done = self.resumable()
             todo = blocks(_uncut(self.layout), entries * self.layout.dtype.itemsize)
-            hashing = Hash(self.src)
             try:
-                if not done:
-                    done = 0
-                    for message in self.look():
-                        say(message)
-                    shutil.rmtree(self.work, ignore_errors=True)
-                    (self.work / "pictures").mkdir(parents=True)
-                    self.write_progress(0)
-                for block in todo[done:]:
-                    patterns = self.read(block)
-                    self._write(patterns, solve(patterns))
-                    done += 1
-                    self.write_progress(done)
-                    progress(self.count if done == len(todo) else self.layout.first(todo[done]), self.count)
-                digest = hashing.result()
-                self.check_unchanged()
-                return self._finish(digest)
+                with in_threads() as (threads, stopped):
+                    digest = threads.submit(sha256_of, self.src, stopped)
+                    if not done:
+                        done = 0
+                        for message in self.look():
+                            say(message)
+                        shutil.rmtree(self.work, ignore_errors=True)
+                        (self.work / "pictures").mkdir(parents=True)
+                        self.write_progress(0)
+                    for block in todo[done:]:
+                        patterns = self.read(block)
+                        self._write(patterns, solve(patterns))
+                        done += 1
+                        self.write_progress(done)
+                        progress(self.count if done == len(todo) else self.layout.first(todo[done]), self.count)
+                    self.check_unchanged()
+                    return self._finish(digest.result())
             except OSError as error:
                 kept = f" {done} of {len(todo)} blocks are done and kept: the same command goes on from there."
                 raise OSError(f"{error}. {self.dst} is not written.{kept if done else ''}") from error
@@ -302,7 +302,6 @@ class SolvePlan(Run):
                 done = 0
                 raise
             finally:
-                hashing.stop()
                 opened.cache_clear()
                 if not done:
                     shutil.rmtree(self.work, ignore_errors=True)
