@@ -26,7 +26,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from torch_symbreak.io import Targets, canonical, open_file, plan
-from torch_symbreak.io.formats import Array, new_npy, npy_region
+from torch_symbreak.io.formats.base import Array, new_npy, npy_region
 
 h5py = pytest.importorskip("h5py")
 hdf5plugin = pytest.importorskip("hdf5plugin")

@@ -331,7 +331,7 @@ def test_masks_of_cxi_are_no_bools(tmp_path, monkeypatch, capsys) -> None:
         ("empty.npy found.npz", "empty.npy is empty"),
         ("in.npz in.npz", "is the input, which is never changed"),
         ("in.npy mask.npz --mask mask.npz", "is the file of --mask"),
-        ("in.zarr in.zarr/found.npz", "found.npz lies in the input .*in.zarr. Name another place"),
+        ("in.zarr in.zarr/found.npz", "found.npz and the input .*in.zarr lie in one another. Name another place"),
         ("in.npy old.npz", "old.npz exists. To replace it: --overwrite"),
         ("in.npy new.npz", "new-pictures exists. To replace it: --overwrite"),
         ("in.npy new.npz --overwrite", "new-pictures holds mine.txt, which no run made"),

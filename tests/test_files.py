@@ -22,7 +22,8 @@ import torch
 
 from torch_symbreak import FarField, ScrambledDataset
 from torch_symbreak.io import Plan, Targets, canonical, find, inspect, open_file, plan
-from torch_symbreak.io.formats import Region, Zarr
+from torch_symbreak.io.formats.base import Region
+from torch_symbreak.io.formats.zarr import Zarr
 
 h5py = pytest.importorskip("h5py")
 zarr = pytest.importorskip("zarr")

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torch_symbreak.io import Targets, canonical, find, fit_template, inspect, open_file, plan
-from torch_symbreak.io.formats import Array, Npy
+from torch_symbreak.io.formats.base import Array
+from torch_symbreak.io.formats.npy import Npy
 
 h5py = pytest.importorskip("h5py")
 zarr = pytest.importorskip("zarr")

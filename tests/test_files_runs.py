@@ -22,7 +22,7 @@ import torch
 
 from torch_symbreak import FarField
 from torch_symbreak.io import Plan, canonical, plan
-from torch_symbreak.io.formats import Hdf5
+from torch_symbreak.io.formats.hdf5 import Hdf5
 
 h5py = pytest.importorskip("h5py")
 zarr = pytest.importorskip("zarr")

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torch_symbreak.io import Targets, find, inspect, open_file, plan
-from torch_symbreak.io.formats import Array
+from torch_symbreak.io.formats.base import Array
 from torch_symbreak.io.layouts import blocks
 
 h5py = pytest.importorskip("h5py")

@@ -23,7 +23,7 @@ from torch_symbreak.cli import _options as o
 from torch_symbreak.cli._run import failing
 from torch_symbreak.io import Targets, open_file, write_file
 from torch_symbreak.io.arrays import check_new
-from torch_symbreak.io.formats import Format
+from torch_symbreak.io.formats.base import Format
 from torch_symbreak.io.layouts import BLOCK, Layout, blocks
 from torch_symbreak.symmetries import Element, Product
 

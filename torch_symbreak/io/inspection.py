@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import torch
 
 from torch_symbreak.canonical.ties import LOOK
-from torch_symbreak.io.formats import Array, Format, open_file
+from torch_symbreak.io.formats import open_file
+from torch_symbreak.io.formats.base import Array, Format
 from torch_symbreak.io.layouts import Layout, blocks
 from torch_symbreak.io.provenance import note_of
 from torch_symbreak.io.runs import reading
 from torch_symbreak.io.summaries import Summary, look, summarize
-from torch_symbreak.io.targets import Targets, beside
+from torch_symbreak.io.targets import Targets, choose
 
 
 class Found(NamedTuple):
@@ -59,9 +60,7 @@ def inspect(path: str | Path, targets: Targets | None = None, *, also: Sequence[
     file, error, content = open_file(Path(path)), None, None
     try:
         targets = targets or Targets()
-        layout, reason = targets.find(file)
-        layout, also = beside(file, layout, targets, also)
-        file.check((*layout.keys, *also))
+        layout, _, reason = choose(file, targets, also)
         choice = f"{layout.describe()} ({reason})"
         content = sample(file, layout, targets).of_content(targets.threshold)
     except (KeyError, TypeError, ValueError) as why:

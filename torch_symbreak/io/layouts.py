@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_symbreak.io.formats import Array, Format, Index, Sink, is_ours
+from torch_symbreak.io.formats.base import Array, Format, Index, Sink, check_memory, is_ours
 
 Kind = Literal["plain", "channels", "parts", "polar"]
 #: One word per axis.
@@ -30,15 +30,11 @@ Axes = tuple[str, ...]
 
 _MAGNITUDES = ("magnitude", "mag", "amplitude", "amp", "abs", "modulus")
 #: How the two of a pair are called, whatever the case of the letters.
-_PAIRS: dict[tuple[str, str], Kind] = {
-    ("real", "imag"): "parts",
-    ("real", "imaginary"): "parts",
-    ("re", "im"): "parts",
-    ("r", "i"): "parts",
+_PAIRS: dict[tuple[str, ...], Kind] = {
+    **dict.fromkeys([("real", "imag"), ("real", "imaginary"), ("re", "im"), ("r", "i")], "parts"),
     **dict.fromkeys(itertools.product(_MAGNITUDES, ("phase", "angle", "arg")), "polar"),
 }
 _HALVES = {word for pair in _PAIRS for word in pair}
-_COMPLEX_FIELDS = [pair for pair, kind in _PAIRS.items() if kind == "parts"]
 #: Words in the names of what was measured, with CXI's groups of data, and in those of targets.
 _MEASURED = re.compile(
     r"amplitudes|detector|diffraction|fft|fourier|ft|intensit(y|ies)|kspace|measure(d|ments?)|patterns?|probe|"
@@ -83,35 +79,35 @@ class Layout:
             for letter in word
         ]
 
-    def _sizes(self, wanted: str) -> tuple[int, ...]:
-        letters, sizes = "".join(self.axes), self._spread(self.shape)
+    def _of(self, wanted: str, sizes: Sequence[int]) -> tuple[int, ...]:
+        """The sizes of some letters, in order, from those of all."""
+        letters = "".join(self.axes)
         return tuple(sizes[place] for place in self._order if letters[place] in wanted)
 
     @functools.cached_property
     def _groups(self) -> list[tuple[str, ...]]:
         """The keys of each array of targets."""
-        return list(zip(*(self.keys[i :: len(self.dtypes)] for i in range(len(self.dtypes))), strict=True))
+        return list(zip(*[iter(self.keys)] * len(self.dtypes), strict=True))
 
     @functools.cached_property
     def batch(self) -> tuple[int, ...]:
         """The shape of the batch."""
-        return (len(self._groups),) * (len(self._groups) > 1) + self._sizes("Nn")
+        return (len(self._groups),) * (len(self._groups) > 1) + self._of("Nn", self._spread(self.shape))
 
     @functools.cached_property
     def batch_grid(self) -> tuple[int, ...]:
         """Per axis of the batch, how many entries are read and written as one piece."""
         pieces = [
-            size if word == "rn" else grid // 2 if word == "nr" and grid % 2 == 0 else grid
+            size if word == "rn" else math.lcm(grid, len(word)) // len(word)
             for word, grid, size in zip(self.axes, self.grid, self.shape, strict=True)
             for _ in word
         ]
-        grid = [pieces[place] for place in self._order[: len(self._sizes("Nn"))]]
-        return (1,) * (len(self._groups) > 1) + tuple(grid)
+        return (1,) * (len(self._groups) > 1) + self._of("Nn", pieces)
 
     @functools.cached_property
     def event(self) -> tuple[int, ...]:
         """The shape of one target."""
-        return self._sizes(_LETTERS)
+        return self._of(_LETTERS, self._spread(self.shape))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -140,9 +136,8 @@ class Layout:
         index = [slice(0, size) for size in self.shape]
         axes = [axis for axis, word in enumerate(self.axes) for _ in word]
         for part, place in zip(block, self._order, strict=False):
-            twice = 1 + (self.axes[axes[place]] == "nr")
-            if self.axes[axes[place]] != "rn":  # which is never cut
-                index[axes[place]] = slice(twice * part.start, twice * part.stop)
+            if (word := self.axes[axes[place]]) != "rn":  # which is never cut
+                index[axes[place]] = slice(len(word) * part.start, len(word) * part.stop)
         return tuple(index)
 
     def first(self, block: Index) -> int:
@@ -163,18 +158,18 @@ class Layout:
     def read(self, file: Format, block: Index) -> Tensor:
         """Read a block of targets: (n, *event)."""
         groups, index = self._cut(block)
-        found = [self._joined([self.forward(file.read(key, index)) for key in keys]) for keys in groups]
-        return found[0] if len(found) == 1 else torch.cat(found)
-
-    def _joined(self, arrays: list[np.ndarray]) -> Tensor:
-        if self.kind == "plain":
-            x = _tensor(_native(arrays[0]), self.dtype)
-        else:
+        found = []
+        for keys in groups:
+            arrays = [self.forward(file.read(key, index)) for key in keys]
             if self.kind == "channels":
                 arrays = [np.take(arrays[0], i, axis=-len(self.event) - 1) for i in (0, 1)]
-            first, second = (_tensor(array, self.dtype.to_real()) for array in arrays)
-            x = torch.polar(first, second) if self.kind == "polar" else torch.complex(first, second)
-        return x.reshape(-1, *self.event)
+            if self.kind == "plain":
+                x = _tensor(_native(arrays[0]), self.dtype)
+            else:
+                join = torch.polar if self.kind == "polar" else torch.complex
+                x = join(*(_tensor(array, self.dtype.to_real()) for array in arrays))
+            found.append(x.reshape(-1, *self.event))
+        return found[0] if len(found) == 1 else torch.cat(found)
 
     def write(self, sinks: Sequence[Sink], x: Tensor, block: Index) -> None:
         """Write a block of targets, (n, *event), to the sinks of all keys."""
@@ -202,7 +197,7 @@ def _is_complex(dtype: np.dtype[Any]) -> bool:
         return dtype.kind == "c" and dtype.itemsize <= 16
     fields = [dtype[name] for name in dtype.names]
     names = tuple(name.lower() for name in dtype.names)
-    return names in _COMPLEX_FIELDS and fields[0] == fields[1] and _is_real(fields[0])
+    return _PAIRS.get(names) == "parts" and fields[0] == fields[1] and _is_real(fields[0])
 
 
 def _is_real(dtype: np.dtype[Any]) -> bool:
@@ -376,7 +371,7 @@ def find(
     batch_axis: int | None = None,
     axes: str | None = None,
     real: bool = False,
-    integers: bool = False,
+    measured: bool = False,
 ) -> tuple[Layout, str]:
     """Find the targets in a file, and say why these.
 
@@ -394,7 +389,7 @@ def find(
         axes: One word per axis instead, as in "n,y,x,r": n counts targets, y, x and z are the event, c counts channels,
             r real and imaginary parts.
         real: Count real targets only. Default False.
-        integers: Count integers as real numbers. Default False.
+        measured: Find measured intensities instead, real or whole numbers. Default False.
 
     Raises:
         KeyError: If the key is missing, or needed; the message says what is there.
@@ -425,13 +420,16 @@ def find(
             raise ValueError(f"axes={axes!r} and layout={layout!r} contradict each other. Leave out layout=.")
         event_dims = count_event(words)
     arrays = {name: array for name, array in file.arrays.items() if not is_ours(name)}
-    if key is None:
-        least = len(words) if words is not None else 2 if event_dims is None else event_dims
-        keys, kind, reason = _only(file, arrays, least, real)
-        groups = [keys]
-    else:
+    kind: Kind | None = "plain"
+    if key is not None:
         groups, kind = _named(file, arrays, key)
         reason = "the key names it" if len(groups) == 1 else "the key names them"
+        if measured and len(groups[0]) > 1:
+            raise KeyError(f"Intensities are one array, but got key={key!r}. Name that array.")
+    else:
+        least = len(words) if words is not None else 2 if event_dims is None else event_dims
+        keys, kind, reason = _only(file, arrays, least, real, measured)
+        groups = [keys]
     names = [name for group in groups for name in group]
     what = f"{', '.join(shortened(names))} of {file.path}"
     if len(groups[0]) == 1 and layout in ("parts", "polar"):
@@ -446,9 +444,14 @@ def find(
     first = [arrays[name] for name in groups[0]]
     for group in groups:
         for name, like in zip(group, first, strict=True):
-            array = arrays[name]
-            number = _is_real(array.dtype) or (integers and array.dtype.kind in "iu")
-            if not (number or (len(group) == 1 and _is_complex(array.dtype))):
+            array, is_complex = arrays[name], _is_complex(arrays[name].dtype)
+            if measured and not _counts(array.dtype):
+                fault = f"has dtype {array.dtype}, but solve wants integers or floats."
+                if is_complex:
+                    fault = "is complex, but solve wants intensities, which are real. From Fourier values save "
+                    fault += "abs(values) ** 2."
+                raise TypeError(f"{name} of {file.path} {fault}")
+            if not (measured or _is_real(array.dtype) or (len(group) == 1 and is_complex)):
                 raise TypeError(
                     f"{name} of {file.path} has dtype {array.dtype}, which cannot be that of a target. Save it as "
                     "complex64 or float32, or name another array: key=."
@@ -476,6 +479,7 @@ def find(
     found = replace(found, axes=words, kind=_kind(kind, words))
     if 0 in found.event:
         raise ValueError(f"{what} has shape {shape}, which holds no entries of targets.")
+    check_memory(f"One target of {file.path}", Array(found.event, np.dtype(str(found.dtype)[6:]), ()))
     return found, reason
 
 
@@ -496,35 +500,12 @@ def find_intensities(
         TypeError: If the array is complex, or no array of numbers.
         ValueError: If the shape does not fit, or leaves a choice.
     """
-    arrays = {name: array for name, array in file.arrays.items() if not is_ours(name)}
     if axes is not None and any("r" in word for word in parse_axes(axes)):
         raise ValueError(f"Intensities have no real and imaginary parts, but got axes={axes!r}. Leave out r.")
-    if key is None:
-        least = count_event(parse_axes(axes)) if axes is not None else 2 if event_dims is None else event_dims
-        names, reason = [_only_intensities(file, arrays, least)], f"the only real array of at least {least} dimensions"
-    else:
-        groups, _ = _named(file, arrays, key)
-        if any(len(group) > 1 for group in groups):
-            raise KeyError(f"Intensities are one array, but got key={key!r}. Name that array.")
-        names, reason = [name for (name,) in groups], "the key names it" if len(groups) == 1 else "the key names them"
-    for name in names:
-        if _is_complex(arrays[name].dtype):
-            raise TypeError(
-                f"{name} of {file.path} is complex, but solve wants intensities, which are real. From Fourier values "
-                "save abs(values) ** 2."
-            )
-        if not _counts(arrays[name].dtype):
-            raise TypeError(
-                f"{name} of {file.path} has dtype {arrays[name].dtype}, but solve wants integers or floats."
-            )
     try:
-        layout, _ = find(
-            file, key=names[0] if key is None else key, layout="plain", event_dims=event_dims, axes=axes, real=True,
-            integers=True,
-        )  # fmt: skip
+        return find(file, key=key, layout="plain", event_dims=event_dims, axes=axes, real=True, measured=True)
     except (TypeError, ValueError) as error:
         raise type(error)(re.sub(r"\btarget(s?)\b", r"pattern\1", str(error))) from None
-    return layout, reason
 
 
 # ------------------------------------------------------------------------------------------------ which arrays
@@ -533,31 +514,6 @@ def find_intensities(
 def _counts(dtype: np.dtype[Any]) -> bool:
     """Return whether values may be intensities or counts."""
     return _is_real(dtype) or dtype.kind in "iu"
-
-
-def _only_intensities(file: Format, arrays: dict[str, Array], least: int) -> str:
-    """The one array that may hold intensities."""
-    found = [name for name, array in arrays.items() if len(array.shape) >= least and max(array.shape, default=1) != 1]
-    real = [name for name in found if _counts(arrays[name].dtype)]
-    if not real and any(_is_complex(arrays[name].dtype) for name in found):
-        raise TypeError(
-            f"{file.path} holds only complex arrays, but solve wants intensities, which are real: "
-            f"{_inventory(arrays)}. From Fourier values save abs(values) ** 2."
-        )
-    if not real:
-        raise KeyError(
-            f"{file.path} holds no integers or floats, of at most 64 bits, of at least {least} dimensions. It holds "
-            f"{_inventory(arrays)}."
-        )
-    offers = _offers(arrays, [((name,), "plain") for name in real], measured=True)
-    if len(real) > 1:
-        raise _asked(KeyError(f"{file.path} holds {len(real)} arrays that may be the intensities. Say which"), offers)
-    if _called(_NO_INTENSITIES, real[0]) or _called(_TARGETS, real[0]):
-        raise KeyError(
-            f"{real[0]} of {file.path} is the only real array, but by its name it holds no intensities. If it does: "
-            f"{offers[0]}. If it holds magnitudes, save their squares first."
-        )
-    return real[0]
 
 
 def _words_of(key: str) -> list[str]:
@@ -599,50 +555,78 @@ def _check_whole(file: Format, keys: Sequence[str]) -> None:
             )
 
 
-def _only(file: Format, arrays: dict[str, Array], least: int, real: bool) -> tuple[tuple[str, ...], Kind | None, str]:
-    """The one choice that a file leaves."""
+def _only(
+    file: Format, arrays: dict[str, Array], least: int, real: bool, measured: bool
+) -> tuple[tuple[str, ...], Kind, str]:
+    """Return the one choice that a file leaves, and why."""
     # Files of MATLAB hold single numbers as 1 x 1.
     large = {
         key: array
         for key, array in arrays.items()
         if len(array.shape) >= least and (not least or max(array.shape) != 1)
     }
-    reals = {key: array for key, array in large.items() if _is_real(array.dtype)}
-    pairs = [] if real else _pairs(reals)
-    whole = [] if real else [key for key, array in large.items() if _is_complex(array.dtype)]
+    reals = {key: array for key, array in large.items() if (_counts if measured else _is_real)(array.dtype)}
+    whole = [key for key, array in large.items() if _is_complex(array.dtype) and not real]
+    if measured:
+        return (
+            _only_intensities(file, arrays, least, [*reals]),
+            "plain",
+            f"the only real array of at least {least} dimensions",
+        )
     plain: Kind = "plain"
-    for choices, noun in (
+    pairs = [] if real else _pairs(reals)
+    for found, noun in (
         ([*(((key,), plain) for key in whole), *pairs], "complex target"),
         ([((key,), plain) for key in reals], "real array"),
     ):
-        if len(choices) == 1:
-            keys, kind = choices[0]
-            others = [((key,), plain) for key in (*whole, *reals) if key not in keys]
-            named = _called(_TARGETS, *(key for (key,), _ in others)) and not _called(_TARGETS, keys[0])
-            # Groups of data in CXI and NeXus hold what was measured; an entry's data by itself may, if it is real.
-            groups = r"(^|/)data(_\d+)?/|^entry(_\d+)?/data$" if noun == "real array" else r"(^|/)data(_\d+)?/"
-            measured = _called(_MEASURED, keys[0]) or re.search(groups, keys[0])
-            hidden = file.hidden if noun == "real array" else ()
-            if not (measured or named or hidden):
-                return keys, kind, f"the only {noun} of at least {least} dimensions"
-            why = f"{','.join(keys)} of {file.path} is the only {noun}, but "
-            if hidden:
-                why += f"{', '.join(hidden)} may hold targets inside"
-            else:
-                why += "by its name it was measured" if measured else "others are named like targets"
-            raise _asked(KeyError(f"{why}. Say which"), _offers(arrays, [choices[0], *others]))
-        if choices:
+        choices: dict[tuple[str, ...], Kind] = dict(found)
+        if len(choices) > 1:
             why = f"{file.path} holds {len(choices)} that could be the targets. Say which"
             raise _asked(KeyError(why), _offers(arrays, choices))
+        for keys, kind in choices.items():
+            others = [(key,) for key in (*whole, *reals) if key not in keys]
+            named = _called(_TARGETS, *(key for (key,) in others)) and not _called(_TARGETS, keys[0])
+            # Groups of data in CXI and NeXus hold what was measured; an entry's data by itself may, if it is real.
+            groups = r"(^|/)data(_\d+)?/|^entry(_\d+)?/data$" if noun == "real array" else r"(^|/)data(_\d+)?/"
+            hidden = file.hidden if noun == "real array" else ()
+            if hidden:
+                why = f"{', '.join(hidden)} may hold targets inside"
+            elif _called(_MEASURED, keys[0]) or re.search(groups, keys[0]):
+                why = "by its name it was measured"
+            elif named:
+                why = "others are named like targets"
+            else:
+                return keys, kind, f"the only {noun} of at least {least} dimensions"
+            why = f"{','.join(keys)} of {file.path} is the only {noun}, but {why}. Say which"
+            raise _asked(KeyError(why), _offers(arrays, [keys, *others]))
     if len(arrays) == 1 and not file.hidden:  # whose own error says more
         return (next(iter(arrays)),), "plain", "the only array"
     unread = f"; {', '.join(file.hidden)}, whose inside is not read" if file.hidden else ""
     raise KeyError(f"{file.path} holds no array that could be the targets. It holds {_inventory(arrays)}{unread}.")
 
 
-def _offers(
-    arrays: dict[str, Array], choices: Sequence[tuple[tuple[str, ...], Kind]], *, measured: bool = False
-) -> list[str]:
+def _only_intensities(file: Format, arrays: dict[str, Array], least: int, found: list[str]) -> tuple[str]:
+    """Return the one array that may hold intensities."""
+    if not found:
+        fault = (
+            f"no integers or floats, of at most 64 bits, of at least {least} dimensions. It holds {_inventory(arrays)}."
+        )
+        if any(_is_complex(array.dtype) for array in arrays.values()):
+            fault = "only complex arrays, but solve wants intensities, which are real. From Fourier values save "
+            fault += f"abs(values) ** 2. It holds {_inventory(arrays)}."
+        raise KeyError(f"{file.path} holds {fault}")
+    offers = _offers(arrays, [(name,) for name in found], measured=True)
+    if len(found) > 1:
+        raise _asked(KeyError(f"{file.path} holds {len(found)} arrays that may be the intensities. Say which"), offers)
+    if _called(_NO_INTENSITIES, *found) or _called(_TARGETS, *found):
+        raise KeyError(
+            f"{found[0]} of {file.path} is the only real array, but by its name it holds no intensities. If it does: "
+            f"{offers[0]}. If it holds magnitudes, save their squares first."
+        )
+    return (found[0],)
+
+
+def _offers(arrays: dict[str, Array], choices: Iterable[tuple[str, ...]], *, measured: bool = False) -> list[str]:
     """Return what to say for each of several choices, the likeliest first, and for many that are called alike."""
 
     def likeliest(keys: tuple[str, ...]) -> tuple[int, list[Any]]:
@@ -652,7 +636,7 @@ def _offers(
         return order, [_natural(key) for key in keys]
 
     alike: dict[str, list[tuple[str, ...]]] = {}
-    for keys in sorted((keys for keys, _ in choices), key=likeliest):
+    for keys in sorted(choices, key=likeliest):
         alike.setdefault(",".join(map(_pattern, keys)), []).append(keys)
     offers = []
     for pattern, members in alike.items():

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from torch_symbreak.io.formats import OURS, Array, Format, open_file
+from torch_symbreak.io.formats import open_file
+from torch_symbreak.io.formats.base import OURS, Array, Format
 from torch_symbreak.io.layouts import Layout
 from torch_symbreak.io.runs import companion
 from torch_symbreak.io.targets import Targets
@@ -51,10 +52,9 @@ def arrays_of(note: dict[str, Any]) -> set[str]:
     return {*note["keys"], *note.get("also", ())}
 
 
-def keys_of(note: dict[str, Any]) -> tuple[str, str]:
-    """The key as it was typed, if it was, and all names."""
-    names = ",".join(note["keys"])
-    return note.get("key") or names, names
+def _key_of(note: dict[str, Any]) -> str:
+    """The key as it was typed, if it was, or all names."""
+    return note.get("key") or ",".join(note["keys"])
 
 
 def prefix_in(note: dict[str, Any]) -> str:
@@ -91,39 +91,33 @@ def run_to_undo(file: Format, note: dict[str, Any] | None, key: str | None) -> d
     later: set[str] = set()
     there = _with_elements(file).arrays
     for run in active_runs(note):
-        stored = run["elements"] and f"{prefix_in(run)}_scalar" in there
-        if stored and not later & {prefix_in(run), *arrays_of(run)}:
+        changed = {prefix_in(run), *arrays_of(run)}
+        if run["elements"] and f"{prefix_in(run)}_scalar" in there and not later & changed:
             runs.append(run)
-        later |= {prefix_in(run), *arrays_of(run)}
+        later |= changed
     if not runs:
         raise ValueError(f"{file.path} has no group elements to undo. Make it with: symbreak break IN OUT --elements.")
     parts = [file.resolve(part.strip()) for part in (key or "").split(",")]
     for run in runs:
         named = [any(fnmatchcase(name, part) or name.startswith(f"{part}/") for part in parts) for name in run["keys"]]
-        if key in (None, *keys_of(run)) or all(named):
+        if key in (None, _key_of(run), ",".join(run["keys"])) or all(named):
             return run
-    known = " or ".join(f"key={keys_of(run)[0]!r}" for run in runs)
+    known = " or ".join(f"key={_key_of(run)!r}" for run in runs)
     raise KeyError(f"{file.path} has no elements of {key!r} to undo. It has those of: {known}.")
 
 
-def _fits(there: Array, wanted: Array) -> bool:
-    """Return whether stored elements can be those that are wanted. MATLAB adds axes and names complex parts."""
-    is_complex = there.dtype.kind == "c" or there.dtype.names is not None
-    return (
-        there.shape[:1] == wanted.shape[:1]
-        and math.prod(there.shape) == math.prod(wanted.shape)
-        and is_complex == (wanted.dtype.kind == "c")
-    )
-
-
 def as_noted(file: Format, run: dict[str, Any]) -> Targets:
-    """The options of the run that made a file, whose elements are there."""
-    targets = Targets(**{name: run[name] for name in _OPTIONS}, key=keys_of(run)[0], axes=run.get("axes"))
+    """Return the options of the run that made a file, and check that its elements are there."""
+    targets = Targets(**{name: run[name] for name in _OPTIONS}, key=_key_of(run), axes=run.get("axes"))
     layout, _ = targets.find(file)
     source = _with_elements(file)
     for name, array in element_arrays(layout, targets, prefix_in(run)).items():
         there = source.arrays.get(name)
-        if there is None or not _fits(there, array):
+        # MATLAB adds axes and names complex parts.
+        if there is None or (
+            (there.shape[:1], math.prod(there.shape)) != (array.shape[:1], math.prod(array.shape))
+            or (there.dtype.kind == "c" or there.dtype.names is not None) != (array.dtype.kind == "c")
+        ):
             got = f"{there.dtype}, {there.shape}" if there else "nothing"
             raise ValueError(f"{source.path} has {got} as {name}, but {array.dtype}, {array.shape} is needed.")
     return targets

@@ -1,7 +1,8 @@
 """Runs that write an output block by block: their hidden folder, their lock, and how far they are.
 
 A run keeps its blocks in a hidden folder beside the output. It notes there how far it is, after each block was handed
-to the operating system. If it was killed, the same command goes on from there, to the same bytes.
+to the operating system. If it was killed, the same command goes on from there, to the same bytes. Nothing is
+synchronized to the disk: that protects from a killed process, not from a power cut.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 
 from torch_symbreak._version import __version__
-from torch_symbreak.io.arrays import write_file
-from torch_symbreak.io.formats import OURS, Format, open_file
+from torch_symbreak.io.arrays import locked, write_file
+from torch_symbreak.io.formats import open_file
+from torch_symbreak.io.formats.base import OURS, Format
 
 #: Called with the number of items done, and of all.
 Progress = Callable[[int, int], None]
@@ -47,11 +50,9 @@ class Run:
         """The hidden folder of this call. Other calls have other folders."""
         return self._hidden(__version__, self.src, self.dst.name, *self.call)
 
-    @property
-    def lock(self) -> Path:
-        """The lock file. A run that writes this output holds it."""
-        hidden = self._hidden(self.dst.name)
-        return hidden.with_name(f"{hidden.name}.lock")
+    def check_output(self) -> None:
+        """Raise ``FileExistsError`` if there is an output that is not to be replaced."""
+        raise NotImplementedError
 
     def _hidden(self, *parts: object) -> Path:
         name = os.fsdecode(os.fsencode(self.dst.name)[:200])  # of at most 255 bytes, with the rest
@@ -83,6 +84,57 @@ class Run:
         """Raise ``ValueError`` if the input is not the same as at the beginning."""
         if stamp_of(self.src) != self.stamp:
             raise ValueError(f"{self.src} changed while it was read. Nothing is written: do it again.")
+
+    @contextlib.contextmanager
+    def carried_out(self, count: int) -> Iterator[tuple[int | None, Executor, Future[str]]]:
+        """Hold the output's lock. Keep finished blocks, of ``count``, if the same call can go on from them.
+
+        Yield what :meth:`resumable` returned, threads for what is done beside the blocks, and the input's SHA-256.
+        """
+        stopped, threads = threading.Event(), torch.get_num_threads()
+        hidden = self._hidden(self.dst.name)
+        with locked(hidden.with_name(f"{hidden.name}.lock"), f"is writing {self.dst}"):
+            # Another run may have ended between the plan and the lock.
+            self.check_output()
+            self.check_unchanged()
+            before = self.resumable()
+            try:
+                with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as executor:
+                    try:
+                        yield before, executor, executor.submit(sha256_of, self.src, stopped)
+                    finally:
+                        stopped.set()
+                        torch.set_num_threads(threads)
+            except OSError as error:
+                # The end of a run that cannot be done again begins by forgetting its blocks.
+                if done := self.resumable():
+                    kept = f" {done} of {count} blocks are done and kept: the same command goes on from there."
+                else:
+                    kept = ""
+                    shutil.rmtree(self.work, ignore_errors=True)
+                raise OSError(f"{error}. {self.dst} is not written.{kept}") from error
+            except (ValueError, TypeError, LookupError, EOFError):  # which the same call would meet again
+                shutil.rmtree(self.work, ignore_errors=True)
+                self.check_unchanged()
+                raise
+            finally:
+                opened.cache_clear()
+                if self.resumable() == 0:
+                    shutil.rmtree(self.work, ignore_errors=True)
+
+
+def check_paths(src: Path, dst: Path, *, folder: bool) -> None:
+    """Raise if there is no input, or the output, absolute like it, has no place or is the wrong kind, or the input."""
+    if not src.exists():
+        raise FileNotFoundError(f"There is no file {src}.")
+    if dst.exists() and src.samefile(dst):
+        raise ValueError(f"The output {dst} is the input, which is never changed. Name another file.")
+    if dst.resolve() in src.resolve().parents or src.resolve() in dst.resolve().parents:
+        raise ValueError(f"The output {dst} and the input {src} lie in one another. Name another place.")
+    if not dst.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {dst.parent}.")
+    if dst.exists() and dst.is_dir() != folder:
+        raise ValueError(f"{dst} is {'no folder' if folder else 'a folder'}, and is not replaced.")
 
 
 def companion(path: Path) -> Path:
@@ -134,15 +186,3 @@ def sha256_of(path: Path, stopped: threading.Event) -> str:
         while not stopped.is_set() and (part := file.read(1 << 20)):
             digest.update(part)
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def in_threads() -> Iterator[tuple[Executor, threading.Event]]:
-    """Yield an executor for what is done beside the blocks, and an event that is set at the end to stop it."""
-    stopped, count = threading.Event(), torch.get_num_threads()
-    with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as executor:
-        try:
-            yield executor, stopped
-        finally:
-            stopped.set()
-            torch.set_num_threads(count)

@@ -18,21 +18,13 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._version import __version__
-from torch_symbreak.io.arrays import check_new, locked, write_file
-from torch_symbreak.io.formats import (
-    Array,
-    Format,
-    Index,
-    check_memory,
-    is_ours,
-    new_npy,
-    npy_region,
-    open_file,
-    write_npz,
-)
+from torch_symbreak.io.arrays import check_new, write_file
+from torch_symbreak.io.formats import open_file
+from torch_symbreak.io.formats.base import Array, Format, Index, is_ours, new_npy, npy_region
 from torch_symbreak.io.formats.hdf5 import write_hdf5
+from torch_symbreak.io.formats.npy import staged_note, write_npz
 from torch_symbreak.io.layouts import BLOCK, Layout, blocks, find_intensities, inventory
-from torch_symbreak.io.runs import Progress, Run, in_threads, opened, sha256_of, stamp_of
+from torch_symbreak.io.runs import Progress, Run, check_paths, opened, stamp_of
 
 #: Suffixes of outputs.
 SUFFIXES = (".npz", ".h5", ".hdf5")
@@ -176,7 +168,6 @@ class SolvePlan(Run):
         return math.prod(self.layout.batch)
 
     def check_output(self) -> None:
-        """Raise ``FileExistsError`` if there is an output that is not to be replaced."""
         # A run that was killed at its very end has put the pictures there already.
         placed = self.work.exists() and not (self.work / "pictures").exists()
         for path in (self.dst,) if placed else (self.dst, self.folder):
@@ -271,40 +262,21 @@ class SolvePlan(Run):
             ValueError: As from :meth:`look`. If an input changed meanwhile.
             OSError: If the output cannot be written. Finished blocks are kept, and the same call goes on.
         """
-        with locked(self.lock, f"is writing {self.dst}"):
-            # Another run may have ended between the plan and the lock.
-            self.check_output()
+        todo = blocks(_uncut(self.layout), entries * self.layout.dtype.itemsize)
+        with self.carried_out(len(todo)) as (before, _, digest):
+            if not before:
+                for message in self.look():
+                    say(message)
+                shutil.rmtree(self.work, ignore_errors=True)
+                (self.work / "pictures").mkdir(parents=True)
+                self.write_progress(0)
+            for done, block in enumerate(todo[before or 0 :], (before or 0) + 1):
+                patterns = self.read(block)
+                self._write(patterns, solve(patterns))
+                self.write_progress(done)
+                progress(self.count if done == len(todo) else self.layout.first(todo[done]), self.count)
             self.check_unchanged()
-            done = self.resumable()
-            todo = blocks(_uncut(self.layout), entries * self.layout.dtype.itemsize)
-            try:
-                with in_threads() as (threads, stopped):
-                    digest = threads.submit(sha256_of, self.src, stopped)
-                    if not done:
-                        done = 0
-                        for message in self.look():
-                            say(message)
-                        shutil.rmtree(self.work, ignore_errors=True)
-                        (self.work / "pictures").mkdir(parents=True)
-                        self.write_progress(0)
-                    for block in todo[done:]:
-                        patterns = self.read(block)
-                        self._write(patterns, solve(patterns))
-                        done += 1
-                        self.write_progress(done)
-                        progress(self.count if done == len(todo) else self.layout.first(todo[done]), self.count)
-                    self.check_unchanged()
-                    return self._finish(digest.result())
-            except OSError as error:
-                kept = f" {done} of {len(todo)} blocks are done and kept: the same command goes on from there."
-                raise OSError(f"{error}. {self.dst} is not written.{kept if done else ''}") from error
-            except (ValueError, TypeError, LookupError, EOFError):  # which the same call would meet again
-                done = 0
-                raise
-            finally:
-                opened.cache_clear()
-                if not done:
-                    shutil.rmtree(self.work, ignore_errors=True)
+            return self._finish(digest.result())
 
     def _write(self, patterns: Patterns, solved: Solved) -> None:
         """Keep the results of a block."""
@@ -332,12 +304,9 @@ class SolvePlan(Run):
             "input": self.src.name,
             "input_sha256": digest,
         }
-        np.save(self.work / "note.npy", np.array(json.dumps(note)))
-        regions = {name: npy_region(self.work / f"{name}.npy") for name in (*ARRAYS, "note")}
-        if self.dst.suffix.lower() == ".npz":
-            write_npz(self.work / "part", None, regions)
-        else:
-            write_hdf5(self.work / "part", regions)
+        regions = {name: npy_region(self.work / f"{name}.npy") for name in ARRAYS}
+        write = write_npz if self.dst.suffix.lower() == ".npz" else write_hdf5
+        write(self.work / "part", {**regions, "note": staged_note(self.work, json.dumps(note))})
         self.check_output()  # a run of another format may have put its pictures there
         flat = [name for name in ARRAYS if len(regions[name].shape) == len(self.layout.batch)]
         numbers = {name: np.load(regions[name].path).reshape(-1) for name in flat}
@@ -399,22 +368,12 @@ def plan_solve(
         )
     if dst.suffix.lower() != ".npz":
         importlib.import_module("h5py")
-    if not src.exists():
-        raise FileNotFoundError(f"There is no file {src}.")
-    if dst.exists() and src.samefile(dst):
-        raise ValueError(f"The output {dst} is the input, which is never changed. Name another file.")
-    if src.resolve() in dst.resolve().parents:
-        raise ValueError(f"The output {dst} lies in the input {src}. Name another place.")
-    if not dst.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {dst.parent}.")
-    if dst.is_dir():
-        raise ValueError(f"{dst} is a folder, and is not replaced.")
+    check_paths(src, dst, folder=False)
     stamp = stamp_of(src)
     file = open_file(src)
     layout, reason = find_intensities(file, key=key, event_dims=event_dims, axes=axes)
     if 0 in layout.batch:
         raise ValueError(f"{', '.join(layout.keys)} of {src} holds no patterns: its shape is {layout.shape}.")
-    check_memory(f"One pattern of {src}", Array(layout.event, np.dtype(str(layout.dtype)[6:]), layout.event))
     size = frame(layout.event)
     measured = None if mask is None else find_beside("--mask", mask, file, layout, layout.event)
     known = None if support is None else find_beside("--support", support, file, layout, size)

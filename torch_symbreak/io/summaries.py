@@ -85,18 +85,19 @@ def look(fix: Canonicalizer[Any], x: Tensor) -> tuple[Counter[str], Tensor]:
     g = group.lift(fix.symmetry, fix.element(x), x)
     some = flat_items(x, group.item_dims).ne(0).any(-1)
     margins = {name: torch.where(some, margin, 1) for name, margin in fix.deciding_margins(x).items()}
-    like = group.rearrangement
-    lines, moved, filled = torch.empty(len(x), 0), torch.zeros_like(g.flipped), torch.zeros_like(g.flipped)
-    if like is not None:
-        lines = lines_of(x, like.event_dims)
+    if (like := group.rearrangement) is None:
+        lines, moved, filled = torch.empty(len(x), 0), torch.zeros_like(some), torch.zeros_like(some)
+    else:
+        lines, filled = lines_of(x, like.event_dims), like.fills(x)
         moved = g.moves(x, threshold=like.threshold, wrap=like.wrap).ne(0).any(-1)
-        filled = like.fills(x)
-    same = ~g.flipped & ~moved & ((g.scalar - 1).abs() < 0.005)
-    tied = torch.stack([torch.ones_like(some, dtype=x.real.dtype), *margins.values()]).amin(0) <= TIE
-    which = {"flipped": g.flipped, "moved": moved, "canonical": same, "ties": tied, "filled": filled}
-    which |= {f"small {name}": margin < NEAR_TIE for name, margin in margins.items()}
-    counts = Counter({"looked": len(x)} | {name: int(each.sum()) for name, each in which.items()})
-    return counts, lines
+    which = {
+        "flipped": g.flipped,
+        "moved": moved,
+        "canonical": ~g.flipped & ~moved & ((g.scalar - 1).abs() < 0.005),
+        "ties": torch.stack([torch.ones_like(some, dtype=x.real.dtype), *margins.values()]).amin(0) <= TIE,
+        "filled": filled,
+    } | {f"small {name}": margin < NEAR_TIE for name, margin in margins.items()}
+    return Counter({"looked": len(x)} | {name: int(each.sum()) for name, each in which.items()}), lines
 
 
 def summarize(looks: Iterable[tuple[Counter[str], Tensor]]) -> Summary:
@@ -105,8 +106,8 @@ def summarize(looks: Iterable[tuple[Counter[str], Tensor]]) -> Summary:
     total: Counter[str] = Counter()
     for counts, _ in looks:
         total.update(counts)
-    threshold: float | None
-    threshold, clear = DEFAULT, True
+    threshold: float | None = DEFAULT
+    clear = True
     if 2 * total["filled"] > total["looked"]:
         try:
             threshold, clear = divide_lines(torch.cat([lines for _, lines in looks]))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from torch_symbreak.forward import canonicalizer_of, event_dims_of
-from torch_symbreak.io.formats import Format
+from torch_symbreak.io.formats.base import Format
 from torch_symbreak.io.layouts import Layout, count_event, find, parse_axes, shortened
 from torch_symbreak.io.template import canonicalizer_from, check_note, digest, read_template
 from torch_symbreak.symmetries import Canonicalizer, Element, Product
@@ -62,7 +62,7 @@ class Targets:
         self._rule(torch.float32)
         if self.template is not None and self.template_sha256 is None:
             read_template(self.template)
-            check_note(self.template, forward=self.forward, oversampling=self.oversampling, threshold=self.threshold)
+            check_note(self.template, {name: self.model[name] for name in ("forward", "oversampling", "threshold")})
             object.__setattr__(self, "template", str(Path(self.template).absolute()))
             object.__setattr__(self, "template_sha256", digest(self.template))
 
@@ -81,6 +81,12 @@ class Targets:
         said = count_event(parse_axes(self.axes)) if self.axes is not None else self.event_dims
         return event_dims_of(self.forward, 2 if said is None else said)
 
+    @property
+    def model(self) -> dict[str, Any]:
+        """The model, as a note has it."""
+        names = ("forward", "oversampling", "threshold")
+        return {"event_dims": self.dims} | {name: getattr(self, name) for name in names}
+
     def fix(self, dtype: torch.dtype) -> Canonicalizer[Any]:
         """Return the canonicalizer for targets of a dtype."""
         rule = self._rule(dtype)
@@ -93,14 +99,28 @@ class Targets:
         return canonicalizer_of(self.forward, dtype, event_dims=self.dims, **options)
 
 
-def beside(file: Format, layout: Layout, targets: Targets, also: Sequence[str]) -> tuple[Layout, tuple[str, ...]]:
-    """The layout that is cut as the arrays beside the targets are, too, and their names."""
+def choose(
+    file: Format, targets: Targets, also: Sequence[str], folder: Path | None = None
+) -> tuple[Layout, tuple[str, ...], str]:
+    """Find the targets and the arrays beside them, and check that a copy in ``folder`` can hold new values of them.
+
+    Returns:
+        The targets, cut along the grids of the other arrays, too: two blocks must not share a piece of any. The names
+        of the others. Why these targets.
+    """
+    layout, reason = targets.find(file)
     also = tuple(dict.fromkeys(file.resolve(key) for key in also))
     if also and Product(targets.fix(layout.dtype).symmetry).rearrangement is None:
         raise ValueError(f"also={also[0]!r} moves pixels, which forward={targets.forward!r} does not. Leave it out.")
     for key in also:
-        layout = _on_one_grid(layout, also_layout(file, key, layout))
-    return layout, also
+        pieces = iter(also_layout(file, key, layout).grid)
+        grid = [
+            mine if word == "r" else math.lcm(mine, len(word) * next(pieces))
+            for word, mine in zip(layout.axes, layout.grid, strict=True)
+        ]
+        layout = replace(layout, grid=tuple(grid))
+    file.check((*layout.keys, *also), folder)
+    return layout, also, reason
 
 
 def also_layout(file: Format, key: str, targets: Layout) -> Layout:
@@ -137,13 +157,3 @@ def moved_beside(group: Product, g: Element, values: np.ndarray) -> np.ndarray:
     places = torch.arange(math.prod(event), dtype=torch.float64).reshape(event).expand(values.shape)
     order = group.rearrangement.act(g.motion, places).long().flatten(1)  # type: ignore[union-attr]
     return np.take_along_axis(values.reshape(len(values), -1), order.numpy(), 1).reshape(values.shape)
-
-
-def _on_one_grid(layout: Layout, other: Layout) -> Layout:
-    """Cut blocks along both grids: two of them must not share a piece of either array."""
-    pieces = iter(other.grid)
-    grid = [
-        mine if word == "r" else math.lcm(mine, len(word) * next(pieces))
-        for word, mine in zip(layout.axes, layout.grid, strict=True)
-    ]
-    return replace(layout, grid=tuple(grid))

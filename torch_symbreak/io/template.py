@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import itertools
 import json
 import math
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch_symbreak.canonical import AlignToTemplate
 from torch_symbreak.io.arrays import check_new, read_array, write_file
 from torch_symbreak.io.formats import open_file
 from torch_symbreak.io.layouts import BLOCK, blocks
+from torch_symbreak.io.runs import check_paths
 from torch_symbreak.symmetries import Product, Sign
 
 if TYPE_CHECKING:
@@ -66,15 +68,10 @@ def fit_template(
         ...     fix.seen, tuple(read_template(f"{folder}/t.npz").shape)
         (3, (2,))
     """
-    src, dst = Path(src), Path(dst)
+    src, dst = Path(src).absolute(), Path(dst).absolute()
     if dst.suffix != ".npz":
         raise ValueError(f"A template is written to an .npz file, but got {dst}. Name it {dst.with_suffix('.npz')}.")
-    if not src.exists():
-        raise FileNotFoundError(f"There is no file {src}.")
-    if not dst.absolute().parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {dst.absolute().parent}.")
-    if dst.exists() and dst.samefile(src):
-        raise FileExistsError(f"{dst} is the input: name another file.")
+    check_paths(src, dst, folder=False)
     check_new(dst, overwrite=overwrite)
     if max_objects is not None and max_objects < 2:
         raise ValueError(f"A template is fitted to at least 2 targets, but got max_objects={max_objects}.")
@@ -85,23 +82,14 @@ def fit_template(
     wanted = torch.ones(count, dtype=torch.bool)
     if max_objects is not None and max_objects < count:
         wanted[torch.randperm(count, generator=generator)[max_objects:]] = False
-    parts, first = [], 0
-    for block in blocks(layout, BLOCK):
-        size = math.prod(part.stop - part.start for part in block) * math.prod(layout.batch[len(block) :])
-        chosen = wanted[first : first + size]
-        if chosen.any():
-            parts.append(layout.read(file, block)[chosen])
-        first += size
-    x = torch.cat(parts)
-    symmetry = targets.fix(x.dtype).symmetry
-    fix = AlignToTemplate.fit(x, symmetry, generator=generator, **options)
+    todo = blocks(layout, BLOCK)
+    chosen = wanted.split([end - start for start, end in itertools.pairwise((*map(layout.first, todo), count))])
+    x = torch.cat([layout.read(file, block)[some] for block, some in zip(todo, chosen, strict=True) if some.any()])
+    fix = AlignToTemplate.fit(x, targets.fix(x.dtype).symmetry, generator=generator, **options)
     note = {
         "torch_symbreak": __version__,
         "command": "fit",
-        "forward": targets.forward,
-        "event_dims": targets.dims,
-        "oversampling": targets.oversampling,
-        "threshold": targets.threshold,
+        **targets.model,
         "keys": layout.keys,
         "input": src.name,
         "seed": seed,
@@ -140,7 +128,7 @@ def note_of_template(path: str | Path) -> dict[str, Any]:
         return json.loads(str(loaded["note"])) if {"note", _ARRAY} <= {*loaded} else {}
 
 
-def check_note(path: str | Path, **options: Any) -> None:
+def check_note(path: str | Path, options: dict[str, Any]) -> None:
     """Raise ``ValueError`` if the note in a template's file says that it was fitted with other options."""
     note = note_of_template(path)
     others = {name: note[name] for name, value in options.items() if note.get(name, value) != value}
@@ -161,13 +149,8 @@ def digest(path: str | Path) -> str:
 def canonicalizer_from(path: str, sha256: str, group: Product) -> AlignToTemplate:
     """Return the canonicalizer of a template's file, read once per process.
 
-    Args:
-        path: The file.
-        sha256: Its digest when the run was planned.
-        group: The symmetries.
-
     Raises:
-        ValueError: If the file is another one by now.
+        ValueError: If the file's digest is another one than ``sha256``, when the run was planned.
         TypeError: If it is real and the targets are complex, or the other way round.
     """
     if digest(path) != sha256:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_symbreak.io.formats import Index, Region, Sink
+from torch_symbreak.io.formats.base import Index, Region, Sink
 from torch_symbreak.io.layouts import shortened
 from torch_symbreak.io.provenance import element_arrays
 from torch_symbreak.io.runs import opened, reading
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class Bad(NamedTuple):
-    """Entries that are not finite."""
+    """Numbers of entries that are not finite, and where the first is."""
 
     nans: int
     infinite: int
     target: int
-    place: tuple[int, ...]
+    place: list[int]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Work:
             finite = torch.isfinite(x)
             target, *place = (~finite).nonzero()[0].tolist()
             nans = int(x.isnan().sum())
-            return Bad(nans, int((~finite).sum()) - nans, first + target, tuple(place))
+            return Bad(nans, int((~finite).sum()) - nans, first + target, place)
         fix = plan.targets.fix(x.dtype)
         group = Product(fix.symmetry)
         if plan.command == "break" and not self.elements and not plan.also:
@@ -99,7 +99,7 @@ def _rows(first: int, count: int, shape: tuple[int, ...]) -> Index:
 
 def describe(bad: list[Bad], src: Path, keys: tuple[str, ...]) -> str:
     nans, infinite = sum(one.nans for one in bad), sum(one.infinite for one in bad)
-    where = f"target {bad[0].target}" + (f" at {bad[0].place}" if bad[0].place else "")
+    where = f"target {bad[0].target}" + (f" at {tuple(bad[0].place)}" if bad[0].place else "")
     return (
         f"{', '.join(shortened(keys))} of {src} has {nans} NaN and {infinite} infinite entries, the first in {where}. "
         "Mend or drop them."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import signal
@@ -40,40 +41,28 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class Workers:
-    """Choose the workers and their number: threads, processes, or those of a dask cluster."""
-
-    def __init__(self, processes: int, scheduler: str | None) -> None:
-        if processes < 1:
-            raise ValueError(f"-j needs at least one process, but got {processes}.")
-        self.client: Any = None
-        if scheduler is not None:
-            try:
-                from distributed import Client
-            except ModuleNotFoundError as error:
-                raise ModuleNotFoundError(
-                    'A dask scheduler needs dask: pip install "torch_symbreak[dask]"', name=error.name
-                ) from None
-            client: Any = Client
-            self.client = client(scheduler, timeout=10, set_as_default=False)
-            self.executor: Any = self.client.get_executor(pure=False)
-            self.workers = max(1, sum(self.client.nthreads().values()))
-        elif processes > 1:
-            context = multiprocessing.get_context("spawn")
-            self.executor = ProcessPoolExecutor(processes, context, _follow_parent)
-            self.workers = processes
-        else:
-            self.workers = 2
-            self.executor = ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(1,))
-
-    def __enter__(self) -> tuple[Executor, int]:
-        return self.executor, self.workers
-
-    def __exit__(self, *error: object) -> None:
-        if self.client is not None:
-            self.client.close()
-        else:
-            self.executor.shutdown(cancel_futures=True)
+@contextlib.contextmanager
+def workers_of(processes: int, scheduler: str | None) -> Iterator[tuple[Executor, int]]:
+    """Yield who computes, and their number: threads, processes, or the workers of a dask cluster."""
+    executor: Executor
+    if scheduler is not None:
+        try:
+            distributed = importlib.import_module("distributed")
+        except ModuleNotFoundError as error:
+            text = 'A dask scheduler needs dask: pip install "torch_symbreak[dask]"'
+            raise ModuleNotFoundError(text, name=error.name) from None
+        with distributed.Client(scheduler, timeout=10, set_as_default=False) as client:
+            yield client.get_executor(pure=False), max(1, sum(client.nthreads().values()))
+        return
+    if processes != 1:
+        executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _follow_parent)
+    else:
+        processes = 2
+        executor = ThreadPoolExecutor(processes, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield executor, processes
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def _follow_parent() -> None:

@@ -11,31 +11,14 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from torch_symbreak.io.formats.base import (
-    OURS,
-    Array,
-    Format,
-    Index,
-    Region,
-    Sink,
-    check_memory,
-    is_ours,
-    new_npy,
-    npy_region,
-)
-from torch_symbreak.io.formats.hdf5 import Hdf5, write_hdf5
+from torch_symbreak.io.formats.base import Format
+from torch_symbreak.io.formats.hdf5 import Hdf5
 from torch_symbreak.io.formats.mat import Mat
-from torch_symbreak.io.formats.npy import Npy, Npz, write_npz
+from torch_symbreak.io.formats.npy import Npy, Npz
 from torch_symbreak.io.formats.pt import Torch
 from torch_symbreak.io.formats.safetensors import Safetensors
 from torch_symbreak.io.formats.tiff import Tiff
 from torch_symbreak.io.formats.zarr import Zarr
-
-__all__ = [
-    "FORMATS", "OURS", "Array", "Format", "Hdf5", "Index", "Mat", "Npy", "Npz", "Region", "Safetensors", "Sink",
-    "Tiff", "Torch", "Zarr", "check_memory", "is_ours", "new_npy", "npy_region", "open_file", "write_hdf5",
-    "write_npz",
-]  # fmt: skip
 
 FORMATS: tuple[type[Format], ...] = (Hdf5, Npy, Npz, Mat, Tiff, Zarr, Torch, Safetensors)
 
@@ -56,12 +39,12 @@ def open_file(path: Path) -> Format:
         ...     [(name, array.shape) for name, array in open_file(Path(folder, "x.npz")).arrays.items()]
         [('objects', (5, 8))]
     """
-    kind = next((kind for kind in FORMATS if path.suffix.lower() in kind.suffixes), None)
+    kinds = {suffix: kind for kind in FORMATS for suffix in kind.suffixes}
+    kind = kinds.get(path.suffix.lower())
     if path.name.lower().endswith(".zarr.zip"):
         raise ValueError(f"{path} is zipped. Unzip it: python -m zipfile -e {path.name} {path.stem}")
     if kind is None:
-        known = ", ".join(suffix for kind in FORMATS for suffix in kind.suffixes)
-        raise ValueError(f"{path} has none of the suffixes that are read: {known}.")
+        raise ValueError(f"{path} has none of the suffixes that are read: {', '.join(kinds)}.")
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}.")
     if not (path.is_file() or path.is_dir()):  # a pipe would be waited for

@@ -6,8 +6,9 @@ import math
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from io import FileIO
 from pathlib import Path
 from typing import IO, Any, ClassVar, NamedTuple, Protocol
 
@@ -36,10 +37,9 @@ class Array(NamedTuple):
 
 
 class Sink(Protocol):
-    """Takes the values of one array."""
+    """Takes the values of one array, block by block."""
 
-    def write(self, index: Index, values: np.ndarray) -> None:
-        """Write one block."""
+    def write(self, index: Index, values: np.ndarray) -> None: ...
 
 
 class Region(NamedTuple):
@@ -58,35 +58,19 @@ class Region(NamedTuple):
 
     @property
     def array(self) -> Array:
-        """Its description."""
         return Array(self.shape, self.dtype, (1,) * len(self.shape), self.turned)
 
-    # Not through memory that is mapped: a file that is cut meanwhile, or a full disk, would kill the process.
-
     def read(self, index: Index) -> np.ndarray:
-        """Read one block."""
-        counts, starts = self._runs(index)
-        values = np.empty(counts, self.dtype)
-        with self.path.open("rb", buffering=0) as file:
-            for run in _located(file, starts, values):
-                while run:
-                    count = file.readinto(run)
-                    if not count:
-                        raise EOFError(f"{self.path} ends before its array does")
-                    run = run[count:]
-        return values.T if self.turned else values
+        return self._move(index, None)
 
     def write(self, index: Index, values: np.ndarray) -> None:
-        """Write one block."""
-        counts, starts = self._runs(index)
-        values = np.ascontiguousarray(values.T if self.turned else values, self.dtype).reshape(counts)
-        with self.path.open("r+b", buffering=0) as file:
-            for run in _located(file, starts, values):
-                while run:
-                    run = run[file.write(run) :]
+        self._move(index, values)
 
-    def _runs(self, index: Index) -> tuple[tuple[int, ...], list[int]]:
-        """Return a block's shape as it lies in the file, and where its runs of bytes begin, all of one length."""
+    def _move(self, index: Index, values: np.ndarray | None) -> np.ndarray:
+        """Write the values of one block, or read them.
+
+        Not through memory that is mapped: a file that is cut meanwhile, or a full disk, would kill the process.
+        """
         order = slice(None, None, -1 if self.turned else 1)
         shape, index = self.shape[order], index[order]
         counts = tuple(part.stop - part.start for part in index)
@@ -96,7 +80,22 @@ class Region(NamedTuple):
         starts = np.full(1, self.offset + (index[last].start * strides[last] if shape else 0))
         for part, stride in zip(index[:last], strides, strict=False):
             starts = np.add.outer(starts, np.arange(part.start, part.stop) * stride).reshape(-1)
-        return counts, starts.tolist()
+        if values is None:
+            block = np.empty(counts, self.dtype)
+        else:
+            block = np.ascontiguousarray(values.T if self.turned else values, self.dtype).reshape(counts)
+        content = block.reshape(-1).view(np.uint8).data
+        length = len(content) // max(1, len(starts))
+        with FileIO(self.path, "r" if values is None else "r+") as file:
+            move: Callable[[memoryview], int | None] = file.readinto if values is None else file.write
+            for number, start in enumerate(starts.tolist()):
+                file.seek(start)
+                run = content[number * length : (number + 1) * length]
+                while run:
+                    if not (count := move(run)):
+                        raise EOFError(f"{self.path} ends before its array does")
+                    run = run[count:]
+        return block.T if self.turned else block
 
     def check(self) -> Region:
         """Return the region if the file is long enough for it."""
@@ -104,15 +103,6 @@ class Region(NamedTuple):
         if there < self.end:
             raise EOFError(f"it is cut off: {there} bytes, of which its header promises {self.end}")
         return self
-
-
-def _located(file: IO[bytes], starts: Sequence[int], values: np.ndarray) -> Iterator[memoryview]:
-    """Go to every start in a file, and yield the part of the values that lies there."""
-    rest = values.reshape(-1).view(np.uint8).data
-    length = len(rest) // max(1, len(starts))
-    for number, start in enumerate(starts):
-        file.seek(start)
-        yield rest[number * length : (number + 1) * length]
 
 
 #: Arrays that lie in files, by name.
@@ -152,18 +142,23 @@ def check_memory(name: str, array: Array) -> None:
         raise ValueError(f"{name} takes {size / 1e9:.3g} GB of memory, and this machine has {most / 1e9:.3g} GB.")
 
 
+def copy_bytes(old: IO[bytes], new: IO[bytes], count: int) -> None:
+    """Copy the next bytes of a file."""
+    while count:
+        if not (part := old.read(min(count, 1 << 20))):
+            raise EOFError(f"{old.name} ends before its array does")
+        count -= new.write(part)
+
+
 def _copy_around(src: Path, dst: Path, regions: Sequence[Region]) -> None:
     """Copy a file, and leave room for regions that will be overwritten."""
-    size = src.stat().st_size
-    with src.open("rb", buffering=0) as old, dst.open("wb", buffering=0) as new:
+    size, at = src.stat().st_size, 0
+    with src.open("rb") as old, dst.open("wb") as new:
         new.truncate(size)
-        at = 0
         for start, end in [*sorted((region.offset, region.end) for region in regions), (size, size)]:
             old.seek(at)
             new.seek(at)
-            while at < start and (part := old.read(min(start - at, 1 << 20))):
-                new.write(part)
-                at += len(part)
+            copy_bytes(old, new, max(0, start - at))
             at = max(at, end)
 
 

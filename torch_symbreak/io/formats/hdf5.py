@@ -114,6 +114,7 @@ class Hdf5(Format):
 
     def check(self, keys: Sequence[str], folder: Path | None = None) -> None:
         super().check(keys)
+        h5z = self._h5.h5z
         for key in keys:
             found = self._dataset(key)
             made, fault = found.id.get_create_plist(), ""
@@ -122,7 +123,7 @@ class Hdf5(Format):
             for code, _, values, name in (made.get_filter(number) for number in range(made.get_nfilters())):
                 if code not in _LOSSLESS or (code == _BLOSC2 and _CUT_DIGITS in values[5:6]):
                     fault = f"by a filter that may change values: {_decoded(name)} ({code})"
-                elif not self._encodes(code):
+                elif not (h5z.filter_avail(code) and h5z.get_filter_info(code) & h5z.FILTER_CONFIG_ENCODE_ENABLED):
                     fault = f"by a filter that cannot write here: {_decoded(name)} ({code})"
             if fault:
                 old, new = self.path.name, f"whole{self.path.suffix}"
@@ -137,10 +138,6 @@ class Hdf5(Format):
                     f"{key} of {self.path} is a virtual dataset of {', '.join(lost)}, which a copy in {folder} would "
                     f"not find. Name an output in {self.path.parent}"
                 )
-
-    def _encodes(self, code: int) -> bool:
-        h5z = self._h5.h5z
-        return h5z.filter_avail(code) and bool(h5z.get_filter_info(code) & h5z.FILTER_CONFIG_ENCODE_ENABLED)
 
     def repeatable(self, keys: Sequence[str]) -> bool:
         return not self._regions.keys() & set(keys)
@@ -160,12 +157,12 @@ class Hdf5(Format):
 
     def _write(self, found: Any, stage: Region) -> None:
         """Write whole chunks, so that none is read."""
-        whole = [slice(0, size) for size in stage.shape]
         if not found.ndim:
             found[()] = stage.read(())
             return
         size, rows = found.shape[0], (found.chunks or (1,))[0]
         rows *= max(1, _BLOCK * size // max(1, rows * (stage.end - stage.offset)))
+        whole = [slice(0, size) for size in stage.shape]
         for start in range(0, 0 if 0 in stage.shape else size, rows):
             part = slice(start, min(start + rows, size))
             values = stage.read((*whole[:-1], part) if self._turned else (part, *whole[1:]))

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import MappingProxyType
+from typing import IO
 
 import numpy as np
 
-from torch_symbreak.io.formats.base import (
-    OURS,
-    Format,
-    Names,
-    Region,
-    Regions,
-    npy_header,
-    npy_region,
-)
+from torch_symbreak.io.formats.base import OURS, Format, Names, Region, Regions, npy_header, npy_region
 
 
 class Npy(Format):
@@ -69,47 +62,41 @@ class Npz(Format):
 
     def finish(self, work: Path, keys: Sequence[str], note: str, extra: Regions, drop: Names = frozenset()) -> None:
         stages = {f"{key}.npy": stage for key, stage in self._stages(work, keys).items()}
+        extra = {**extra, OURS: staged_note(work, note)}
+        left_out = {f"{key}.npy" for key in (*extra, *drop)}
+
+        def members(source: zipfile.ZipFile) -> Iterable[tuple[zipfile.ZipInfo, IO[bytes]]]:
+            for old in source.infolist():
+                if old.filename not in left_out:
+                    new = zipfile.ZipInfo(old.filename, old.date_time)
+                    new.compress_type, new.external_attr, new.comment = (
+                        old.compress_type,
+                        old.external_attr,
+                        old.comment,
+                    )
+                    yield new, stages[old.filename].open("rb") if old.filename in stages else source.open(old)
+
         with zipfile.ZipFile(self.path) as source:
-            write_npz(work / "part", note, extra, ((source, info) for info in source.infolist()), stages, drop)
+            write_npz(work / "part", extra, members(source))
 
 
-def write_npz(
-    path: Path,
-    note: str | None,
-    extra: Regions,
-    members: Iterable[tuple[zipfile.ZipFile, zipfile.ZipInfo]] = (),
-    stages: Mapping[str, Path] = MappingProxyType({}),
-    drop: Names = frozenset(),
-) -> None:
-    """Write an .npz file: another's members, or what is staged for them, but those of ``drop``; extra; and any note."""
-    left_out = {f"{key}.npy" for key in (OURS, *extra, *drop)}
+def write_npz(path: Path, regions: Regions, members: Iterable[tuple[zipfile.ZipInfo, IO[bytes]]] = ()) -> None:
+    """Write an .npz file of open members, and of arrays with no date: the same content gives the same bytes."""
+    ours = ((zipfile.ZipInfo(f"{key}.npy"), region.path.open("rb")) for key, region in regions.items())
     with zipfile.ZipFile(path, "w") as archive:
-        for source, info in members:
-            if info.filename in left_out:
-                continue
-            copy = zipfile.ZipInfo(info.filename, info.date_time)
-            copy.compress_type, copy.external_attr, copy.comment = info.compress_type, info.external_attr, info.comment
-            with (
-                stages[info.filename].open("rb") if info.filename in stages else source.open(info) as old,
-                archive.open(copy, "w", force_zip64=True) as new,
-            ):
+        for info, old in itertools.chain(members, ours):
+            with old, archive.open(info, "w", force_zip64=True) as new:
                 shutil.copyfileobj(old, new, 1 << 20)
-        for key, region in extra.items():  # with no date: the same content gives the same bytes
-            with (
-                region.path.open("rb") as old,
-                archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as new,
-            ):
-                shutil.copyfileobj(old, new, 1 << 20)
-        if note is not None:
-            with archive.open(zipfile.ZipInfo(f"{OURS}.npy"), "w") as new:
-                np.lib.format.write_array(new, np.array(note), allow_pickle=False)
+
+
+def staged_note(work: Path, note: str) -> Region:
+    """Write a note to a file in the folder of a run."""
+    np.save(work / "note.npy", np.array(note))
+    return npy_region(work / "note.npy")
 
 
 def _zip_offset(path: Path, info: zipfile.ZipInfo) -> int:
-    """Return where a member's bytes begin: behind a local header with a name and an extra field of its own."""
+    """Return where the bytes of a member that was read begin: behind a local header with an extra field of its own."""
     with path.open("rb") as file:
         file.seek(info.header_offset)
-        header = file.read(30)
-        if len(header) < 30 or header[:4] != b"PK\3\4":
-            raise zipfile.BadZipFile("a member's header is damaged")
-        return info.header_offset + 30 + sum(struct.unpack("<26xHH", header))
+        return info.header_offset + 30 + sum(struct.unpack("<26xHH", file.read(30)))

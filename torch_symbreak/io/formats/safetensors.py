@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from torch_symbreak.io.formats.base import OURS, Format, Names, Region, Regions, is_ours, npy_region
+from torch_symbreak.io.formats.base import OURS, Format, Names, Region, Regions, copy_bytes, is_ours, npy_region
 
 #: The numbers that both the format and NumPy can hold. The format has no complex128.
 _DTYPES = {
@@ -19,7 +20,6 @@ _DTYPES = {
     "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "C64": "<c8",
 }  # fmt: skip
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
-_METADATA = "__metadata__"
 
 
 class _Tensor(NamedTuple):
@@ -30,10 +30,6 @@ class _Tensor(NamedTuple):
     path: Path
     start: int
     size: int
-
-    @property
-    def alignment(self) -> int:
-        return self.size // max(1, math.prod(self.shape))
 
 
 class Safetensors(Format):
@@ -54,12 +50,13 @@ class Safetensors(Format):
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(length))
-        self._metadata: dict[str, str] = header.pop(_METADATA, None) or {}  # null is allowed
+        self._metadata: dict[str, str] = header.pop("__metadata__", None) or {}  # null is allowed
         self.note = self._metadata.get(OURS)
-        self._tensors: dict[str, _Tensor] = {}
-        for key, entry in header.items():
-            start, end = entry["data_offsets"]
-            self._tensors[key] = _Tensor(entry["dtype"], entry["shape"], path, 8 + length + start, end - start)
+        self._tensors = {
+            key: _Tensor(entry["dtype"], entry["shape"], path, 8 + length + start, end - start)
+            for key, entry in header.items()
+            for start, end in [entry["data_offsets"]]
+        }
         self._regions = {key: _region(key, x) for key, x in self._tensors.items() if x.dtype in _DTYPES}
         self.arrays = {key: region.array for key, region in self._regions.items()}
         if not self.arrays:
@@ -79,8 +76,24 @@ class Safetensors(Format):
         tensors = {key: x for key, x in self._tensors.items() if key not in drop}
         for key, stage in self._stages(work, keys).items():
             tensors[key] = tensors[key]._replace(path=stage, start=npy_region(stage).offset)
-        tensors |= {key: _described(region) for key, region in extra.items()}
-        _write(work / "part", tensors, self._metadata | {OURS: note})
+        for key, region in extra.items():
+            pair = region.dtype == np.complex128
+            shape, dtype = [*region.shape, *[2] * pair], np.dtype("<f8") if pair else region.dtype
+            tensors[key] = _Tensor(_NAMES[dtype], shape, region.path, region.offset, region.end - region.offset)
+        # Like the package, put tensors of wide numbers first, so that all are aligned.
+        ordered = sorted(tensors.items(), key=lambda item: (-item[1].size // max(1, math.prod(item[1].shape)), item[0]))
+        ends = [0, *itertools.accumulate(x.size for _, x in ordered)]
+        header: dict[str, object] = {"__metadata__": self._metadata | {OURS: note}}
+        for (key, x), place in zip(ordered, itertools.pairwise(ends), strict=True):
+            header[key] = {"dtype": x.dtype, "shape": x.shape, "data_offsets": place}
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        text += b" " * (-len(text) % 8)
+        with (work / "part").open("wb") as new:
+            new.write(len(text).to_bytes(8, "little") + text)
+            for _, x in ordered:
+                with x.path.open("rb") as old:
+                    old.seek(x.start)
+                    copy_bytes(old, new, x.size)
 
 
 def _region(key: str, x: _Tensor) -> Region:
@@ -89,33 +102,3 @@ def _region(key: str, x: _Tensor) -> Region:
     if is_ours(key) and x.dtype == "F64" and len(shape) == 2 == shape[1]:
         shape, dtype = shape[:1], np.dtype("<c16")
     return Region(x.path, x.start, shape, dtype)
-
-
-def _described(region: Region) -> _Tensor:
-    shape, dtype = [*region.shape], region.dtype
-    if dtype == np.complex128:
-        shape, dtype = [*shape, 2], np.dtype("<f8")
-    return _Tensor(_NAMES[dtype], shape, region.path, region.offset, region.end - region.offset)
-
-
-def _write(path: Path, tensors: dict[str, _Tensor], metadata: dict[str, str]) -> None:
-    """Write a file, piece by piece. Like the package, put tensors of wide numbers first, so that all are aligned."""
-    header: dict[str, object] = {_METADATA: metadata}
-    ordered = sorted(tensors.items(), key=lambda item: (-item[1].alignment, item[0]))
-    end = 0
-    for key, x in ordered:
-        header[key] = {"dtype": x.dtype, "shape": x.shape, "data_offsets": [end, end + x.size]}
-        end += x.size
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    with path.open("wb") as new:
-        new.write(len(text).to_bytes(8, "little") + text)
-        for _, x in ordered:
-            with x.path.open("rb") as old:
-                old.seek(x.start)
-                left = x.size
-                while left:
-                    part = old.read(min(left, 1 << 20))
-                    if not part:
-                        raise EOFError(f"{x.path} ends before its array does")
-                    left -= new.write(part)
