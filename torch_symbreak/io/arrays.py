@@ -44,7 +44,7 @@ def read_array(path: str | Path, key: str | None = None) -> Tensor:
     if key not in file.arrays:
         why = "holds several arrays. Say which: key=." if key is None else f"has no array {key!r}."
         raise KeyError(f"{path} {why} It holds {[*file.arrays]}.")
-    array = file.read(key, tuple(slice(0, size) for size in file.arrays[key].shape))
+    array = file.read_whole(key)
     try:
         tensor = torch.from_numpy(np.array(array, array.dtype.newbyteorder("="), order="C"))
     except TypeError:

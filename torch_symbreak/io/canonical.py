@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -12,35 +13,38 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from torch_symbreak._version import __version__
 from torch_symbreak.io.arrays import check_new
 from torch_symbreak.io.formats import open_file
-from torch_symbreak.io.formats.base import OURS, Format, Region, new_npy, npy_region
+from torch_symbreak.io.formats.base import OURS, Format, Index, Regions, Sink, new_npy, npy_region
 from torch_symbreak.io.formats.npy import staged_note, write_npz
 from torch_symbreak.io.inspection import sample
-from torch_symbreak.io.layouts import BLOCK, Layout, blocks
-from torch_symbreak.io.provenance import (
-    active_runs,
-    arrays_of,
-    as_noted,
-    element_arrays,
-    note_of,
-    prefix_in,
-    prefix_of,
-    run_to_undo,
-)
-from torch_symbreak.io.runs import PROGRESS, Progress, Run, check_paths, companion, opened, stamp_of
+from torch_symbreak.io.layouts import BLOCK, Layout, blocks, shortened
+from torch_symbreak.io.provenance import active_runs, as_noted, element_arrays, note_of, prefix_of, run_to_undo
+from torch_symbreak.io.runs import PROGRESS, Progress, Run, check_paths, companion, opened, reading, stamp_of
 from torch_symbreak.io.summaries import Summary
-from torch_symbreak.io.targets import Targets, choose
-from torch_symbreak.io.work import Bad, Work, describe
+from torch_symbreak.io.targets import Targets, also_layout, choose, moved_beside
 from torch_symbreak.io.workers import in_order, workers_of
-from torch_symbreak.symmetries import Element
+from torch_symbreak.symmetries import Canonicalizer, Element, Product
 
 Command = Literal["break", "scramble", "unbreak"]
 #: Progress is noted at most this often, so that small blocks do not wait for the file system.
 SECONDS = 0.05
+
+
+class _Bad(NamedTuple):
+    """Numbers of entries that are not finite, and where the first is."""
+
+    nans: int
+    infinite: int
+    target: int
+    place: list[int]
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,6 @@ class Plan(Run):
 
     Example:
         >>> import tempfile
-        >>> import numpy as np
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     np.save(f"{folder}/x.npy", np.array([[-1.0, -2.0], [1.0, 3.0], [2.0, 4.0]]))
         ...     made = plan("break", f"{folder}/x.npy", f"{folder}/y.npy", Targets("gaussian"))
@@ -120,11 +123,10 @@ class Plan(Run):
                     new_npy(path, arrays[name])
                 self.write_progress(0)
             extra = {name: npy_region(path) for name, path in stages.items()}
-            elements_in = companion(self.src) if file.bare else self.src
-            job = Work(self, elements_in, tuple(file.sinks(work, keys)), extra)
+            job = functools.partial(self._change, tuple(file.sinks(work, keys)), extra)
             # Of the input, so that a run that was resumed says the same.
             look = threads.submit(sample, opened(self.src, self.stamp), self.layout, self.targets)
-            bad: list[Bad] = []
+            bad: list[_Bad] = []
             done, noted = before or 0, 0.0
             try:
                 with workers_of(processes, scheduler) as (executor, workers):
@@ -144,7 +146,12 @@ class Plan(Run):
             summary = look.result() if self.command == "break" and not bad else None
             self.check_unchanged()
             if bad:
-                raise ValueError(describe(bad, self.src, self.layout.keys))
+                nans, infinite = sum(each.nans for each in bad), sum(each.infinite for each in bad)
+                where = f"target {bad[0].target}" + (f" at {tuple(bad[0].place)}" if bad[0].place else "")
+                raise ValueError(
+                    f"{', '.join(shortened(self.layout.keys))} of {self.src} has {nans} NaN and {infinite} infinite "
+                    f"entries, the first in {where}. Mend or drop them."
+                )
             self._finish(file, work, note, extra)
         if summary and (ties := summary.of_ties()):
             remedy = f"Fit a template: symbreak fit {self.src.name} template.npz, then break --template template.npz."
@@ -152,6 +159,57 @@ class Plan(Run):
         if summary and (content := summary.of_content(self.targets.threshold)):
             warn(content)
         return summary
+
+    def _change(self, sinks: Sequence[Sink], stages: Regions, block: Index) -> _Bad | None:
+        """Do one block, in any process: read, check, change, write."""
+        layout = self.layout
+        with reading:  # one opens it for all
+            file = opened(self.src, self.stamp)
+            x = layout.read(file, block)
+        first = layout.first(block)
+        parts = torch.view_as_real(x) if x.is_complex() else x
+        # The extremes tell, NaN being one if there is any, in a twentieth of the time that isfinite takes.
+        if x.numel() and not all(extreme.isfinite() for extreme in parts.aminmax()):
+            finite, nans = torch.isfinite(x), int(x.isnan().sum())
+            target, *place = (~finite).nonzero()[0].tolist()
+            return _Bad(nans, int((~finite).sum()) - nans, first + target, place)
+        fix = self.targets.fix(x.dtype)
+        group = Product(fix.symmetry)
+        if self.command == "break" and not stages and not self.also:
+            moved = fix(x)  # which need not make the elements' moves one after the other
+        else:
+            g = self._element(fix, group, x, first)
+            moved = group.act(g, x)
+        layout.write(sinks[: len(layout.keys)], moved, block)
+        for key, sink in zip(self.also, sinks[len(layout.keys) :], strict=True):
+            like = also_layout(file, key, layout)
+            index = like.index(block)
+            with reading:
+                values = like.forward(file.read(key, index)).reshape(len(x), *like.event)
+            sink.write(index, like.back(moved_beside(group, g, values), index))
+        for name, region in stages.items():
+            region.write(_rows(first, len(x), region.shape), getattr(g, name.rpartition("_")[2]).numpy())
+        return None
+
+    def _element(self, fix: Canonicalizer[Any], group: Product, x: Tensor, first: int) -> Element:
+        """Return what is done to each target."""
+        if self.command == "break":
+            return group.lift(fix.symmetry, fix.element(x), x)
+        if self.command == "scramble":  # as ScrambledDataset draws it
+            return group.sample_each(x, self.seed, first + torch.arange(len(x)))
+        with reading:
+            file = opened(companion(self.src) if self.bare else self.src, self.stamp)
+        found: dict[str, Any] = {}
+        identity = group.identity(x)
+        for name in element_arrays(self.layout, self.targets, self.prefix):
+            with reading:
+                part = file.read(name, _rows(first, len(x), file.arrays[name].shape))
+            field = name.rpartition("_")[2]
+            plain = getattr(identity, field)
+            if part.dtype.names:  # MATLAB's complex numbers
+                part = part["real"] + 1j * part["imag"]
+            found[field] = torch.from_numpy(np.array(part)).to(plain.dtype).reshape(plain.shape)
+        return group.inverse(identity._replace(**found))
 
     def _note(self, file: Format, digest: str) -> str:
         axes = ",".join(self.layout.axes) if "N" not in self.layout.axes else ""
@@ -178,14 +236,15 @@ class Plan(Run):
             }
         )
 
-    def _finish(self, file: Format, work: Path, note: str, extra: dict[str, Region]) -> None:
+    def _finish(self, file: Format, work: Path, note: str, extra: Regions) -> None:
         """Give the output its name."""
         keys = (*self.layout.keys, *self.also)
         if not file.repeatable(keys):
             (work / PROGRESS).unlink()
         prefixes = {self.prefix}
         if self.command != "unbreak" and not self.elements:  # earlier runs on these arrays can be undone no more
-            prefixes |= {prefix_in(run) for run in active_runs(note_of(file)) if set(keys) & arrays_of(run)}
+            before = active_runs(note_of(file))
+            prefixes |= {run["prefix"] for run in before if {*keys} & {*run["keys"], *run["also"]}}
         drop = frozenset(f"{prefix}_{field}" for prefix in prefixes for field in Element._fields)
         file.finish(work, keys, note, {} if file.bare else extra, drop)
         if file.bare:
@@ -196,6 +255,10 @@ class Plan(Run):
             os.rename(self.dst, work / "old")
         os.replace(work / "part", self.dst)
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _rows(first: int, count: int, shape: tuple[int, ...]) -> Index:
+    return (slice(first, first + count), *(slice(0, size) for size in shape[1:]))
 
 
 def plan(
@@ -233,7 +296,6 @@ def plan(
 
     Example:
         >>> import tempfile
-        >>> import numpy as np
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     np.save(f"{folder}/x.npy", np.array([[-1.0, -2.0], [1.0, 3.0], [5.0, -4.0]]))
         ...     there = plan("break", f"{folder}/x.npy", f"{folder}/fixed.npy", Targets("gaussian"), elements=True)
@@ -255,7 +317,7 @@ def plan(
     note, prefix = note_of(file), None
     if command == "unbreak":
         run = run_to_undo(file, note, targets.key)
-        targets, also, prefix = as_noted(file, run), run.get("also", ()), prefix_in(run)
+        targets, also, prefix = as_noted(file, run), run["also"], run["prefix"]
     layout, also, reason = choose(file, targets, also, dst.parent)
     prefix = prefix or prefix_of(layout.keys)
     choice = f"{layout.describe()} ({'its provenance names it' if command == 'unbreak' else reason})"

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_symbreak._checks import check_choice
 from torch_symbreak.io.formats.base import Array, Format, Index, Sink, check_memory, is_ours
 
 Kind = Literal["plain", "channels", "parts", "polar"]
@@ -112,10 +113,9 @@ class Layout:
     @property
     def dtype(self) -> torch.dtype:
         """That of the targets in memory; half precision is widened."""
-        double = any(_part(dtype).itemsize > 4 for dtype in self.dtypes)
-        if self.kind == "plain" and not _is_complex(self.dtypes[0]):
-            return torch.float64 if double else torch.float32
-        return torch.complex128 if double else torch.complex64
+        parts = [dtype[0] if dtype.names is not None else np.empty(0, dtype).real.dtype for dtype in self.dtypes]
+        dtype = torch.complex128 if any(part.itemsize > 4 for part in parts) else torch.complex64
+        return dtype.to_real() if self.kind == "plain" and not _is_complex(self.dtypes[0]) else dtype
 
     def describe(self) -> str:
         """Say what the targets are: for ``symbreak info``."""
@@ -158,17 +158,18 @@ class Layout:
     def read(self, file: Format, block: Index) -> Tensor:
         """Read a block of targets: (n, *event)."""
         groups, index = self._cut(block)
+        join = torch.polar if self.kind == "polar" else torch.complex
         found = []
         for keys in groups:
             arrays = [self.forward(file.read(key, index)) for key in keys]
             if self.kind == "channels":
                 arrays = [np.take(arrays[0], i, axis=-len(self.event) - 1) for i in (0, 1)]
-            if self.kind == "plain":
-                x = _tensor(_native(arrays[0]), self.dtype)
-            else:
-                join = torch.polar if self.kind == "polar" else torch.complex
-                x = join(*(_tensor(array, self.dtype.to_real()) for array in arrays))
-            found.append(x.reshape(-1, *self.event))
+            elif names := arrays[0].dtype.names:
+                arrays = [arrays[0][name] for name in names]
+            dtype = np.dtype(str(self.dtype if len(arrays) == 1 else self.dtype.to_real())[6:])
+            # Of any byte order, and without a copy where none is needed.
+            parts = [torch.from_numpy(np.require(array, dtype, ["C", "W"])) for array in arrays]
+            found.append((parts[0] if len(parts) == 1 else join(*parts)).reshape(-1, *self.event))
         return found[0] if len(found) == 1 else torch.cat(found)
 
     def write(self, sinks: Sequence[Sink], x: Tensor, block: Index) -> None:
@@ -183,7 +184,11 @@ class Layout:
             else:
                 arrays = [part.abs(), part.angle()] if self.kind == "polar" else [part.real, part.imag]
             for key, array, dtype in zip(keys, arrays, self.dtypes, strict=True):
-                into[key].write(index, _as_dtype(self.back(array.numpy(), index), dtype))
+                values = self.back(array.numpy(), index)
+                if dtype.names is not None:
+                    pair, values = values, np.empty(values.shape, dtype)
+                    values[dtype.names[0]], values[dtype.names[1]] = pair.real, pair.imag
+                into[key].write(index, values.astype(dtype, copy=False))
 
 
 def _targets(batch: Sequence[int], field: str = "") -> str:
@@ -200,39 +205,8 @@ def _is_complex(dtype: np.dtype[Any]) -> bool:
     return _PAIRS.get(names) == "parts" and fields[0] == fields[1] and _is_real(fields[0])
 
 
-def _is_real(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind == "f" and dtype.itemsize <= 8
-
-
-def _part(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype of the real part."""
-    return dtype[0] if dtype.names is not None else np.empty(0, dtype).real.dtype
-
-
-def _native(array: np.ndarray) -> np.ndarray:
-    """A compound of two floats as complex numbers."""
-    if array.dtype.names is None:
-        return array
-    first, second = (array[name] for name in array.dtype.names)
-    joined = np.empty(array.shape, np.result_type(first, np.complex64))
-    joined.real, joined.imag = first, second
-    return joined
-
-
-def _as_dtype(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
-    """Values as the file has them, complex numbers as a compound perhaps."""
-    if dtype.names is None:
-        return array.astype(dtype, copy=False)
-    compound = np.empty(array.shape, dtype)
-    for name, part in zip(dtype.names, (array.real, array.imag), strict=True):
-        compound[name] = part
-    return compound
-
-
-def _tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:
-    """A tensor of an array of any byte order, without a copy where none is needed."""
-    wanted = np.dtype(str(dtype)[6:])
-    return torch.from_numpy(np.require(array, wanted, ["C", "W"]))
+def _is_real(dtype: np.dtype[Any], *, integers: bool = False) -> bool:
+    return (dtype.kind == "f" and dtype.itemsize <= 8) or (integers and dtype.kind in "iu")
 
 
 # ------------------------------------------------------------------------------------------------ which axes
@@ -406,8 +380,8 @@ def find(
         >>> layout.describe()
         '5 targets of 8 x 8, complex64, from one array: array'
     """
-    if layout is not None and layout not in get_args(Kind):
-        raise ValueError(f"layout needs to be one of {', '.join(get_args(Kind))}, but got {layout!r}.")
+    if layout is not None:
+        check_choice("layout", layout, get_args(Kind))
     if event_dims is not None and event_dims < 0:
         raise ValueError(f"A target has 0 axes or more, but got event_dims={event_dims}.")
     words = None if axes is None else parse_axes(axes)
@@ -445,17 +419,17 @@ def find(
     for group in groups:
         for name, like in zip(group, first, strict=True):
             array, is_complex = arrays[name], _is_complex(arrays[name].dtype)
-            if measured and not _counts(array.dtype):
-                fault = f"has dtype {array.dtype}, but solve wants integers or floats."
-                if is_complex:
+            if not (_is_real(array.dtype, integers=measured) or (len(group) == 1 and is_complex and not measured)):
+                fault = (
+                    f"has dtype {array.dtype}, which cannot be that of a target. Save it as complex64 or float32, or "
+                )
+                fault += "name another array: key=."
+                if measured:
+                    fault = f"has dtype {array.dtype}, but solve wants integers or floats."
+                if measured and is_complex:
                     fault = "is complex, but solve wants intensities, which are real. From Fourier values save "
                     fault += "abs(values) ** 2."
                 raise TypeError(f"{name} of {file.path} {fault}")
-            if not (measured or _is_real(array.dtype) or (len(group) == 1 and is_complex)):
-                raise TypeError(
-                    f"{name} of {file.path} has dtype {array.dtype}, which cannot be that of a target. Save it as "
-                    "complex64 or float32, or name another array: key=."
-                )
             if array.shape != first[0].shape or array.dtype != like.dtype:
                 raise ValueError(f"{what} are not of one shape and dtype: {_inventory({n: arrays[n] for n in names})}.")
     shape, dtypes = first[0].shape, tuple(array.dtype for array in first)
@@ -486,20 +460,7 @@ def find(
 def find_intensities(
     file: Format, *, key: str | None = None, event_dims: int | None = None, axes: str | None = None
 ) -> tuple[Layout, str]:
-    """Find measured intensities in a file, real or whole numbers, and say why these.
-
-    Args:
-        file: An open file.
-        key: An array, or several as ``scan_*/data`` names them. Default: the file's only real array that has enough
-            dimensions, unless its name calls it something else.
-        event_dims: As for :func:`find`, of one pattern.
-        axes: Likewise.
-
-    Raises:
-        KeyError: If the key is missing, or needed; the message says what is there.
-        TypeError: If the array is complex, or no array of numbers.
-        ValueError: If the shape does not fit, or leaves a choice.
-    """
+    """Find measured intensities, real or whole numbers, as :func:`find` does targets. Its errors speak of patterns."""
     if axes is not None and any("r" in word for word in parse_axes(axes)):
         raise ValueError(f"Intensities have no real and imaginary parts, but got axes={axes!r}. Leave out r.")
     try:
@@ -509,11 +470,6 @@ def find_intensities(
 
 
 # ------------------------------------------------------------------------------------------------ which arrays
-
-
-def _counts(dtype: np.dtype[Any]) -> bool:
-    """Return whether values may be intensities or counts."""
-    return _is_real(dtype) or dtype.kind in "iu"
 
 
 def _words_of(key: str) -> list[str]:
@@ -565,7 +521,7 @@ def _only(
         for key, array in arrays.items()
         if len(array.shape) >= least and (not least or max(array.shape) != 1)
     }
-    reals = {key: array for key, array in large.items() if (_counts if measured else _is_real)(array.dtype)}
+    reals = {key: array for key, array in large.items() if _is_real(array.dtype, integers=measured)}
     whole = [key for key, array in large.items() if _is_complex(array.dtype) and not real]
     if measured:
         return (

@@ -43,22 +43,14 @@ def active_runs(note: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
             undone.append(note["keys"])
         elif note["keys"] in undone:
             undone.remove(note["keys"])
-        else:
-            yield note
+        else:  # a version that kept the elements of one run wrote no prefix
+            yield {"prefix": OURS, "also": (), **note}
         note = note["before"]
-
-
-def arrays_of(note: dict[str, Any]) -> set[str]:
-    return {*note["keys"], *note.get("also", ())}
 
 
 def _key_of(note: dict[str, Any]) -> str:
     """The key as it was typed, if it was, or all names."""
     return note.get("key") or ",".join(note["keys"])
-
-
-def prefix_in(note: dict[str, Any]) -> str:
-    return note.get("prefix", OURS)  # without: of a version that kept the elements of one run
 
 
 def _with_elements(file: Format) -> Format:
@@ -91,8 +83,8 @@ def run_to_undo(file: Format, note: dict[str, Any] | None, key: str | None) -> d
     later: set[str] = set()
     there = _with_elements(file).arrays
     for run in active_runs(note):
-        changed = {prefix_in(run), *arrays_of(run)}
-        if run["elements"] and f"{prefix_in(run)}_scalar" in there and not later & changed:
+        changed = {run["prefix"], *run["keys"], *run["also"]}
+        if run["elements"] and f"{run['prefix']}_scalar" in there and not later & changed:
             runs.append(run)
         later |= changed
     if not runs:
@@ -111,7 +103,7 @@ def as_noted(file: Format, run: dict[str, Any]) -> Targets:
     targets = Targets(**{name: run[name] for name in _OPTIONS}, key=_key_of(run), axes=run.get("axes"))
     layout, _ = targets.find(file)
     source = _with_elements(file)
-    for name, array in element_arrays(layout, targets, prefix_in(run)).items():
+    for name, array in element_arrays(layout, targets, run["prefix"]).items():
         there = source.arrays.get(name)
         # MATLAB adds axes and names complex parts.
         if there is None or (

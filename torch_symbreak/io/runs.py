@@ -16,6 +16,7 @@ import shlex
 import shutil
 import stat
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -33,7 +34,7 @@ Progress = Callable[[int, int], None]
 PROGRESS = "progress.json"
 
 
-class Run:
+class Run(ABC):
     """A call that reads ``src`` and writes ``dst``, planned but not carried out."""
 
     src: Path
@@ -41,18 +42,18 @@ class Run:
     stamp: str  # of src
 
     @property
+    @abstractmethod
     def call(self) -> tuple[object, ...]:
         """The arguments that tell this call from others with the same input and output."""
-        raise NotImplementedError
 
     @property
     def work(self) -> Path:
         """The hidden folder of this call. Other calls have other folders."""
         return self._hidden(__version__, self.src, self.dst.name, *self.call)
 
+    @abstractmethod
     def check_output(self) -> None:
         """Raise ``FileExistsError`` if there is an output that is not to be replaced."""
-        raise NotImplementedError
 
     def _hidden(self, *parts: object) -> Path:
         name = os.fsdecode(os.fsencode(self.dst.name)[:200])  # of at most 255 bytes, with the rest

@@ -68,15 +68,14 @@ class Beside:
         """Return (*event,), or (B, *event) of a block."""
         file = opened(self.path, self.stamp)
         if self.layout is None:
-            values = file.read(self.key, tuple(slice(0, size) for size in file.arrays[self.key].shape))
+            values = file.read_whole(self.key)
         else:
             event = self.layout.event
             values = self.layout.forward(file.read(self.key, self.layout.index(block))).reshape(-1, *event)
-        if values.dtype != bool and not np.isin(values, (0, 1)).all():
-            other = values[~np.isin(values, (0, 1))].flat[0]
+        if len(other := values[~np.isin(values, (False, True))]):
             raise ValueError(
-                f"{self.flag} {self.name} holds {other}, but needs bools, or 0 and 1. Save it as bools, "
-                "True where counted."
+                f"{self.flag} {self.name} holds {other[0]}, but needs bools, or 0 and 1. Save it as bools, True where "
+                "counted."
             )
         return torch.from_numpy(np.ascontiguousarray(values.astype(bool)))
 
@@ -84,32 +83,18 @@ class Beside:
 def find_beside(flag: str, name: str, file: Format, intensities: Layout, event: Sequence[int]) -> Beside:
     """Find an array of bools by its key in ``file``, or in a file of its own: FILE, or FILE:KEY.
 
-    Args:
-        flag: The option, for errors.
-        name: Key, file, or both.
-        file: The file of the intensities.
-        intensities: Their layout.
-        event: Wanted shape, (*event,) or with the batch of the intensities.
-
-    Raises:
-        FileNotFoundError: If there is neither such an array nor such a file.
-        KeyError: If the file holds several arrays, or not that one.
-        TypeError: If the array holds no bools or integers.
-        ValueError: If its shape is another one.
+    ``flag`` is the option, for errors. The wanted shape is ``event``, or that with the batch of the intensities.
     """
     key: str | None = file.resolve(name)
     if key not in file.arrays:
         before, colon, after = name.rpartition(":")
         path, key = (Path(before), after) if colon and not Path(name).exists() else (Path(name), None)
         if not path.exists():
-            held = "; ".join(inventory(file.arrays))
-            raise FileNotFoundError(
-                f"{flag} {name} is neither an array of {file.path} nor a file. That file holds {held}."
-            )
+            held = f"That file holds {'; '.join(inventory(file.arrays))}."
+            raise FileNotFoundError(f"{flag} {name} is neither an array of {file.path} nor a file. {held}")
         file = open_file(path.absolute())
         there = [each for each in file.arrays if not is_ours(each)]
-        if key is None and len(there) == 1:
-            key = there[0]
+        key = there[0] if key is None and len(there) == 1 else key
         if key not in there:
             known = ", or ".join(f"{flag} {path}:{each}" for each in there[:12])
             held = f"holds {len(there)}" if key is None else f"has no {key!r}"

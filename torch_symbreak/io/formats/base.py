@@ -198,6 +198,10 @@ class Format(ABC):
             self._loaded[key] = self._load(key)
         return self._loaded[key][index]
 
+    def read_whole(self, key: str) -> np.ndarray:
+        """Read an array."""
+        return self.read(key, tuple(slice(0, size) for size in self.arrays[key].shape))
+
     def _load(self, key: str) -> np.ndarray:
         raise NotImplementedError
 

@@ -76,9 +76,6 @@ class Hdf5(Format):
         if info.type == self._h5.h5l.TYPE_EXTERNAL:
             self._external[name] = self._file.id.links.get_val(name)
 
-    def _dataset(self, key: str) -> Any:
-        return self._file[self._names[key]]
-
     def resolve(self, key: str) -> str:
         key = super().resolve(key)
         for name, (file, there) in self._external.items():
@@ -89,7 +86,7 @@ class Hdf5(Format):
                 )
         found = None if key in self.arrays else self._file.get(key)
         if isinstance(found, self._h5.Dataset):  # by another link
-            return next((name for name in self.arrays if self._dataset(name) == found), key)
+            return next((name for name, raw in self._names.items() if self._file[raw] == found), key)
         return key
 
     def _beside(self, name: str) -> Path | None:
@@ -108,7 +105,7 @@ class Hdf5(Format):
                 raise ValueError(f"{key} of {self.path} is a virtual dataset of {name}, which is not there.")
         if key in self._regions:
             return super().read(key, index)
-        found, index = self._dataset(key), index[::-1] if self._turned else index
+        found, index = self._file[self._names[key]], index[::-1] if self._turned else index
         values = found[index[: found.ndim]][(..., *index[found.ndim :])]
         return values.T if self._turned else values
 
@@ -116,7 +113,7 @@ class Hdf5(Format):
         super().check(keys)
         h5z = self._h5.h5z
         for key in keys:
-            found = self._dataset(key)
+            found = self._file[self._names[key]]
             made, fault = found.id.get_create_plist(), ""
             if sources := self._virtual.get(key) or [name for name, *_ in found.external or ()]:
                 fault = f"in other files, which are not changed: {', '.join(sources)}"
@@ -157,16 +154,13 @@ class Hdf5(Format):
 
     def _write(self, found: Any, stage: Region) -> None:
         """Write whole chunks, so that none is read."""
-        if not found.ndim:
-            found[()] = stage.read(())
-            return
-        size, rows = found.shape[0], (found.chunks or (1,))[0]
+        size, rows = (found.shape or (1,))[0], (found.chunks or (1,))[0]
         rows *= max(1, _BLOCK * size // max(1, rows * (stage.end - stage.offset)))
         whole = [slice(0, size) for size in stage.shape]
         for start in range(0, 0 if 0 in stage.shape else size, rows):
-            part = slice(start, min(start + rows, size))
-            values = stage.read((*whole[:-1], part) if self._turned else (part, *whole[1:]))
-            found[part] = values.T if self._turned else values
+            part = [slice(start, min(start + rows, size))][: found.ndim]
+            values = stage.read((*whole[:-1], *part) if self._turned else (*part, *whole[1:]))
+            found[tuple(part)] = values.T if self._turned else values
 
     def _mend_links(self, out: Any, folder: Path) -> None:
         """Name the files of external links from the output's folder."""
@@ -174,21 +168,22 @@ class Hdf5(Format):
             if path := self._moves(os.fsdecode(file), folder):
                 above, _, last = name.rpartition(b"/")
                 group = out[above or b"/"].id
-                later = [*group][[*group].index(last) + 1 :]
+                names = [*group]
                 group.unlink(last)
                 group.links.create_external(last, os.fsencode(os.path.relpath(path, folder)), there)
-                for each in later:  # keeps the order of creation, if the group has one
+                for each in names[names.index(last) + 1 :]:  # keeps the order of creation, if the group has one
                     group.links.move(each, group, b"symbreak_moved")
                     group.links.move(b"symbreak_moved", group, each)
 
     def _add(self, out: Any, name: str, values: np.ndarray) -> None:
         if not self._turned:
-            out.create_dataset(name, data=values)
+            out[name] = values
             return
         part, values = values.real.dtype, values.T
         if values.dtype.kind == "c":
             values = np.ascontiguousarray(values).view([("real", part), ("imag", part)])
-        out.create_dataset(name, data=values).attrs["MATLAB_class"] = np.bytes_(_MATLAB_CLASSES[part.str[1:]])
+        out[name] = values
+        out[name].attrs["MATLAB_class"] = np.bytes_(_MATLAB_CLASSES[part.str[1:]])
 
 
 def write_hdf5(path: Path, regions: Regions) -> None:
@@ -197,7 +192,7 @@ def write_hdf5(path: Path, regions: Regions) -> None:
     with _told_shortly(), h5.File(path, "w") as out:
         for name, region in regions.items():
             values = np.load(region.path, mmap_mode="c")
-            out.create_dataset(name, data=values.astype("S") if values.dtype.kind == "U" else values)
+            out[name] = values.astype("S") if values.dtype.kind == "U" else values
 
 
 def _decoded(name: bytes) -> str:

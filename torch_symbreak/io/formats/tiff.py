@@ -121,9 +121,9 @@ def _strict() -> Iterator[None]:
     logger, errors = logging.getLogger("tifffile"), []
 
     def collect(record: logging.LogRecord) -> bool:
-        if record.levelno >= logging.ERROR:
+        if fault := record.levelno >= logging.ERROR:
             errors.append(record.getMessage())
-        return record.levelno < logging.ERROR
+        return not fault
 
     logger.addFilter(collect)
     try:
