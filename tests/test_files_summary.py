@@ -12,7 +12,7 @@ import torch
 
 from torch_symbreak import FarField, RandomSymmetry, suggest_threshold
 from torch_symbreak.io import Targets, canonical, inspect, open_file, plan
-from torch_symbreak.io.summaries import summarize
+from torch_symbreak.io.inspection import summarize
 
 h5py = pytest.importorskip("h5py")
 zarr = pytest.importorskip("zarr")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import math
 import os
 import shutil
 import time
@@ -24,11 +23,10 @@ from torch_symbreak.io.arrays import check_new
 from torch_symbreak.io.formats import open_file
 from torch_symbreak.io.formats.base import OURS, Format, Index, Regions, Sink, new_npy, npy_region
 from torch_symbreak.io.formats.npy import staged_note, write_npz
-from torch_symbreak.io.inspection import sample
-from torch_symbreak.io.layouts import BLOCK, Layout, blocks, shortened
+from torch_symbreak.io.inspection import Summary, sample
+from torch_symbreak.io.layouts import BLOCK, blocks, shortened
 from torch_symbreak.io.provenance import active_runs, as_noted, element_arrays, note_of, prefix_of, run_to_undo
 from torch_symbreak.io.runs import PROGRESS, Progress, Run, check_paths, companion, opened, reading, stamp_of
-from torch_symbreak.io.summaries import Summary
 from torch_symbreak.io.targets import Targets, also_layout, choose, moved_beside
 from torch_symbreak.io.workers import in_order, workers_of
 from torch_symbreak.symmetries import Canonicalizer, Element, Product
@@ -62,18 +60,12 @@ class Plan(Run):
     """
 
     command: Command
-    src: Path
-    dst: Path
     targets: Targets
     elements: bool
     seed: int
-    overwrite: bool
-    layout: Layout
-    choice: str  # what is taken, and why
     also: tuple[str, ...]
     prefix: str
     bare: bool
-    stamp: str
 
     @property
     def call(self) -> tuple[object, ...]:
@@ -109,15 +101,13 @@ class Plan(Run):
             ValueError: If a target is not finite: how many entries, where the first is. If the input changed meanwhile.
             OSError: If the output cannot be written. What is done is kept, and the same call goes on.
         """
-        todo, count = blocks(self.layout, BLOCK), math.prod(self.layout.batch)
+        todo = blocks(self.layout, BLOCK)
         work, keys = self.work, (*self.layout.keys, *self.also)
-        with self.carried_out(len(todo)) as (before, threads, digest):
+        with self.carried_out(todo) as (before, threads, digest):
             file = open_file(self.src)
             arrays = element_arrays(self.layout, self.targets, self.prefix) if self.elements else {}
             stages = {name: work / f"{name}.npy" for name in arrays}
             if before is None:
-                shutil.rmtree(work, ignore_errors=True)
-                work.mkdir(parents=True)
                 file.prepare(work, keys)
                 for name, path in stages.items():
                     new_npy(path, arrays[name])
@@ -137,7 +127,7 @@ class Plan(Run):
                         if not bad and time.monotonic() > noted + SECONDS:
                             self.write_progress(done)
                             noted = time.monotonic()
-                        progress(count if done == len(todo) else self.layout.first(todo[done]), count)
+                        progress(self.count if done == len(todo) else self.layout.first(todo[done]), self.count)
             finally:
                 if not bad:
                     with contextlib.suppress(OSError):  # of a full disk, which ended the work
@@ -192,7 +182,6 @@ class Plan(Run):
         return None
 
     def _element(self, fix: Canonicalizer[Any], group: Product, x: Tensor, first: int) -> Element:
-        """Return what is done to each target."""
         if self.command == "break":
             return group.lift(fix.symmetry, fix.element(x), x)
         if self.command == "scramble":  # as ScrambledDataset draws it
@@ -321,9 +310,6 @@ def plan(
     layout, also, reason = choose(file, targets, also, dst.parent)
     prefix = prefix or prefix_of(layout.keys)
     choice = f"{layout.describe()} ({'its provenance names it' if command == 'unbreak' else reason})"
-    planned = Plan(
-        command, src, dst, targets, elements, seed, overwrite, layout, choice, also, prefix, file.bare, stamp
-    )  # fmt: skip
-    planned.check_output()
-    planned.resumable()
-    return planned
+    return Plan(
+        src, dst, stamp, overwrite, layout, choice, command, targets, elements, seed, also, prefix, file.bare
+    ).checked()

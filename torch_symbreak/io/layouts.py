@@ -562,7 +562,6 @@ def _only(
 
 
 def _only_intensities(file: Format, arrays: dict[str, Array], least: int, found: list[str]) -> tuple[str]:
-    """Return the one array that may hold intensities."""
     if not found:
         fault = (
             f"no integers or floats, of at most 64 bits, of at least {least} dimensions. It holds {_inventory(arrays)}."

@@ -11,22 +11,26 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import os
 import shlex
 import shutil
 import stat
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 
 from torch_symbreak._version import __version__
 from torch_symbreak.io.arrays import locked, write_file
 from torch_symbreak.io.formats import open_file
-from torch_symbreak.io.formats.base import OURS, Format
+from torch_symbreak.io.formats.base import OURS, Format, Index
+from torch_symbreak.io.layouts import Layout
 
 #: Called with the number of items done, and of all.
 Progress = Callable[[int, int], None]
@@ -34,17 +38,26 @@ Progress = Callable[[int, int], None]
 PROGRESS = "progress.json"
 
 
+@dataclass(frozen=True)
 class Run(ABC):
     """A call that reads ``src`` and writes ``dst``, planned but not carried out."""
 
     src: Path
     dst: Path
     stamp: str  # of src
+    overwrite: bool
+    layout: Layout
+    choice: str  # what is taken, and why
 
     @property
     @abstractmethod
     def call(self) -> tuple[object, ...]:
         """The arguments that tell this call from others with the same input and output."""
+
+    @property
+    def count(self) -> int:
+        """Number of items."""
+        return math.prod(self.layout.batch)
 
     @property
     def work(self) -> Path:
@@ -54,6 +67,12 @@ class Run(ABC):
     @abstractmethod
     def check_output(self) -> None:
         """Raise ``FileExistsError`` if there is an output that is not to be replaced."""
+
+    def checked(self) -> Self:
+        """Return the call if its output and what an interrupted run left allow it."""
+        self.check_output()
+        self.resumable()
+        return self
 
     def _hidden(self, *parts: object) -> Path:
         name = os.fsdecode(os.fsencode(self.dst.name)[:200])  # of at most 255 bytes, with the rest
@@ -87,10 +106,11 @@ class Run(ABC):
             raise ValueError(f"{self.src} changed while it was read. Nothing is written: do it again.")
 
     @contextlib.contextmanager
-    def carried_out(self, count: int) -> Iterator[tuple[int | None, Executor, Future[str]]]:
-        """Hold the output's lock. Keep finished blocks, of ``count``, if the same call can go on from them.
+    def carried_out(self, todo: Sequence[Index]) -> Iterator[tuple[int | None, Executor, Future[str]]]:
+        """Hold the output's lock. Keep finished blocks if the same call can go on from them.
 
-        Yield what :meth:`resumable` returned, threads for what is done beside the blocks, and the input's SHA-256.
+        Yield what :meth:`resumable` returned, threads for what is done beside the blocks, and the input's SHA-256. The
+        folder is new if that is None.
         """
         stopped, threads = threading.Event(), torch.get_num_threads()
         hidden = self._hidden(self.dst.name)
@@ -100,6 +120,9 @@ class Run(ABC):
             self.check_unchanged()
             before = self.resumable()
             try:
+                if before is None:
+                    shutil.rmtree(self.work, ignore_errors=True)
+                    self.work.mkdir(parents=True)
                 with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as executor:
                     try:
                         yield before, executor, executor.submit(sha256_of, self.src, stopped)
@@ -109,7 +132,7 @@ class Run(ABC):
             except OSError as error:
                 # The end of a run that cannot be done again begins by forgetting its blocks.
                 if done := self.resumable():
-                    kept = f" {done} of {count} blocks are done and kept: the same command goes on from there."
+                    kept = f" {done} of {len(todo)} blocks are done and kept: the same command goes on from there."
                 else:
                     kept = ""
                     shutil.rmtree(self.work, ignore_errors=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import math
 import os
 import re
 import shutil
@@ -127,16 +126,10 @@ def find_beside(flag: str, name: str, file: Format, intensities: Layout, event: 
 class SolvePlan(Run):
     """A checked call of ``symbreak solve``. :func:`plan_solve` makes it."""
 
-    src: Path
-    dst: Path
-    stamp: str
-    layout: Layout
-    choice: str  # what is taken, and why
     mask: Beside | None
     support: Beside | None
     options: tuple[tuple[str, Any], ...]
     pictures: bool
-    overwrite: bool
 
     @property
     def call(self) -> tuple[object, ...]:
@@ -146,11 +139,6 @@ class SolvePlan(Run):
     def folder(self) -> Path:
         """The folder of the pictures."""
         return self.dst.with_name(f"{self.dst.stem}-pictures")
-
-    @property
-    def count(self) -> int:
-        """Number of patterns."""
-        return math.prod(self.layout.batch)
 
     def check_output(self) -> None:
         # A run that was killed at its very end has put the pictures there already.
@@ -248,12 +236,11 @@ class SolvePlan(Run):
             OSError: If the output cannot be written. Finished blocks are kept, and the same call goes on.
         """
         todo = blocks(_uncut(self.layout), entries * self.layout.dtype.itemsize)
-        with self.carried_out(len(todo)) as (before, _, digest):
+        with self.carried_out(todo) as (before, _, digest):
             if not before:
                 for message in self.look():
                     say(message)
-                shutil.rmtree(self.work, ignore_errors=True)
-                (self.work / "pictures").mkdir(parents=True)
+                (self.work / "pictures").mkdir(exist_ok=True)
                 self.write_progress(0)
             for done, block in enumerate(todo[before or 0 :], (before or 0) + 1):
                 patterns = self.read(block)
@@ -264,7 +251,6 @@ class SolvePlan(Run):
             return self._finish(digest.result())
 
     def _write(self, patterns: Patterns, solved: Solved) -> None:
-        """Keep the results of a block."""
         for name, content in solved.pictures.items():
             write_file(self.work / "pictures" / name, content)
         for name, values in solved.arrays.items():
@@ -365,10 +351,6 @@ def plan_solve(
     for beside in (measured, known):
         if beside is not None and dst.exists() and dst.samefile(beside.path):
             raise ValueError(f"The output {dst} is the file of {beside.flag}. Name another file.")
-    patterns = layout.describe().replace("target", "pattern", 1)
-    planned = SolvePlan(
-        src, dst, stamp, layout, f"{patterns} ({reason})", measured, known, tuple(options.items()), pictures, overwrite
-    )  # fmt: skip
-    planned.check_output()
-    planned.resumable()
-    return planned
+    choice = f"{layout.describe().replace('target', 'pattern', 1)} ({reason})"
+    settings = tuple(options.items())
+    return SolvePlan(src, dst, stamp, overwrite, layout, choice, measured, known, settings, pictures).checked()

@@ -51,8 +51,10 @@ def open_file(path: Path) -> Format:
         raise ValueError(f"{path} is no regular file. Save its content to one.")
     if path.is_dir() != (kind is Zarr):
         raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'no folder'}, and no {path.suffix} store.")
-    if kind is Mat and _is_hdf5(path):
-        kind = Hdf5
+    if kind is Mat:
+        with path.open("rb") as file:  # HDF5's signature stands at 0, or where MATLAB puts it
+            if any(file.seek(at) == at and file.read(8) == b"\x89HDF\r\n\x1a\n" for at in (0, 512)):
+                kind = Hdf5
     if kind.package is not None:
         try:
             importlib.import_module(kind.package)
@@ -69,9 +71,3 @@ def open_file(path: Path) -> Format:
         raise
     except Exception as error:  # every library has its own kinds
         raise ValueError(f"{path} cannot be read as {path.suffix}: {str(error) or type(error).__name__}") from error
-
-
-def _is_hdf5(path: Path) -> bool:
-    """Return whether the HDF5 signature stands at 0 or 512, where MATLAB puts it."""
-    with path.open("rb") as file:
-        return any(file.seek(at) == at and file.read(8) == b"\x89HDF\r\n\x1a\n" for at in (0, 512))

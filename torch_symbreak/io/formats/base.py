@@ -150,18 +150,6 @@ def copy_bytes(old: IO[bytes], new: IO[bytes], count: int) -> None:
         count -= new.write(part)
 
 
-def _copy_around(src: Path, dst: Path, regions: Sequence[Region]) -> None:
-    """Copy a file, and leave room for regions that will be overwritten."""
-    size, at = src.stat().st_size, 0
-    with src.open("rb") as old, dst.open("wb") as new:
-        new.truncate(size)
-        for start, end in [*sorted((region.offset, region.end) for region in regions), (size, size)]:
-            old.seek(at)
-            new.seek(at)
-            copy_bytes(old, new, max(0, start - at))
-            at = max(at, end)
-
-
 class Format(ABC):
     """A file that is open for reading."""
 
@@ -218,8 +206,15 @@ class Format(ABC):
     def prepare(self, work: Path, keys: Sequence[str]) -> None:
         """Make room for the values of ``keys`` in the folder ``work``: in a copy of the input, or in .npy files."""
         stages = self._stages(work, keys)
-        if places := [self._regions[key] for key in keys if key not in stages]:
-            _copy_around(self.path, work / "part", places)
+        if places := sorted((self._regions[key].offset, self._regions[key].end) for key in keys if key not in stages):
+            size, at = self.path.stat().st_size, 0
+            with self.path.open("rb") as old, (work / "part").open("wb") as new:
+                new.truncate(size)
+                for start, end in (*places, (size, size)):
+                    old.seek(at)
+                    new.seek(at)
+                    copy_bytes(old, new, max(0, start - at))
+                    at = max(at, end)
         for key, stage in stages.items():
             new_npy(stage, self.arrays[key])
 

@@ -163,7 +163,6 @@ class Mat(Format):
 
 
 def _flags(dtype: np.dtype[np.generic]) -> int:
-    """Class and flags of an array."""
     if dtype.kind == "b":
         return 9 | _LOGICAL
     part = np.empty(0, dtype).real.dtype

@@ -26,17 +26,15 @@ class Torch(Format):
         remedy = f"Save the tensors alone: torch.save({{'x': tensor}}, {path.name!r})"
         try:
             content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-        except pickle.UnpicklingError as error:
-            found = re.search(r"(?:GLOBAL |class )'?([\w.]+)", str(error))
-            if found is None:
-                raise ValueError("it is damaged") from None
-            if "numpy" in found[1]:
-                remedy = remedy.replace("tensor}", "torch.from_numpy(array)}")
-            text = f"it holds Python objects other than tensors ({found[1]}), which are not loaded. {remedy}"
-            raise ValueError(text) from None
-        except (RuntimeError, EOFError, LookupError, OSError) as error:
+        except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, OSError) as error:
+            pickled = isinstance(error, pickle.UnpicklingError)
+            if pickled and (found := re.search(r"(?:GLOBAL |class )'?([\w.]+)", str(error))):
+                if "numpy" in found[1]:
+                    remedy = remedy.replace("tensor}", "torch.from_numpy(array)}")
+                text = f"it holds Python objects other than tensors ({found[1]}), which are not loaded. {remedy}"
+                raise ValueError(text) from None
             hint = str(error).partition(".")[0]
-            raise ValueError(f"it is damaged ({hint})" if " " in hint else "it is damaged") from None
+            raise ValueError(f"it is damaged ({hint})" if " " in hint and not pickled else "it is damaged") from None
         if not isinstance(content, (Tensor, dict)):
             raise ValueError(f"it holds a {type(content).__name__}, neither a tensor nor a dict of them. {remedy}")
         self._content: Any = content
@@ -44,9 +42,9 @@ class Torch(Format):
         self._tensors: dict[str, Tensor] = dict(_flat({"array": content} if isinstance(content, Tensor) else content))
         self.note = content.get(OURS) if isinstance(content, dict) else None
         self.arrays = {
-            key: Array(tuple(x.shape), dtype, (1,) * x.dim())
+            key: Array(tuple(x.shape), np.dtype(number), (1,) * x.dim())
             for key, x in self._tensors.items()
-            if x.layout == torch.strided and (dtype := _numpy_dtype(x.dtype)) is not None
+            if x.layout == torch.strided and (number := np.sctypeDict.get(str(x.dtype)[6:])) is not None
         }
         if not self.arrays:
             self.resolve(next(iter(self._tensors), ""))
@@ -75,14 +73,6 @@ class Torch(Format):
             self._content |= {key: torch.from_numpy(np.load(region.path)) for key, region in extra.items()}
             self._content[OURS] = note
         torch.save(self._content, work / "part")
-
-
-def _numpy_dtype(dtype: torch.dtype) -> np.dtype[Any] | None:
-    """Return the same dtype in NumPy, None if NumPy lacks it."""
-    try:
-        return torch.empty(0, dtype=dtype).numpy().dtype
-    except TypeError:
-        return None
 
 
 def _flat(content: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Tensor]]:
