@@ -103,21 +103,20 @@ class Plan(Run):
         """
         todo = blocks(self.layout, BLOCK)
         work, keys = self.work, (*self.layout.keys, *self.also)
-        with self.carried_out(todo) as (before, threads, digest):
+        with self.carried_out(todo) as (done, threads, digest):
             file = open_file(self.src)
             arrays = element_arrays(self.layout, self.targets, self.prefix) if self.elements else {}
             stages = {name: work / f"{name}.npy" for name in arrays}
-            if before is None:
+            if not done:
                 file.prepare(work, keys)
                 for name, path in stages.items():
                     new_npy(path, arrays[name])
-                self.write_progress(0)
             extra = {name: npy_region(path) for name, path in stages.items()}
             job = functools.partial(self._change, tuple(file.sinks(work, keys)), extra)
             # Of the input, so that a run that was resumed says the same.
             look = threads.submit(sample, opened(self.src, self.stamp), self.layout, self.targets)
             bad: list[_Bad] = []
-            done, noted = before or 0, 0.0
+            noted = 0.0
             try:
                 with workers_of(processes, scheduler) as (executor, workers):
                     for result in in_order(executor, job, todo[done:], 2 * workers):

@@ -106,11 +106,11 @@ class Run(ABC):
             raise ValueError(f"{self.src} changed while it was read. Nothing is written: do it again.")
 
     @contextlib.contextmanager
-    def carried_out(self, todo: Sequence[Index]) -> Iterator[tuple[int | None, Executor, Future[str]]]:
+    def carried_out(self, todo: Sequence[Index]) -> Iterator[tuple[int, Executor, Future[str]]]:
         """Hold the output's lock. Keep finished blocks if the same call can go on from them.
 
-        Yield what :meth:`resumable` returned, threads for what is done beside the blocks, and the input's SHA-256. The
-        folder is new if that is None.
+        Yield how many there are, threads for what is done beside the blocks, and the input's SHA-256. The folder is new
+        and empty if there are none.
         """
         stopped, threads = threading.Event(), torch.get_num_threads()
         hidden = self._hidden(self.dst.name)
@@ -120,23 +120,24 @@ class Run(ABC):
             self.check_unchanged()
             before = self.resumable()
             try:
-                if before is None:
+                if not before:
                     shutil.rmtree(self.work, ignore_errors=True)
                     self.work.mkdir(parents=True)
+                    self.write_progress(0)
                 with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as executor:
                     try:
-                        yield before, executor, executor.submit(sha256_of, self.src, stopped)
+                        yield before or 0, executor, executor.submit(sha256_of, self.src, stopped)
                     finally:
                         stopped.set()
                         torch.set_num_threads(threads)
             except OSError as error:
                 # The end of a run that cannot be done again begins by forgetting its blocks.
+                message = f"{error}. {self.dst} is not written."
                 if done := self.resumable():
-                    kept = f" {done} of {len(todo)} blocks are done and kept: the same command goes on from there."
+                    message += f" {done} of {len(todo)} blocks are done and kept: the same command goes on from there."
                 else:
-                    kept = ""
                     shutil.rmtree(self.work, ignore_errors=True)
-                raise OSError(f"{error}. {self.dst} is not written.{kept}") from error
+                raise OSError(message) from error
             except (ValueError, TypeError, LookupError, EOFError):  # which the same call would meet again
                 shutil.rmtree(self.work, ignore_errors=True)
                 self.check_unchanged()
@@ -148,7 +149,10 @@ class Run(ABC):
 
 
 def check_paths(src: Path, dst: Path, *, folder: bool) -> None:
-    """Raise if there is no input, or the output, absolute like it, has no place or is the wrong kind, or the input."""
+    """Check that an input exists, and that an output lies elsewhere, in a folder, and replaces only its own kind.
+
+    Both paths are absolute. ``folder`` tells whether the output is one.
+    """
     if not src.exists():
         raise FileNotFoundError(f"There is no file {src}.")
     if dst.exists() and src.samefile(dst):

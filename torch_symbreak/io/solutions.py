@@ -238,11 +238,10 @@ class SolvePlan(Run):
         todo = blocks(_uncut(self.layout), entries * self.layout.dtype.itemsize)
         with self.carried_out(todo) as (before, _, digest):
             if not before:
+                (self.work / "pictures").mkdir()
                 for message in self.look():
                     say(message)
-                (self.work / "pictures").mkdir(exist_ok=True)
-                self.write_progress(0)
-            for done, block in enumerate(todo[before or 0 :], (before or 0) + 1):
+            for done, block in enumerate(todo[before:], before + 1):
                 patterns = self.read(block)
                 self._write(patterns, solve(patterns))
                 self.write_progress(done)
