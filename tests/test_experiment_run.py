@@ -10,13 +10,13 @@ import sys
 import time
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
 
 pytest.importorskip("lightning")
 from experiments import CPU, numbers, symbreak
+from processes import python
 
 from torch_symbreak import align, relative_error
 from torch_symbreak.experiments import (
@@ -310,8 +310,7 @@ def test_failures_end_with_1(debug, tmp_path, monkeypatch, capsys):
 def test_missing_extras_are_named(missing, tmp_path):
     """Run a fresh interpreter in which the package cannot be imported."""
     code = f"import sys; sys.modules[{missing!r}] = None; from torch_symbreak.cli import main; main()"
-    command = [sys.executable, "-c", code, "reproduce", "farfield", "--out", str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
+    ended = python(code, "reproduce", "farfield", "--out", tmp_path)
     assert ended.returncode == 1
     assert 'pip install "torch_symbreak[experiments]"' in ended.stderr
     assert missing in ended.stderr
