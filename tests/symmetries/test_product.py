@@ -226,7 +226,7 @@ def test_describe_of_other_elements() -> None:
     x = padded(2, 3)
     group = Product([Turns(2), *far_field(2, channel_dims=1), Scale(channel_dims=1)])
     g = group.identity(x)._replace(scalar=torch.tensor([1.0, 2.0 + 0.0j]))
-    assert g.describe(x) == ["and 1 more", "scaled by 2, and 1 more"]
+    assert g.describe(x) == ["1 element of another kind", "scaled by 2, and 1 element of another kind"]
     assert Product([Sign(2), Scale()]).identity(x.real[:, 0]).describe(x.real[:, 0]) == ["unchanged"] * 2
     halves = Element(torch.tensor([False]), torch.tensor([[0.5, 0.0]], dtype=torch.float64), torch.ones(1))
     assert halves.describe(x[:1, 0].real) == ["moved by (0.5, 0)"]

@@ -120,7 +120,9 @@ def _sentence(flipped: bool, moved: list[float], scalar: complex, others: int) -
     else:
         words += ["sign -1"] if scalar < 0 else []
     words += [f"scaled by {size:.4g}"] if not math.isclose(size, 1, rel_tol=1e-4) else []
-    words += [f"and {others} more"] if others else []
+    if others:  # they have no common words, and may be identities
+        more = "1 element of another kind" if others == 1 else f"{others} elements of other kinds"
+        words.append(f"and {more}" if words else more)
     return ", ".join(words) or "unchanged"
 
 
