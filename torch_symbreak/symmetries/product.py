@@ -293,6 +293,12 @@ class Product(Symmetry):
 
     def act(self, g: Element, x: Tensor) -> Tensor:
         self.check(x)
+        if not isinstance(g, Element) or len(g.others) != len(self.others):
+            given = f"len(others) == {len(g.others)}" if isinstance(g, Element) else type(g).__name__
+            raise TypeError(
+                f"Product needs an Element with len(others) == {len(self.others)}, but got {given}. lift(part, g, x) "
+                "makes one of an element of a part."
+            )
         for part, h in zip(self.others, g.others, strict=True):
             x = part.act(h, x)
         if self.rearrangement is not None:
