@@ -31,14 +31,27 @@ def _work(code: str, arguments: tuple[str, ...], folder: Path | None, printed: t
     exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
 
 
+class Started:
+    """A process at work, as :class:`subprocess.Popen`."""
+
+    def __init__(self, code: str, *arguments: object, folder: Path | None = None) -> None:
+        self._place = tempfile.TemporaryDirectory()
+        self._printed = (Path(self._place.name, "stdout"), Path(self._place.name, "stderr"))
+        task = (code, tuple(map(str, arguments)), folder, self._printed)
+        self._process = _SERVER.Process(target=_work, args=task)
+        self._process.start()
+        self.pid = self._process.pid
+
+    def ended(self) -> Ended:
+        """Wait for the end."""
+        with self._place:
+            self._process.join(120)
+            if self._process.is_alive():
+                self._process.kill()
+                raise TimeoutError("The process did not end in 120 s.")
+            return Ended(self._process.exitcode or 0, *(path.read_text() for path in self._printed))
+
+
 def python(code: str, *arguments: object, folder: Path | None = None) -> Ended:
     """Run code as ``python -c`` does, in a folder, and wait for its end."""
-    with tempfile.TemporaryDirectory() as place:
-        printed = (Path(place, "stdout"), Path(place, "stderr"))
-        process = _SERVER.Process(target=_work, args=(code, tuple(map(str, arguments)), folder, printed))
-        process.start()
-        process.join(120)
-        if process.is_alive():
-            process.kill()
-            raise TimeoutError(f"{code} did not end in 120 s.")
-        return Ended(process.exitcode or 0, *(path.read_text() for path in printed))
+    return Started(code, *arguments, folder=folder).ended()
