@@ -26,8 +26,8 @@ class Factorization(Experiment):
 
     Names of data are measurement and dimension: "gram-3", "distances-2". Clouds are noisy copies of a few random
     prototypes at random points of their orbits. Errors are the mean of ||prediction - x|| / ||x|| in percent, as they
-    are and after the best element of the symmetry. For distances ||x|| is that of the centered cloud, which does not depend on where it
-    lies.
+    are and after the best element of the symmetry. For distances ||x|| is that of the centered cloud, which does not
+    depend on where it lies.
 
     Args:
         test_samples: Number of test pairs, and of training pairs that training errors are measured on. Default 2000.
