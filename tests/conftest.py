@@ -34,8 +34,8 @@ def _seeded() -> None:
 
 @pytest.fixture(autouse=True)
 def _interruptible() -> Iterator[None]:
-    """The command takes over Ctrl-C."""
-    before = signal.getsignal(signal.SIGINT)
+    """The command takes over Ctrl-C, which a shell's background job would ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 

@@ -38,8 +38,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 def started(*arguments: object, before: str = "", **options: object) -> subprocess.Popen[str]:
     """Start the command in another process, which prints "ready" first."""
-    taken = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # nohup's tests ignore it
-    code = f"{taken}\n{before}\nprint('ready', flush=True)\nfrom torch_symbreak.cli import main\nmain()"
+    code = f"{before}\nprint('ready', flush=True)\nfrom torch_symbreak.cli import main\nmain()"
     environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
     command = [sys.executable, "-c", code, *map(str, arguments)]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment} | options
