@@ -100,9 +100,10 @@ def find_beside(flag: str, name: str, file: Format, intensities: Layout, event: 
             raise KeyError(f"{flag} {name} needs one array, but {path} {held}. Say which: {known}.")
     assert key is not None
     array, event = file.arrays[key], tuple(event)
-    bits = array.dtype.kind in "iu" and file.path.suffix.lower() == ".cxi"
+    zeros = file.path.suffix.lower() == ".cxi" or key.rpartition("/")[2] == "pixel_mask"
+    bits = array.dtype.kind in "iu" and zeros
     if array.dtype.kind not in "biu" or bits:
-        why = "CXI's masks of integers are 0 where a pixel counts, and this one needs True there" if bits else "no bool"
+        why = "CXI and NeXus store 0 where a pixel counts, but True is needed there" if bits else "no bool"
         raise TypeError(
             f"{flag} {key} of {file.path} has dtype {array.dtype}: {why}. Save it as bools, True where counted: "
             f"numpy.save('{flag.strip('-')}.npy', values {'== 0' if bits else '> 0'})"
@@ -169,7 +170,8 @@ class SolvePlan(Run):
         """Read all patterns once, and return what a user should know about them.
 
         Raises:
-            ValueError: If a measured pixel is not finite, a pattern is not positive on any, or its support is empty.
+            ValueError: If a measured pixel is not finite, a pattern is not positive on any, its support is empty, or a
+                mask of integers is 0 at most pixels.
         """
         negative = hidden = pixels = 0
         dark: list[int] = []
@@ -205,10 +207,13 @@ class SolvePlan(Run):
         if self.mask is not None:
             said.append(f"{1 - hidden / pixels:.1%} of the pixels are measured, by {self.mask.name}.")
             if 2 * hidden > pixels:
-                said.append(
-                    "Few pixels are measured. If the mask is True where pixels are bad, type in Python "
-                    "numpy.save('good.npy', mask == 0), and here --mask good.npy."
-                )
+                turned = "If the mask is True where pixels are bad, type in Python numpy.save('good.npy', mask == 0)"
+                if opened(self.mask.path, self.mask.stamp).arrays[self.mask.key].dtype.kind != "b":
+                    raise ValueError(
+                        f"--mask {self.mask.name} holds integers and is 0 at {hidden / pixels:.1%} of the pixels. "
+                        f"{turned}, else numpy.save('good.npy', mask == 1), and here --mask good.npy."
+                    )
+                said.append(f"Few pixels are measured. {turned}, and here --mask good.npy.")
         return said
 
     def run(

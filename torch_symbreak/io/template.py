@@ -55,7 +55,7 @@ def fit_template(
         The canonicalizer.
 
     Raises:
-        ValueError: If ``dst`` is no .npz file, or the targets do not fit a template.
+        ValueError: If ``dst`` is no .npz file or is the input, or the targets do not fit a template.
         FileExistsError: If ``dst`` exists and ``overwrite`` is False.
         FileNotFoundError: If ``src`` or the folder of ``dst`` does not exist.
 
