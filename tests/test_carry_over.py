@@ -243,7 +243,7 @@ def test_hdf5_of_arrays_of_two_floats(compression: str | None, tmp_path: Path) -
     planned = open_file(src)
     planned.prepare(tmp_path, ["x"])
     (sink,) = planned.sinks(tmp_path, ["x"])
-    sink.write((slice(1, 3), slice(0, 8), slice(0, 12), slice(0, 2)), np.ones((2, 8, 12, 2), "f4"))
+    sink((slice(1, 3), slice(0, 8), slice(0, 12), slice(0, 2)), np.ones((2, 8, 12, 2), "f4"))
     planned.finish(tmp_path, ["x"], "{}", {})
     (tmp_path / "part").rename(out)
     wanted = X.view("f4").reshape(*X.shape, 2).copy()
@@ -348,7 +348,7 @@ def test_hdf5_companions_of_other_types(tmp_path: Path) -> None:
     file.check(keys, tmp_path)
     file.prepare(tmp_path, keys)
     for key, sink in zip(keys, file.sinks(tmp_path, keys), strict=True):
-        sink.write((slice(0, 7), slice(0, 3)), values[key[:4]])
+        sink((slice(0, 7), slice(0, 3)), values[key[:4]])
     file.finish(tmp_path, keys, "{}", {})
     with h5py.File(tmp_path / "part") as out:
         assert all(np.array_equal(out[key][()], values[key[:4]]) for key in keys)
@@ -834,7 +834,7 @@ def test_elements_of_an_earlier_run(suffix: str, tmp_path: Path) -> None:
         file = open_file(paths[number])
         file.prepare(work, ["x"])
         (sink,) = file.sinks(work, ["x"])
-        sink.write(tuple(slice(0, size) for size in X.shape), X)
+        sink(tuple(slice(0, size) for size in X.shape), X)
         file.finish(work, ["x"], f'"{number}"', extra, drop)
         (work / "part").rename(paths[number + 1])
         after = open_file(paths[number + 1])

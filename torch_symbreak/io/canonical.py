@@ -175,7 +175,7 @@ class Plan(Run):
             index = like.index(block)
             with reading:
                 values = like.forward(file.read(key, index)).reshape(len(x), *like.event)
-            sink.write(index, like.back(moved_beside(group, g, values), index))
+            sink(index, like.back(moved_beside(group, g, values), index))
         for name, region in stages.items():
             region.write(_rows(first, len(x), region.shape), getattr(g, name.rpartition("_")[2]).numpy())
         return None

@@ -188,7 +188,7 @@ class Layout:
                 if dtype.names is not None:
                     pair, values = values, np.empty(values.shape, dtype)
                     values[dtype.names[0]], values[dtype.names[1]] = pair.real, pair.imag
-                into[key].write(index, values.astype(dtype, copy=False))
+                into[key](index, values.astype(dtype, copy=False))
 
 
 def _targets(batch: Sequence[int], field: str = "") -> str:

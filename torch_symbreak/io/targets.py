@@ -84,8 +84,8 @@ class Targets:
     @property
     def model(self) -> dict[str, Any]:
         """The model, as a note has it."""
-        names = ("forward", "oversampling", "threshold")
-        return {"event_dims": self.dims} | {name: getattr(self, name) for name in names}
+        names = ("forward", "event_dims", "oversampling", "threshold")
+        return {name: getattr(self, name) for name in names} | {"event_dims": self.dims}
 
     def fix(self, dtype: torch.dtype) -> Canonicalizer[Any]:
         """Return the canonicalizer for targets of a dtype."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from io import FileIO
 from pathlib import Path
-from typing import IO, Any, ClassVar, NamedTuple, Protocol
+from typing import IO, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,8 @@ OURS = "symbreak"
 _ELEMENT = re.compile(rf"{OURS}_([0-9a-f]{{8}}_)?(flipped|shift|scalar)")
 
 Index = tuple[slice, ...]
+#: Writes the values of one block of an array.
+Sink = Callable[[Index, np.ndarray], None]
 
 
 def is_ours(name: str) -> bool:
@@ -34,12 +36,6 @@ class Array(NamedTuple):
     dtype: np.dtype[Any]
     grid: tuple[int, ...]  # per axis, how many entries the format reads and writes as one piece
     turned: bool = False  # whether the first index varies fastest
-
-
-class Sink(Protocol):
-    """Takes the values of one array, block by block."""
-
-    def write(self, index: Index, values: np.ndarray) -> None: ...
 
 
 class Region(NamedTuple):
@@ -219,9 +215,10 @@ class Format(ABC):
             new_npy(stage, self.arrays[key])
 
     def sinks(self, work: Path, keys: Sequence[str]) -> Sequence[Sink]:
-        """Return the places of the values of ``keys``. Any number of processes can write disjoint blocks at once."""
+        """Return what writes the values of ``keys``. Any number of processes can write disjoint blocks at once."""
         stages, part = self._stages(work, keys), work / "part"
-        return [npy_region(stages[key]) if key in stages else self._regions[key]._replace(path=part) for key in keys]
+        regions = (npy_region(stages[key]) if key in stages else self._regions[key]._replace(path=part) for key in keys)
+        return [region.write for region in regions]
 
     def _stages(self, work: Path, keys: Sequence[str]) -> dict[str, Path]:
         inside = self._regions if self.in_place else {}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,15 +24,10 @@ _LOSSLESS = re.compile(
 _CHUNK = re.compile(r"c|(c\.)?\d+(\.\d+)*")
 
 
-class ZarrSink(NamedTuple):
-    """An array of a zarr group, or the one array of the store (key None)."""
-
-    path: Path
-    key: str | None
-
-    def write(self, index: Index, values: np.ndarray) -> None:
-        found = importlib.import_module("zarr").open(self.path, mode="r+")
-        (found if self.key is None else found[self.key])[index] = values
+def _write(path: Path, key: str | None, index: Index, values: np.ndarray) -> None:
+    """Write a block of an array of a group, or of the one array of a store (key None)."""
+    found = importlib.import_module("zarr").open(path, mode="r+")
+    (found if key is None else found[key])[index] = values
 
 
 class Zarr(Format):
@@ -81,7 +77,7 @@ class Zarr(Format):
         shutil.copytree(self.path, work / "part", ignore=left_out)
 
     def sinks(self, work: Path, keys: Sequence[str]) -> Sequence[Sink]:
-        return [ZarrSink(work / "part", None if self.bare else key) for key in keys]
+        return [functools.partial(_write, work / "part", None if self.bare else key) for key in keys]
 
     def finish(self, work: Path, keys: Sequence[str], note: str, extra: Regions, drop: Names = frozenset()) -> None:
         # What zarr was writing when a run was killed; the chunk itself has been written again.
