@@ -319,17 +319,15 @@ def test_any_axes_are_read_and_written_as_by_hand(
     parts = blocks(layout, most)
     assert torch.equal(torch.cat([layout.read(file, part) for part in parts]), wanted)
 
-    class Into:
-        values = np.zeros_like(a)
+    written = np.zeros_like(a)
 
-        def write(self, index: tuple[slice, ...], values: np.ndarray) -> None:
-            assert not self.values[index].any()  # no two blocks share an entry
-            self.values[index] = values
+    def into(index: tuple[slice, ...], values: np.ndarray) -> None:
+        assert not written[index].any()  # no two blocks share an entry
+        written[index] = values
 
-    into = Into()
     for part in parts:
         layout.write([into], layout.read(file, part), part)
-    assert np.array_equal(into.values, a)
+    assert np.array_equal(written, a)
 
 
 # ------------------------------------------------------------------------------------------------ which arrays

@@ -42,6 +42,7 @@ _MEASURED = re.compile(
     r"reciprocal|spectrum"
 )
 _NO_INTENSITIES = re.compile(r"masks?|supports?|flags?|magnitudes?|mag|amplitudes?|amp|abs|modul(us|i)|phases?|angles?")
+_INTENSITIES = "intensities, which are real. From Fourier values save abs(values) ** 2."
 _TARGETS = re.compile(r"density|images?|obj(ects?)?|samples?|specimen|targets?|truth")
 
 #: Names in one message, and lines to type.
@@ -419,17 +420,14 @@ def find(
     for group in groups:
         for name, like in zip(group, first, strict=True):
             array, is_complex = arrays[name], _is_complex(arrays[name].dtype)
-            if not (_is_real(array.dtype, integers=measured) or (len(group) == 1 and is_complex and not measured)):
+            if measured and is_complex:
+                raise TypeError(f"{name} of {file.path} is complex, but solve wants {_INTENSITIES}")
+            if not (_is_real(array.dtype, integers=measured) or (len(group) == 1 and is_complex)):
                 fault = (
-                    f"has dtype {array.dtype}, which cannot be that of a target. Save it as complex64 or float32, or "
+                    "which cannot be that of a target. Save it as complex64 or float32, or name another array: key=."
                 )
-                fault += "name another array: key=."
-                if measured:
-                    fault = f"has dtype {array.dtype}, but solve wants integers or floats."
-                if measured and is_complex:
-                    fault = "is complex, but solve wants intensities, which are real. From Fourier values save "
-                    fault += "abs(values) ** 2."
-                raise TypeError(f"{name} of {file.path} {fault}")
+                fault = "but solve wants integers or floats." if measured else fault
+                raise TypeError(f"{name} of {file.path} has dtype {array.dtype}, {fault}")
             if array.shape != first[0].shape or array.dtype != like.dtype:
                 raise ValueError(f"{what} are not of one shape and dtype: {_inventory({n: arrays[n] for n in names})}.")
     shape, dtypes = first[0].shape, tuple(array.dtype for array in first)
@@ -567,8 +565,7 @@ def _only_intensities(file: Format, arrays: dict[str, Array], least: int, found:
             f"no integers or floats, of at most 64 bits, of at least {least} dimensions. It holds {_inventory(arrays)}."
         )
         if any(_is_complex(array.dtype) for array in arrays.values()):
-            fault = "only complex arrays, but solve wants intensities, which are real. From Fourier values save "
-            fault += f"abs(values) ** 2. It holds {_inventory(arrays)}."
+            fault = f"only complex arrays, but solve wants {_INTENSITIES} It holds {_inventory(arrays)}."
         raise KeyError(f"{file.path} holds {fault}")
     offers = _offers(arrays, [(name,) for name in found], measured=True)
     if len(found) > 1:
