@@ -50,7 +50,7 @@ def main() -> None:
             continue
         with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as progress:
             for case in progress.track(cases, description=name):
-                rows.append(row(case, measure(case.operations(), rounds=rounds, budget=3.0)))
+                rows.append(row(case, measure(case.operations(), rounds=rounds, budget=3.0, setup=case.setup)))
                 gc.collect()  # ends the workers of a case's loaders and deletes its files
         result = {
             "suite": name,

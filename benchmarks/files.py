@@ -1,12 +1,14 @@
 """Break an HDF5 file, beside copying it, as a file and through h5py in the same blocks, and beside the transform alone.
 
-Needs twice the largest size (2 GB) on the disk of the temporary folder, which TMPDIR names. All operations replace the
-output of the call before, and the time includes it.
+Needs twice the largest size (2 GB) on the disk of the temporary folder, which TMPDIR names. Every call writes a new
+file. "on the disk": the system was told to forget the input, as after a restart. "in memory": the system still has the
+whole input, which only happens to files that were just written or read.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -87,8 +89,7 @@ def _paths(folder: str) -> tuple[Path, Path]:
     return Path(folder) / "in.h5", Path(folder) / "out.h5"
 
 
-def _operations(count: int, compression: str | None) -> Operations:
-    folder = tempfile.TemporaryDirectory()  # goes with the operations, which refer to it
+def _operations(folder: tempfile.TemporaryDirectory[str], count: int, compression: str | None) -> Operations:
     write(_paths(folder.name)[0], count, compression)
     blocks = torch.from_numpy(objects(np.random.default_rng(0))).split(BLOCK // ITEM)
     return {
@@ -99,13 +100,29 @@ def _operations(count: int, compression: str | None) -> Operations:
     }
 
 
+def _prepare(folder: tempfile.TemporaryDirectory[str], place: str) -> None:
+    """Remove the output, and read the input or make the system forget it."""
+    src, dst = _paths(folder.name)
+    dst.unlink(missing_ok=True)
+    with src.open("rb") as file:
+        if place == "on the disk":
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        while place == "in memory" and file.read(1 << 20):
+            pass
+
+
 def cases(quick: bool, device: torch.device) -> Iterator[Timing]:
     if device.type != "cpu":  # files are broken on the CPU
         return
+    folder = tempfile.TemporaryDirectory()  # goes with the cases, which refer to it
+    places = ("on the disk", "in memory") if hasattr(os, "posix_fadvise") else ("in memory",)
     # Compressing takes so much longer that the smaller file tells enough.
     for count, compression in [*((count, None) for count in _counts(quick)), (_counts(quick)[0], "gzip")]:
-        parameters = {"GB": _gigabytes(count), "objects": count, "compression": compression}
-        yield Timing("HDF5", parameters, count, functools.partial(_operations, count, compression))
+        for place in places:
+            parameters = {"GB": _gigabytes(count), "objects": count, "compression": compression, "input": place}
+            operations = functools.partial(_operations, folder, count, compression)
+            yield Timing("HDF5", parameters, count, operations, functools.partial(_prepare, folder, place))
 
 
 def _peak(src: Path, dst: Path) -> float:

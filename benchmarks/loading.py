@@ -24,7 +24,7 @@ __all__ = ["cases", "figure", "notes"]
 
 
 class _PerItem(Dataset[tuple[Tensor, Tensor]]):
-    """Pairs whose targets are transformed one by one, as by ``target_transform``."""
+    """Transform the targets of pairs one by one, as ``target_transform`` does."""
 
     def __init__(self, pairs: TensorDataset, transform: Callable[[Tensor], Tensor]) -> None:
         self.pairs, self.transform = pairs, transform

@@ -31,12 +31,16 @@ _LEAST_ROUNDS = 5
 
 @dataclass(frozen=True)
 class Timing:
-    """One row: operations on the same data, ours first. ``operations`` makes them just before they are timed."""
+    """One row: operations on the same data, ours first. ``operations`` makes them just before they are timed.
+
+    ``setup`` is called before every sample, and its time does not count.
+    """
 
     family: str  # rows of a family share a table
     parameters: dict[str, Any]
     items: int  # per call
     operations: Callable[[], Operations]
+    setup: Callable[[], object] = lambda: None
 
 
 def repeats(seconds: float) -> int:
@@ -44,7 +48,9 @@ def repeats(seconds: float) -> int:
     return max(1, math.ceil(LEAST_SAMPLE / max(seconds, 1e-6)))
 
 
-def measure(operations: Operations, *, rounds: int, budget: float = math.inf) -> dict[str, list[float]]:
+def measure(
+    operations: Operations, *, rounds: int, budget: float = math.inf, setup: Callable[[], object] = lambda: None
+) -> dict[str, list[float]]:
     """Return seconds per call of every operation, one number per interleaved round.
 
     Stop after ``rounds``, or when the budget (seconds) is used up, but not before 5 rounds (or ``rounds`` if fewer).
@@ -52,7 +58,7 @@ def measure(operations: Operations, *, rounds: int, budget: float = math.inf) ->
     """
     # The standard library's Timer on torch's clock, which waits for the GPU. torch's own Timer would make two untimed
     # calls before every sample: three times the work for slow operations.
-    timers = {name: timeit.Timer(operation, timer=benchmark.timer) for name, operation in operations.items()}
+    timers = {name: timeit.Timer(operation, setup, benchmark.timer) for name, operation in operations.items()}
     for timer in timers.values():
         timer.timeit(1)
     calls = {name: repeats(timer.timeit(1)) for name, timer in timers.items()}

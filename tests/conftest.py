@@ -16,7 +16,7 @@ from hypothesis import settings
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
-settings.register_profile("default", max_examples=15, deadline=None, derandomize=True, database=None)
+settings.register_profile("default", max_examples=10, deadline=None, derandomize=True, database=None)
 settings.register_profile("nightly", max_examples=500, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
@@ -34,8 +34,8 @@ def _seeded() -> None:
 
 @pytest.fixture(autouse=True)
 def _interruptible() -> Iterator[None]:
-    """The command takes over Ctrl-C."""
-    before = signal.getsignal(signal.SIGINT)
+    """The command takes over Ctrl-C, which a shell's background job would ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 

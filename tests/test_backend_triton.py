@@ -22,7 +22,7 @@ kernels = pytest.importorskip("torch_symbreak.canonical._triton", reason="needs 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SINGLE = (torch.complex64, torch.float32)
-FEW = settings(max_examples=settings().max_examples // 7)  # the interpreter is slow
+FEW = settings(max_examples=settings().max_examples // 5)  # the interpreter is slow
 
 
 @pytest.fixture(scope="module", params=["together", "apart"])
@@ -61,7 +61,7 @@ def test_decides_and_moves_as_the_reference(case: Drawn, threshold: float, backg
 @pytest.mark.parametrize(("frame", "dtype"), [((7, 9), torch.complex64), ((5, 4, 6), torch.float32)])
 def test_laws(frame: tuple[int, ...], dtype: torch.dtype) -> None:
     content = tuple(n - 2 for n in frame)
-    batch = (6 if DEVICE == "cpu" else 400,)
+    batch = (3 if DEVICE == "cpu" else 400,)
     case = Drawn(frame, content, (1,) * len(frame), batch, (), dtype, wrap=False, seed=1, mean=1.0)
     check_canonicalizer(fixer(case), case.make().to(DEVICE), generator=case.generator)
 
@@ -97,11 +97,12 @@ def test_near_ties_the_other_frequencies_decide(case: Drawn, kind: str) -> None:
 @pytest.mark.usefixtures("steps")
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_bad_values_stay_in_their_items() -> None:
-    x = torch.rand(6, 8, 9, dtype=torch.complex64, device=DEVICE)
+    x = torch.rand(4, 5, 7, dtype=torch.complex64, device=DEVICE)
     x[1, 2, 3], x[2, 3, 4], x[3] = torch.nan, torch.inf, 0
     fix = FarFieldCanonicalizer(2)
-    assert torch.allclose(fix(x)[[0, 3, 4, 5]], fix(x[[0, 3, 4, 5]]))
-    assert torch.equal(fix(x)[3], x[3])
+    moved = fix(x)
+    assert torch.allclose(moved[::3], fix(x[::3]))
+    assert torch.equal(moved[3], x[3])
     found, reference = fix.element(x), fix._reference(x)
     assert torch.equal(found.flipped, reference.flipped)
     assert torch.equal(found.shift, reference.shift)

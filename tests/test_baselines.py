@@ -1,10 +1,8 @@
 """Nearest neighbors: equal to a search by hand, for targets of any shape and field."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
+from processes import python
 
 from torch_symbreak.baselines import nearest_neighbors
 
@@ -102,6 +100,6 @@ def test_baselines_need_scikit_learn_only_when_neighbors_are_searched():
         "import sys; sys.modules['sklearn'] = None; import torch; from torch_symbreak import baselines; print('here');"
         "baselines.nearest_neighbors(torch.ones(2, 1), torch.ones(2, 1))"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    ended = python(code)
     assert ended.stdout == "here\n"
     assert "ModuleNotFoundError" in ended.stderr

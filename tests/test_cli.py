@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import get_args
@@ -12,6 +10,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from processes import python
 
 from torch_symbreak import cli
 from torch_symbreak._checks import DEVICES
@@ -121,12 +120,6 @@ def test_an_unknown_model_is_named(ask) -> None:
 
 
 # ---------------------------------------------------------------------------------------------- other processes
-
-
-def python(code: str, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2]), "COLUMNS": "200"}
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 
 def test_help_imports_nothing_heavy() -> None:

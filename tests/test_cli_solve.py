@@ -345,16 +345,25 @@ def test_many_arrays_have_one_mask(tmp_path, monkeypatch, capsys) -> None:
     assert error.endswith("has shape (2, 32, 32), but needs (32, 32).")
 
 
-def test_masks_of_cxi_are_no_bools(tmp_path, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize(("name", "mask"), [("in.cxi", "entry/mask"), ("in.h5", "entry/pixel_mask")])
+def test_masks_of_cxi_and_nexus_are_no_bools(tmp_path, monkeypatch, capsys, name, mask) -> None:
     """They are 0 where a pixel counts."""
     monkeypatch.chdir(tmp_path)
-    with h5py.File("in.cxi", "w") as file:
-        file["entry_1/data_1/data"], file["entry_1/data_1/mask"] = Y, np.zeros((32, 32), np.uint32)
-    error = refused(
-        monkeypatch, capsys, "in.cxi", "f.npz", "--key", "entry_1/data_1/data", "--mask", "entry_1/data_1/mask"
-    )
+    with h5py.File(name, "w") as file:
+        file["entry/data"], file[mask] = Y, np.zeros((32, 32), np.uint32)
+    error = refused(monkeypatch, capsys, name, "f.npz", "--key", "entry/data", "--mask", mask)
     assert "0 where a pixel counts" in error
     assert "values == 0" in error
+
+
+def test_a_mask_of_integers_that_hides_most_pixels_is_asked_about(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    bad = np.zeros((32, 32), np.uint8)
+    bad[3:5] = 1
+    np.savez("in.npz", intensity=Y, bad=bad)
+    error = refused(monkeypatch, capsys, "in.npz", "f.npz", "--key", "intensity", "--mask", "bad")
+    assert "holds integers and is 0 at 93.8% of the pixels" in error
+    assert "numpy.save('good.npy', mask == 0), else numpy.save('good.npy', mask == 1)" in error
 
 
 @pytest.mark.parametrize(

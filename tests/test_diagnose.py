@@ -259,7 +259,7 @@ def test_noisy_sets(std: float, dtype: Any, hot: float) -> None:
 
 
 class Stored(Dataset[Any]):
-    """Pairs (y, x)."""
+    """Hold pairs (y, x)."""
 
     def __init__(self, y: Tensor, x: Tensor) -> None:
         self.y, self.x = y, x

@@ -10,7 +10,18 @@ from draws import Drawn, cases
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torch_symbreak import ElementwiseSquare, FarField, FixGlobalPhase, FixSign, GaussianIntensity, RandomSymmetry
+from torch_symbreak import (
+    DistanceMatrix,
+    ElementwiseSquare,
+    FarField,
+    FixGlobalPhase,
+    FixSign,
+    GaussianIntensity,
+    GramMatrix,
+    LinearMixing,
+    RandomSymmetry,
+)
+from torch_symbreak.forward import ForwardModel
 from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, Sign, Translation
 from torch_symbreak.testing import assert_invariant, off_ties
 
@@ -133,6 +144,14 @@ def test_gaussian() -> None:
         assert model(torch.ones(3)).dtype == torch.float32
     assert "A" in model.state_dict()
     assert model.double()(torch.ones(3)).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    "model", [ElementwiseSquare(), GaussianIntensity(torch.eye(3)), GramMatrix(), DistanceMatrix(), LinearMixing(2)]
+)
+def test_shapes_are_found_on_the_meta_device(model: ForwardModel) -> None:
+    x = torch.randn(4, 2, 3)
+    assert model.to("meta")(x.to("meta")).shape == model.to_empty(device="cpu")(x).shape
 
 
 def test_square() -> None:

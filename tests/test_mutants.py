@@ -19,15 +19,7 @@ from torch_symbreak import CenterContent, FarField, FixConjugateFlip, FixGlobalP
 from torch_symbreak.baselines import LiteralAlgorithm2
 from torch_symbreak.canonical import FarFieldCanonicalizer, _cpu, rule, using
 from torch_symbreak.canonical import far_field as far_field_module
-from torch_symbreak.symmetries import (
-    ConjugateFlip,
-    GlobalPhase,
-    Motion,
-    Product,
-    Symmetry,
-    Translation,
-    product,
-)
+from torch_symbreak.symmetries import ConjugateFlip, GlobalPhase, Motion, Product, Symmetry, Translation, product
 from torch_symbreak.symmetries.scalar import FixScalar
 from torch_symbreak.testing import check_canonicalizer, check_symmetry, deviation
 

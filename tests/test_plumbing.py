@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import pickle
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 import torch
+from processes import python
 from torch.utils.data import DataLoader
 
 import torch_symbreak
@@ -253,7 +252,7 @@ def test_random_symmetry_draws_per_item_and_by_the_generator() -> None:
 def test_import_is_light() -> None:
     heavy = ["torchvision", "kornia", "matplotlib", "lightning", "sklearn", "typer", "rich", "torchmetrics", "deepinv"]
     code = f"import sys, torch_symbreak, torch_symbreak.testing; print([m for m in {heavy} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert python(code).stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
@@ -261,7 +260,7 @@ def test_import_is_light() -> None:
 )
 def test_a_missing_package_says_what_to_install(name: str, extra: str) -> None:
     code = f"import sys; sys.modules[{name!r}] = None; import torch_symbreak.interop.{name}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python(code)
     assert done.returncode == 1
     assert f'pip install "torch_symbreak[{extra}]"' in done.stderr.splitlines()[-1]
 

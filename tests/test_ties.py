@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from processes import python
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -85,7 +84,7 @@ for epoch in range(3):
 
 
 def test_workers_of_all_epochs_warn_once() -> None:
-    done = subprocess.run([sys.executable, "-c", WORKERS], capture_output=True, text=True)
+    done = python(WORKERS)
     assert done.returncode == 0
     assert done.stderr.count("are ties") == 1
 
@@ -164,8 +163,7 @@ def test_files(elements: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_command_says_it_on_one_line(tmp_path: Path) -> None:
     pytest.importorskip("typer")
     np.save(tmp_path / "x.npy", images(20, own_twins=2).numpy())
-    call = [sys.executable, "-m", "torch_symbreak.cli", "break", "x.npy", "y.npy"]
-    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+    done = python("from torch_symbreak.cli import main; main()", "break", "x.npy", "y.npy", folder=tmp_path)
     assert done.returncode == 0
     (line,) = [line for line in done.stderr.splitlines() if "ties" in line]
     assert line.startswith("symbreak: 2 of 20 targets looked at (10.0%) are ties")

@@ -133,6 +133,11 @@ def wide(x: Tensor) -> torch.dtype:
     return torch.complex128 if x.is_complex() else torch.float64
 
 
+def autocast_type(x: Tensor) -> str:
+    """Return the device type with which ``torch.autocast`` is turned off for ``x``. It knows no meta device."""
+    return "cpu" if x.is_meta else x.device.type
+
+
 def resolved(x: Tensor) -> Tensor:
     """Resolve lazy conj and neg bits. ``DataLoader`` workers silently lose those that are not resolved."""
     return x.resolve_conj().resolve_neg()

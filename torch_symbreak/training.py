@@ -294,7 +294,7 @@ class _Checkpoint(ModelCheckpoint):
 
 
 class _Batches(TensorDataset):
-    """Pairs (y, x) that are fetched a batch at a time: no collation of single samples."""
+    """Fetch pairs (y, x) a batch at a time, without collation of single samples."""
 
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, ...]:
         return self[indices]

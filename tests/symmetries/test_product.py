@@ -15,12 +15,16 @@ from torch import Tensor
 from torch_symbreak import CenterContent, FarField, FixConjugateFlip, FixGlobalPhase, FixSign, align
 from torch_symbreak.symmetries import (
     ConjugateFlip,
+    ConvolutionFactors,
     Element,
     GlobalPhase,
+    Orthogonal,
     PhaseRamp,
     Product,
+    RigidMotion,
     Scale,
     Sign,
+    SignedPermutation,
     Symmetry,
     Translation,
 )
@@ -222,11 +226,42 @@ def test_describe_says_what_an_element_does(case: Drawn) -> None:
         assert sentence == (", ".join(words) or "unchanged")
 
 
+KINDS: tuple[Symmetry, ...] = (
+    Translation(channel_dims=1),
+    Sign(2, channel_dims=1),
+    Orthogonal(channel_dims=1),
+    RigidMotion(channel_dims=1),
+    SignedPermutation(channel_dims=1),
+    ConvolutionFactors(kernel=(3, 3)),
+    PhaseRamp(channel_dims=1),
+    Product([Translation(channel_dims=1), Sign(2, channel_dims=1)]),
+    Product([Orthogonal(channel_dims=1)]),
+)
+
+
+def field_of(group: Symmetry) -> torch.dtype:
+    return torch.complex64 if isinstance(group, PhaseRamp) else torch.float32
+
+
+@pytest.mark.parametrize("group", KINDS, ids=repr)
+def test_elements_of_other_kinds_are_told(group: Symmetry) -> None:
+    for other in KINDS:
+        g = other.sample(torch.ones(3, 2, 4, 4, dtype=field_of(other)))
+        x = torch.ones(3, 2, 4, 4, dtype=field_of(group))
+        if other == group or (isinstance(group, Translation) and isinstance(other, Product)):  # which has a motion
+            group.act(g, x)
+            continue
+        # Tensors alone differ by their shape.
+        both = isinstance(g, Tensor) and isinstance(group, (Sign, Orthogonal, PhaseRamp))
+        with pytest.raises(ValueError if both else TypeError, match=r"needs an? [eE]lement|batch of shape|elements \("):
+            group.act(g, x)
+
+
 def test_describe_of_other_elements() -> None:
     x = padded(2, 3)
     group = Product([Turns(2), *far_field(2, channel_dims=1), Scale(channel_dims=1)])
     g = group.identity(x)._replace(scalar=torch.tensor([1.0, 2.0 + 0.0j]))
-    assert g.describe(x) == ["and 1 more", "scaled by 2, and 1 more"]
+    assert g.describe(x) == ["1 element of another kind", "scaled by 2, and 1 element of another kind"]
     assert Product([Sign(2), Scale()]).identity(x.real[:, 0]).describe(x.real[:, 0]) == ["unchanged"] * 2
     halves = Element(torch.tensor([False]), torch.tensor([[0.5, 0.0]], dtype=torch.float64), torch.ones(1))
     assert halves.describe(x[:1, 0].real) == ["moved by (0.5, 0)"]

@@ -20,7 +20,7 @@ _CANDIDATES = 8
 
 
 class Atoms(Pairs):
-    """Pairs (y, x): diffraction of a periodic grid, and equal atoms at random places on it.
+    """Draw pairs (y, x): diffraction of a periodic grid, and equal atoms at random places on it.
 
     An atom is a Gaussian of height 1 and standard deviation .35 pixels, at any place between the pixels. Eight
     pixels hold all of its power to 1e-6. Centers are at least 3 pixels apart. A solver knows only the number of

@@ -17,7 +17,7 @@ _SHAPES, _MARGIN = 3, 1
 
 
 class BlurredShapes(Pairs):
-    """Pairs (y, z): a blurred image, and its blur and the sharp image as one target of ``BlindConvolution``.
+    """Draw pairs (y, z): a blurred image, and its blur and the sharp image as one target of ``BlindConvolution``.
 
     The kernel is a motion blur: a smooth bump over an ellipse of random length, width and direction, brighter toward
     one end, about a pixel's center. (Between pixels, kernel and image could trade nearly any fraction of a pixel.) The

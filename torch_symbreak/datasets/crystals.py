@@ -17,7 +17,7 @@ _ENTRIES = 2**17
 
 
 class BraggCrystals(Pairs):
-    """Pairs (y, x): far-field diffraction and a random crystal, a convex polygon (2-D) or polyhedron (3-D).
+    """Draw pairs (y, x): far-field diffraction and a random crystal, a convex polygon (2-D) or polyhedron (3-D).
 
     The crystal is the intersection of ``facets`` half-spaces in random directions with a box that keeps it inside the
     frame, at a random place. Its magnitude is 1 inside, 0 outside, and in between on the entries that an edge cuts.

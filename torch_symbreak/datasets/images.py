@@ -64,7 +64,7 @@ def as_gray(image: Any, *, stacked: bool = False) -> Tensor:
 
 
 class ComplexImages(Pairs):
-    """Pairs (y, x): far-field diffraction and a complex object made of two images of a data set.
+    """Draw pairs (y, x): far-field diffraction and a complex object made of two images of a data set.
 
     ``x = m exp(i (p - 1/2) phase)``. Here m, in [0, 1], is image i, and p is another image, drawn by (seed, i). If
     there is only one image, p is m. The object lies in the middle of its frame, at ``(N - L) // 2``, with zeros around

@@ -17,7 +17,7 @@ _WIDTHS = (2.0, 4.0)
 
 
 class MixedSources(Pairs):
-    """Pairs (y, x) of blind source separation: every source is one Gaussian pulse, and A has normal entries.
+    """Draw pairs (y, x) of blind source separation: every source is one Gaussian pulse, and A has normal entries.
 
     A pulse is positive or negative, lies anywhere in the signal, has a standard deviation of 2 to 4 samples, and is
     scaled to the norm 1. The entries of A are independent, with the variance 1 / sensors. So the order and the signs of

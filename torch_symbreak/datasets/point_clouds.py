@@ -15,7 +15,7 @@ from torch_symbreak.symmetries import Product
 
 
 class PointClouds(Pairs):
-    """Pairs (y, x): x is a noisy prototype, moved to a random point of its orbit, and y is its measurement.
+    """Draw pairs (y, x): x is a noisy prototype, moved to a random point of its orbit, and y is its measurement.
 
     Training and test set share the prototypes: pass the same ones, with different seeds.
 

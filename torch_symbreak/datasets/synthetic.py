@@ -11,7 +11,7 @@ from torch_symbreak.forward import ElementwiseSquare, GaussianIntensity
 
 
 class SquareRoots(Pairs):
-    """Pairs (y, x) with y = x² and x uniform on [-1, 1]: the talk's first example.
+    """Draw pairs (y, x) with y = x² and x uniform on [-1, 1]: the talk's first example.
 
     Shape: y and x (dim,), float32.
 
@@ -50,7 +50,7 @@ class SquareRoots(Pairs):
 
 
 class GaussianPairs(Pairs):
-    """Pairs (y, x) with y = |A x|² and x uniform on the unit sphere of R^n or C^n.
+    """Draw pairs (y, x) with y = |A x|² and x uniform on the unit sphere of R^n or C^n.
 
     Training and test set share the model: pass the same one, with different seeds.
 

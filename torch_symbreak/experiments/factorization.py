@@ -14,6 +14,7 @@ from torch_symbreak.datasets import PointClouds
 from torch_symbreak.experiments.grid import BREAKINGS
 from torch_symbreak.experiments.predictors import KNN
 from torch_symbreak.experiments.recipe import Experiment
+from torch_symbreak.experiments.report import RELATIVE
 from torch_symbreak.metrics import orbit_distance
 from torch_symbreak.models import MLP
 from torch_symbreak.training import Feature
@@ -25,8 +26,8 @@ class Factorization(Experiment):
 
     Names of data are measurement and dimension: "gram-3", "distances-2". Clouds are noisy copies of a few random
     prototypes at random points of their orbits. Errors are the mean of ||prediction - x|| / ||x|| in percent, as they
-    are and after the best motion. For distances ||x|| is that of the centered cloud, which does not depend on where it
-    lies.
+    are and after the best element of the symmetry. For distances ||x|| is that of the centered cloud, which does not
+    depend on where it lies.
 
     Args:
         test_samples: Number of test pairs, and of training pairs that training errors are measured on. Default 2000.
@@ -41,12 +42,7 @@ class Factorization(Experiment):
     """
 
     name: ClassVar[str] = "factorization"
-    metrics: ClassVar[Mapping[str, str]] = {
-        "test_sa_error": "test error up to a motion, %",
-        "test_error": "test error, %",
-        "train_sa_error": "train error up to a motion, %",
-        "train_error": "train error, %",
-    }
+    metrics: ClassVar[Mapping[str, str]] = RELATIVE
     feature: ClassVar[Feature] = "intensity"
     neighbor_feature: ClassVar[Feature] = "intensity"
 

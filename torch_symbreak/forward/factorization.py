@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import check_target, describe
-from torch_symbreak._items import resolved
+from torch_symbreak._items import autocast_type, resolved
 from torch_symbreak.canonical import AlignToTemplate
 from torch_symbreak.canonical._fitting import gather
 from torch_symbreak.forward.base import ForwardModel
@@ -47,7 +47,7 @@ class GramMatrix(ForwardModel):
     def forward(self, x: Tensor) -> Tensor:
         check_target("GramMatrix", x, 2, least=2)
         x = x.to(torch.promote_types(x.dtype, torch.float32))
-        with torch.autocast(x.device.type, enabled=False):  # half precision is too coarse for a measurement
+        with torch.autocast(autocast_type(x), enabled=False):  # half precision is too coarse for a measurement
             return resolved(x @ x.mH)
 
 

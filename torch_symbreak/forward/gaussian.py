@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import Field, check_choice, check_field, check_target, check_tensor
-from torch_symbreak._items import power, resolved
+from torch_symbreak._items import autocast_type, power, resolved
 from torch_symbreak.forward.base import ForwardModel
 from torch_symbreak.symmetries import FixGlobalPhase, FixSign, GlobalPhase, Sign
 
@@ -83,7 +83,7 @@ class GaussianIntensity(ForwardModel):
                 f"(*batch, {self.A.shape[1]}), but got {tuple(x.shape)}."
             )
         dtype = torch.promote_types(x.dtype, self.A.dtype)
-        with torch.autocast(x.device.type, enabled=False):  # half precision is too coarse for a measurement
+        with torch.autocast(autocast_type(x), enabled=False):  # half precision is too coarse for a measurement
             return power(x.to(dtype) @ self.A.to(dtype).mT)
 
     def extra_repr(self) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import check_target, check_tensor, check_whole, describe
-from torch_symbreak._items import peak, wide
+from torch_symbreak._items import autocast_type, peak, wide
 from torch_symbreak.forward.base import ForwardModel
 from torch_symbreak.symmetries import FixSignedPermutation, SignedPermutation
 
@@ -129,7 +129,7 @@ class LinearMixing(ForwardModel):
 
     def forward(self, x: Tensor) -> Tensor:
         A, S = self.split(x)
-        with torch.autocast(x.device.type, enabled=False):  # half precision is too coarse for a measurement
+        with torch.autocast(autocast_type(x), enabled=False):  # half precision is too coarse for a measurement
             return A @ S
 
     def _check(self, x: Any) -> None:

@@ -8,10 +8,12 @@ power cut.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,7 +46,7 @@ from torch_symbreak.io.provenance import (
     prefix_of,
     run_to_undo,
 )
-from torch_symbreak.io.runs import PROGRESS, Hash, Progress, Run, companion, opened, stamp_of
+from torch_symbreak.io.runs import PROGRESS, Progress, Run, companion, in_threads, opened, sha256_of, stamp_of
 from torch_symbreak.io.summaries import Summary
 from torch_symbreak.io.targets import Targets, beside
 from torch_symbreak.io.work import Bad, Work, describe
@@ -52,6 +54,8 @@ from torch_symbreak.io.workers import Workers, in_order
 from torch_symbreak.symmetries import Element
 
 Command = Literal["break", "scramble", "unbreak"]
+#: Progress is noted at most this often, so that small blocks do not wait for the file system.
+SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -150,28 +154,32 @@ class Plan(Run):
             extra = {name: npy_region(path) for name, path in stages.items()}
             elements_in = companion(self.src) if file.bare else self.src
             job = Work(self, elements_in, tuple(file.sinks(work, keys)), extra)
-            hashing = Hash(self.src)
             bad: list[Bad] = []
             try:
-                with Workers(processes, scheduler) as (executor, workers):
+                with in_threads() as (threads, stopped), Workers(processes, scheduler) as (executor, workers):
+                    digest = threads.submit(sha256_of, self.src, stopped)
+                    # Of the input, so that a run that was resumed says the same.
+                    look = threads.submit(sample, opened(self.src, self.stamp), self.layout, self.targets)
+                    noted = 0.0
                     for result in in_order(executor, job, todo[done:], 2 * workers):
                         done += 1
                         if result is not None:
                             bad.append(result)
-                        if not bad:
+                        if not bad and time.monotonic() > noted + SECONDS:
                             self.write_progress(done)
+                            noted = time.monotonic()
                         progress(count if done == len(todo) else self.layout.first(todo[done]), count)
-                    # Of the input, so that a run that was resumed says the same.
-                    looked = self.command == "break" and not bad
-                    summary = sample(opened(self.src, self.stamp), self.layout, self.targets) if looked else None
-                digest = hashing.result()
+                    input_sha256 = digest.result()
+                    summary = look.result() if self.command == "break" and not bad else None
             finally:
-                hashing.stop()
+                if not bad:
+                    with contextlib.suppress(OSError):  # of a full disk, which ended the work
+                        self.write_progress(done)
                 opened.cache_clear()
             self.check_unchanged()
             if bad:
                 raise ValueError(describe(bad, self.src, self.layout.keys))
-            self._finish(file, work, self._note(file, digest), extra)
+            self._finish(file, work, self._note(file, input_sha256), extra)
             if summary and (ties := summary.of_ties()):
                 remedy = (
                     f"Fit a template: symbreak fit {self.src.name} template.npz, then break --template template.npz."

@@ -13,6 +13,7 @@ from torch_symbreak.canonical.ties import LOOK
 from torch_symbreak.io.formats import Array, Format, open_file
 from torch_symbreak.io.layouts import Layout, blocks
 from torch_symbreak.io.provenance import note_of
+from torch_symbreak.io.runs import reading
 from torch_symbreak.io.summaries import Summary, look, summarize
 from torch_symbreak.io.targets import Targets, beside
 
@@ -80,6 +81,7 @@ def sample(file: Format, layout: Layout, targets: Targets) -> Summary:
     fix = targets.fix(layout.dtype)
     looks = []
     for block in some:
-        x = layout.read(file, block)[::step]
+        with reading:
+            x = layout.read(file, block)[::step]
         looks.append(look(fix, x[torch.isfinite(x).reshape(len(x), math.prod(layout.event)).all(1)]))
     return summarize(looks)

@@ -6,6 +6,7 @@ to the operating system. If it was killed, the same command goes on from there, 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -13,9 +14,11 @@ import os
 import shlex
 import stat
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
+
+import torch
 
 from torch_symbreak._version import __version__
 from torch_symbreak.io.arrays import write_file
@@ -116,25 +119,30 @@ def opened(path: Path, stamp: str) -> Format:
     return open_file(path)
 
 
-class Hash:
-    """Compute the SHA-256 of a file in a thread. For a folder, that of the ``sha256sum`` lines of its sorted files."""
+#: Held while a file that :func:`opened` returned is read. Not every library lets two threads read one.
+reading = threading.Lock()
 
-    def __init__(self, path: Path) -> None:
-        self._stopped = threading.Event()
-        self._thread = ThreadPoolExecutor(1)
-        self.result = self._thread.submit(self._hash, path).result
 
-    def _hash(self, path: Path) -> str:
-        digest = hashlib.sha256()
-        if path.is_dir():
-            for each in sorted(each for each in path.rglob("*") if each.is_file()):
-                digest.update(f"{self._hash(each)}  ./{each.relative_to(path).as_posix()}\n".encode())
-            return digest.hexdigest()
-        with path.open("rb", buffering=0) as file:
-            while not self._stopped.is_set() and (part := file.read(1 << 20)):
-                digest.update(part)
+def sha256_of(path: Path, stopped: threading.Event) -> str:
+    """Return the SHA-256 of a file. For a folder, that of the ``sha256sum`` lines of its sorted files."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for each in sorted(each for each in path.rglob("*") if each.is_file()):
+            digest.update(f"{sha256_of(each, stopped)}  ./{each.relative_to(path).as_posix()}\n".encode())
         return digest.hexdigest()
+    with path.open("rb", buffering=0) as file:
+        while not stopped.is_set() and (part := file.read(1 << 20)):
+            digest.update(part)
+    return digest.hexdigest()
 
-    def stop(self) -> None:
-        self._stopped.set()
-        self._thread.shutdown()
+
+@contextlib.contextmanager
+def in_threads() -> Iterator[tuple[Executor, threading.Event]]:
+    """Yield an executor for what is done beside the blocks, and an event that is set at the end to stop it."""
+    stopped, count = threading.Event(), torch.get_num_threads()
+    with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as executor:
+        try:
+            yield executor, stopped
+        finally:
+            stopped.set()
+            torch.set_num_threads(count)

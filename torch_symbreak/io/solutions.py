@@ -32,7 +32,7 @@ from torch_symbreak.io.formats import (
 )
 from torch_symbreak.io.formats.hdf5 import write_hdf5
 from torch_symbreak.io.layouts import BLOCK, Layout, blocks, find_intensities, inventory
-from torch_symbreak.io.runs import Hash, Progress, Run, opened, stamp_of
+from torch_symbreak.io.runs import Progress, Run, in_threads, opened, sha256_of, stamp_of
 
 #: Suffixes of outputs.
 SUFFIXES = (".npz", ".h5", ".hdf5")
@@ -124,9 +124,10 @@ def find_beside(flag: str, name: str, file: Format, intensities: Layout, event: 
             raise KeyError(f"{flag} {name} needs one array, but {path} {held}. Say which: {known}.")
     assert key is not None
     array, event = file.arrays[key], tuple(event)
-    bits = array.dtype.kind in "iu" and file.path.suffix.lower() == ".cxi"
+    zeros = file.path.suffix.lower() == ".cxi" or key.rpartition("/")[2] == "pixel_mask"
+    bits = array.dtype.kind in "iu" and zeros
     if array.dtype.kind not in "biu" or bits:
-        why = "CXI's masks of integers are 0 where a pixel counts, and this one needs True there" if bits else "no bool"
+        why = "CXI and NeXus store 0 where a pixel counts, but True is needed there" if bits else "no bool"
         raise TypeError(
             f"{flag} {key} of {file.path} has dtype {array.dtype}: {why}. Save it as bools, True where counted: "
             f"numpy.save('{flag.strip('-')}.npy', values {'== 0' if bits else '> 0'})"
@@ -205,7 +206,8 @@ class SolvePlan(Run):
         """Read all patterns once, and return what a user should know about them.
 
         Raises:
-            ValueError: If a measured pixel is not finite, a pattern is not positive on any, or its support is empty.
+            ValueError: If a measured pixel is not finite, a pattern is not positive on any, its support is empty, or a
+                mask of integers is 0 at most pixels.
         """
         negative = hidden = pixels = 0
         dark: list[int] = []
@@ -241,10 +243,13 @@ class SolvePlan(Run):
         if self.mask is not None:
             said.append(f"{1 - hidden / pixels:.1%} of the pixels are measured, by {self.mask.name}.")
             if 2 * hidden > pixels:
-                said.append(
-                    "Few pixels are measured. If the mask is True where pixels are bad, type in Python "
-                    "numpy.save('good.npy', mask == 0), and here --mask good.npy."
-                )
+                turned = "If the mask is True where pixels are bad, type in Python numpy.save('good.npy', mask == 0)"
+                if opened(self.mask.path, self.mask.stamp).arrays[self.mask.key].dtype.kind != "b":
+                    raise ValueError(
+                        f"--mask {self.mask.name} holds integers and is 0 at {hidden / pixels:.1%} of the pixels. "
+                        f"{turned}, else numpy.save('good.npy', mask == 1), and here --mask good.npy."
+                    )
+                said.append(f"Few pixels are measured. {turned}, and here --mask good.npy.")
         return said
 
     def run(
@@ -277,24 +282,24 @@ class SolvePlan(Run):
             self.check_unchanged()
             done = self.resumable()
             todo = blocks(_uncut(self.layout), entries * self.layout.dtype.itemsize)
-            hashing = Hash(self.src)
             try:
-                if not done:
-                    done = 0
-                    for message in self.look():
-                        say(message)
-                    shutil.rmtree(self.work, ignore_errors=True)
-                    (self.work / "pictures").mkdir(parents=True)
-                    self.write_progress(0)
-                for block in todo[done:]:
-                    patterns = self.read(block)
-                    self._write(patterns, solve(patterns))
-                    done += 1
-                    self.write_progress(done)
-                    progress(self.count if done == len(todo) else self.layout.first(todo[done]), self.count)
-                digest = hashing.result()
-                self.check_unchanged()
-                return self._finish(digest)
+                with in_threads() as (threads, stopped):
+                    digest = threads.submit(sha256_of, self.src, stopped)
+                    if not done:
+                        done = 0
+                        for message in self.look():
+                            say(message)
+                        shutil.rmtree(self.work, ignore_errors=True)
+                        (self.work / "pictures").mkdir(parents=True)
+                        self.write_progress(0)
+                    for block in todo[done:]:
+                        patterns = self.read(block)
+                        self._write(patterns, solve(patterns))
+                        done += 1
+                        self.write_progress(done)
+                        progress(self.count if done == len(todo) else self.layout.first(todo[done]), self.count)
+                    self.check_unchanged()
+                    return self._finish(digest.result())
             except OSError as error:
                 kept = f" {done} of {len(todo)} blocks are done and kept: the same command goes on from there."
                 raise OSError(f"{error}. {self.dst} is not written.{kept if done else ''}") from error
@@ -302,7 +307,6 @@ class SolvePlan(Run):
                 done = 0
                 raise
             finally:
-                hashing.stop()
                 opened.cache_clear()
                 if not done:
                     shutil.rmtree(self.work, ignore_errors=True)

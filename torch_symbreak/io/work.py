@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +13,7 @@ from torch import Tensor
 from torch_symbreak.io.formats import Index, Region, Sink
 from torch_symbreak.io.layouts import shortened
 from torch_symbreak.io.provenance import element_arrays
-from torch_symbreak.io.runs import opened
+from torch_symbreak.io.runs import opened, reading
 from torch_symbreak.io.targets import also_layout, moved_beside
 from torch_symbreak.symmetries import Canonicalizer, Element, Product
 
@@ -43,7 +42,7 @@ class Work:
     def __call__(self, block: Index) -> Bad | None:
         """Do one block: read, check, change, write."""
         plan, layout = self.plan, self.plan.layout
-        with _reading:  # one opens it for all
+        with reading:  # one opens it for all
             file = opened(plan.src, plan.stamp)
             x = layout.read(file, block)
         first = layout.first(block)
@@ -65,7 +64,7 @@ class Work:
         for key, sink in zip(plan.also, self.sinks[len(layout.keys) :], strict=True):
             like = also_layout(file, key, layout)
             index = like.index(block)
-            with _reading:
+            with reading:
                 values = like.forward(file.read(key, index)).reshape(len(x), *like.event)
             sink.write(index, like.back(moved_beside(group, g, values), index))
         for name, region in self.elements.items():
@@ -79,12 +78,12 @@ class Work:
             return group.lift(fix.symmetry, fix.element(x), x)
         if self.plan.command == "scramble":  # as ScrambledDataset draws it
             return group.sample_each(x, self.plan.seed, first + torch.arange(len(x)))
-        with _reading:
+        with reading:
             file = opened(self.elements_in, self.plan.stamp)
         found: dict[str, Any] = {}
         identity = group.identity(x)
         for name in element_arrays(self.plan.layout, self.plan.targets, self.plan.prefix):
-            with _reading:
+            with reading:
                 part = file.read(name, _rows(first, len(x), file.arrays[name].shape))
             field = name.rpartition("_")[2]
             plain = getattr(identity, field)
@@ -96,9 +95,6 @@ class Work:
 
 def _rows(first: int, count: int, shape: tuple[int, ...]) -> Index:
     return (slice(first, first + count), *(slice(0, size) for size in shape[1:]))
-
-
-_reading = threading.Lock()  # not every library that reads a file lets two threads do it
 
 
 def describe(bad: list[Bad], src: Path, keys: tuple[str, ...]) -> str:

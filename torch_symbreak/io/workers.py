@@ -47,7 +47,6 @@ class Workers:
         if processes < 1:
             raise ValueError(f"-j needs at least one process, but got {processes}.")
         self.client: Any = None
-        self.threads = torch.get_num_threads()
         if scheduler is not None:
             try:
                 from distributed import Client
@@ -75,7 +74,6 @@ class Workers:
             self.client.close()
         else:
             self.executor.shutdown(cancel_futures=True)
-        torch.set_num_threads(self.threads)
 
 
 def _follow_parent() -> None:

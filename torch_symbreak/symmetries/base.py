@@ -135,7 +135,12 @@ class Symmetry(ABC):
 
     @abstractmethod
     def act(self, g: Any, x: Tensor) -> Tensor:
-        """Return ``g . x``, in the shape of x, (*batch, *channels, *event). It never looks at content."""
+        """Return ``g . x``, in the shape of x, (*batch, *channels, *event). It never looks at content.
+
+        Raises:
+            TypeError: If ``g`` is an element of another kind of symmetry, or complex for a real x.
+            ValueError: If ``g`` has another batch shape than x.
+        """
 
     @abstractmethod
     def inverse(self, g: Any) -> Any:
@@ -285,6 +290,23 @@ def snake_case(symmetry: Symmetry) -> str:
     """Return the name of a symmetry's class as margins have it: "conjugate_flip"."""
     # No regular expression: torch.compile of 2.6 does not trace one.
     return "".join([f"_{letter}" if letter.isupper() else letter for letter in type(symmetry).__name__]).lower()[1:]
+
+
+def part_of(owner: str, g: Any, name: str = "") -> Tensor:
+    """Return the tensor ``name`` of an element, or the element itself if it is one tensor; raise if it has none.
+
+    Raises:
+        TypeError: If ``g`` is an element of another kind of symmetry.
+    """
+    part = getattr(g, name, None) if name else g
+    if not isinstance(part, Tensor):
+        given = describe(g) if isinstance(g, Tensor) else type(g).__name__
+        wanted = f"a named tuple with {name}" if name else "one tensor"
+        raise TypeError(
+            f"{owner} needs an element of its own symmetry, {wanted}, but got {given}. Draw one with the symmetry's "
+            "sample(x), or find it with its canonicalizer's element(x)."
+        )
+    return part
 
 
 def check_element_batch(owner: str, batch: torch.Size, of_element: torch.Size) -> None:

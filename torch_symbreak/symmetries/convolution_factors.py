@@ -33,7 +33,7 @@ from torch_symbreak._items import (
     wide,
 )
 from torch_symbreak._random import uniform
-from torch_symbreak.symmetries.base import Canonicalizer, Symmetry, check_element_batch
+from torch_symbreak.symmetries.base import Canonicalizer, Symmetry, check_element_batch, part_of
 from torch_symbreak.symmetries.motion import Motion, centered, move
 
 #: A reference that an element moves by less than this, relative to its norm, is fixed by the element.
@@ -166,7 +166,7 @@ class ConvolutionFactors(Symmetry):
     def act(self, g: FactorMove, x: Tensor) -> Tensor:
         self.check(x)
         batch = batch_shape(x, self.item_dims)
-        check_element_batch(type(self).__name__, batch, g.exchanged.shape)
+        check_element_batch(type(self).__name__, batch, part_of(type(self).__name__, g, "exchanged").shape)
         if g.scalar.is_complex() and not x.is_complex():
             raise TypeError(
                 f"{type(self).__name__} cannot multiply a real target by a complex element, {g.scalar.dtype}."

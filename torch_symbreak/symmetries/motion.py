@@ -18,7 +18,7 @@ from torch_symbreak._content import Box, Wrap, box_of_squares, check_content_opt
 from torch_symbreak._fourier import fourier_move
 from torch_symbreak._items import batch_shape, flat_items, resolved
 from torch_symbreak._random import uniform
-from torch_symbreak.symmetries.base import Symmetry, check_element_batch
+from torch_symbreak.symmetries.base import Symmetry, check_element_batch, part_of
 
 
 class Motion(NamedTuple):
@@ -105,7 +105,7 @@ def move(motion: Motion, x: Tensor, event_dims: int, channel_dims: int) -> Tenso
     """Apply a motion, indices modulo the frame; by Fourier transform if the shift has fractions."""
     event = x.shape[x.dim() - event_dims :]
     batch = batch_shape(x, event_dims + channel_dims)
-    check_element_batch("act", batch, motion.flipped.shape)
+    check_element_batch("act", batch, part_of("act", motion, "flipped").shape)
     if motion.shift.shape != (*batch, event_dims):
         raise ValueError(
             f"act needs shifts along {event_dims} axes, (*batch, {event_dims}), but got {tuple(motion.shift.shape)}."

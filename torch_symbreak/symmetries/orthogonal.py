@@ -22,7 +22,7 @@ from torch_symbreak._items import (
     wide,
 )
 from torch_symbreak._random import uniform
-from torch_symbreak.symmetries.base import Canonicalizer, Symmetry, check_element_batch
+from torch_symbreak.symmetries.base import Canonicalizer, Symmetry, check_element_batch, part_of
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Orthogonal(Symmetry):
     def act(self, g: Tensor, x: Tensor) -> Tensor:
         self.check(x)
         owner, r = type(self).__name__, x.shape[-1]
-        if g.shape[-2:] != (r, r):
+        if part_of(owner, g).shape[-2:] != (r, r):
             raise ValueError(f"{owner} needs elements (*batch, {r}, {r}) for {describe(x)}, but got {tuple(g.shape)}.")
         check_element_batch(owner, batch_shape(x, self.item_dims), g.shape[:-2])
         if g.is_complex() and not x.is_complex():

@@ -14,7 +14,7 @@ from torch_symbreak._checks import check_complex
 from torch_symbreak._fourier import diffraction, transform_at
 from torch_symbreak._items import batch_shape, flat_items, resolved
 from torch_symbreak._random import uniform
-from torch_symbreak.symmetries.base import Symmetry, check_element_batch
+from torch_symbreak.symmetries.base import Symmetry, check_element_batch, part_of
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class PhaseRamp(Symmetry):
 
     def act(self, g: Tensor, x: Tensor) -> Tensor:
         self.check(x)
-        check_element_batch(type(self).__name__, batch_shape(x, self.item_dims), g.shape[:-1])
+        check_element_batch("PhaseRamp", batch_shape(x, self.item_dims), part_of("PhaseRamp", g).shape[:-1])
         if g.shape[-1:] != (self.event_dims,):
             raise ValueError(f"PhaseRamp needs elements (*batch, {self.event_dims}), but got {tuple(g.shape)}.")
         for axis in range(self.event_dims):

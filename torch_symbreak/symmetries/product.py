@@ -120,7 +120,9 @@ def _sentence(flipped: bool, moved: list[float], scalar: complex, others: int) -
     else:
         words += ["sign -1"] if scalar < 0 else []
     words += [f"scaled by {size:.4g}"] if not math.isclose(size, 1, rel_tol=1e-4) else []
-    words += [f"and {others} more"] if others else []
+    if others:  # they have no common words, and may be identities
+        more = "1 element of another kind" if others == 1 else f"{others} elements of other kinds"
+        words.append(f"and {more}" if words else more)
     return ", ".join(words) or "unchanged"
 
 
@@ -291,6 +293,12 @@ class Product(Symmetry):
 
     def act(self, g: Element, x: Tensor) -> Tensor:
         self.check(x)
+        if not isinstance(g, Element) or len(g.others) != len(self.others):
+            given = f"len(others) == {len(g.others)}" if isinstance(g, Element) else type(g).__name__
+            raise TypeError(
+                f"Product needs an Element with len(others) == {len(self.others)}, but got {given}. lift(part, g, x) "
+                "makes one of an element of a part."
+            )
         for part, h in zip(self.others, g.others, strict=True):
             x = part.act(h, x)
         if self.rearrangement is not None:

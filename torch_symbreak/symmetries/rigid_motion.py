@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_symbreak._checks import describe
 from torch_symbreak._items import TIE, batch_shape, flat_items, peak, per_item, wide
 from torch_symbreak._random import uniform
-from torch_symbreak.symmetries.base import Canonicalizer, Symmetry, check_element_batch
+from torch_symbreak.symmetries.base import Canonicalizer, Symmetry, check_element_batch, part_of
 from torch_symbreak.symmetries.orthogonal import FixOrthogonal, Orthogonal
 
 
@@ -87,11 +87,11 @@ class RigidMotion(Symmetry):
 
     def act(self, g: Rigid, x: Tensor) -> Tensor:
         self.check(x)
-        check_element_batch(type(self).__name__, batch_shape(x, self.item_dims), g.shift.shape[:-1])
-        if g.shift.shape[-1] != x.shape[-1]:
+        owner, batch = type(self).__name__, batch_shape(x, self.item_dims)
+        check_element_batch(owner, batch, part_of(owner, g, "matrix").shape[:-2])
+        if g.shift.shape != (*batch, x.shape[-1]):
             raise ValueError(
-                f"{type(self).__name__} needs shifts (*batch, {x.shape[-1]}) for {describe(x)}, but got "
-                f"{tuple(g.shift.shape)}."
+                f"{owner} needs shifts (*batch, {x.shape[-1]}) for {describe(x)}, but got {tuple(g.shift.shape)}."
             )
         turned = self.linear.act(g.matrix, x.to(wide(x)))
         return (turned + _per_point(g.shift.to(wide(x)), self.item_dims)).to(x.dtype)

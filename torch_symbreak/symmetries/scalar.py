@@ -29,7 +29,7 @@ from torch_symbreak._items import (
     tangible,
     wide,
 )
-from torch_symbreak.symmetries.base import Canonicalizer, S, Symmetry, check_element_batch
+from torch_symbreak.symmetries.base import Canonicalizer, S, Symmetry, check_element_batch, part_of
 
 #: Bytes of items whose low frequencies are computed at once: enough for long operations, few enough to bound memory.
 _PIECE = 2**23
@@ -50,7 +50,7 @@ class Scalar(Symmetry):
 
     def act(self, g: Tensor, x: Tensor) -> Tensor:
         self.check(x)
-        check_element_batch(type(self).__name__, batch_shape(x, self.item_dims), g.shape)
+        check_element_batch(type(self).__name__, batch_shape(x, self.item_dims), part_of(type(self).__name__, g).shape)
         if g.is_complex() and not x.is_complex():
             raise TypeError(f"{type(self).__name__} cannot multiply a real target by a complex element, {g.dtype}.")
         return resolved(x * per_item(g.to(x.dtype), self.item_dims))

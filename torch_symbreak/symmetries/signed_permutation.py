@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_symbreak._checks import describe
 from torch_symbreak._items import batch_shape, margins_of, unit_scale, wide
 from torch_symbreak._random import uniform
-from torch_symbreak.symmetries.base import Canonicalizer, Symmetry, check_element_batch
+from torch_symbreak.symmetries.base import Canonicalizer, Symmetry, check_element_batch, part_of
 
 
 class Rows(NamedTuple):
@@ -87,10 +87,11 @@ class SignedPermutation(Symmetry):
 
     def act(self, g: Rows, x: Tensor) -> Tensor:
         self.check(x)
-        check_element_batch(type(self).__name__, batch_shape(x, self.item_dims), g.order.shape[:-1])
+        owner = type(self).__name__
+        check_element_batch(owner, batch_shape(x, self.item_dims), part_of(owner, g, "order").shape[:-1])
         if g.order.shape[-1] != x.shape[-self.event_dims]:
             raise ValueError(
-                f"{type(self).__name__} has an element for {g.order.shape[-1]} rows, but the target has "
+                f"{owner} has an element for {g.order.shape[-1]} rows, but the target has "
                 f"{x.shape[-self.event_dims]}: {describe(x)}."
             )
         batch, rows = g.order.shape[:-1], g.order.shape[-1]
