@@ -13,6 +13,7 @@ import torch
 from processes import python
 
 from torch_symbreak import cli
+from torch_symbreak._checks import DEVICES
 from torch_symbreak.cli._run import as_typed
 from torch_symbreak.forward import NAMES, canonicalizer_of, event_dims_of
 from torch_symbreak.io.layouts import Kind
@@ -54,6 +55,7 @@ def test_help_ends_with_two_examples(command: str | None, monkeypatch: pytest.Mo
         ("reproduce", "EXPERIMENT", ("square", "factorization", "gaussian", "separation", "deconvolution", "farfield")),
         ("reproduce", "--preset", ("quick", "cpu", "paper")),
         ("reproduce", "--device", ("auto", "cpu", "cuda")),
+        ("solve", "--device", ("auto", "cpu", "cuda")),
         ("reproduce", "--precision", ("32-true", "bf16-mixed", "16-mixed", "64-true")),
     ],
 )
@@ -99,7 +101,7 @@ def test_choices_are_those_of_the_library() -> None:
     assert set(experiments.PRESETS) == set(reproduce.EXPERIMENTS)
     assert all(tuple(presets) == reproduce.PRESETS for presets in experiments.PRESETS.values())
     assert reproduce.PRECISIONS == training._PRECISIONS
-    for device in reproduce.DEVICES:
+    for device in DEVICES:
         if device != "cuda" or torch.cuda.is_available():
             training.Hardware(device=device)
 

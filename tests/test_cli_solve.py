@@ -176,6 +176,41 @@ def test_centered_patterns(quick) -> None:
     assert "model=" not in said
 
 
+def test_centered_patterns_without_the_option_are_not_called_solved(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("shifted.npy", SHIFTED[:1])
+    options = ("--starts", 4, "--no-pictures")
+    for dst, more, verdict in (("wrong.npz", (), "doubtful"), ("right.npz", ("--centered",), "solved")):
+        assert run(monkeypatch, "shifted.npy", dst, *options, *more) == 0
+        assert ("doubtful: item 0" in capsys.readouterr().out) == (verdict == "doubtful")
+        with np.load(dst) as found:
+            assert found["verdict"].tolist() == [verdict]
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_devices(device: str, quick) -> None:
+    """Masks go there with the patterns. The output says where it was computed."""
+    np.save("in.npy", Y)
+    np.save("mask.npy", np.ones((32, 32), bool))
+    expected, _ = quick("in.npy", "here.npz")
+    found, _ = quick("in.npy", "there.npz", "--mask", "mask.npy", "--device", device)
+    with np.load("there.npz") as file:
+        used = json.loads(str(file["note"]))["device"]
+    assert used == ("cuda" if device == "auto" and torch.cuda.is_available() else "cpu")
+    assert np.allclose(found["residual"], expected["residual"], atol=1e-3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_torch_does_not_find(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("in.npy", Y)
+    error = refused(monkeypatch, capsys, "in.npy", "found.npz", "--device", "cuda")
+    assert "device is cuda, but torch finds no CUDA device here. Use auto or cpu." in error
+    assert "one of auto, cpu, cuda, but got 'gpu'" in refused(
+        monkeypatch, capsys, "in.npy", "found.npz", "--device", "gpu"
+    )
+
+
 def test_masks_by_key_and_by_file(quick) -> None:
     """One for all, or one each; pixels that are not measured may hold anything."""
     mask = np.ones((32, 32), bool)

@@ -34,7 +34,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 
 def blocks_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "_ITERATES", 2)
+    monkeypatch.setitem(command._ITERATES, "cpu", 2)
 
 
 def interrupt_at(item: int, monkeypatch: pytest.MonkeyPatch) -> None:

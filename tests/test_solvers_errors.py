@@ -148,3 +148,17 @@ def test_patterns_in_the_other_order_are_told(centered: bool, frame: tuple[int, 
     with pytest.warns(UserWarning, match=rf"pass model=FarField\({d}, centered={centered}\)"):
         solve(y, model=other, **few)
     solve(y, model=FarField(d, centered=centered), **few)  # a warning would be an error
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_patterns_in_the_other_order_are_never_solved(centered: bool) -> None:
+    """All else says that they are: their lines agree, on a modulated object. Items beside them keep their verdict."""
+    y, _ = BraggCrystals(2, frame=(16, 16), strain=0.5, seed=3).batch([0, 1])
+    other = torch.fft.fftshift(y[1])
+    rows = torch.stack([other, y[0]] if centered else [y[0], other])  # the misplaced one is last, or first
+    options: dict[str, Any] = {"starts": 4, "progress": False, "generator": torch.Generator().manual_seed(0)}
+    with pytest.warns(UserWarning, match='Such items are "doubtful" at best'):
+        found = solve(rows, model=FarField(centered=centered), **options)
+    assert bool((found.agreement < 0.1).all())
+    assert bool((found.residual < 0.05).all())
+    assert found.verdict == ["solved", "doubtful"]

@@ -215,6 +215,28 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
         raise ValueError(f"{name} needs to be one of {', '.join(choices)}, but got {value!r}.{hint}")
 
 
+#: Names of devices. "auto" is CUDA where there is one.
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device of one of the names :data:`DEVICES`.
+
+    Raises:
+        ValueError: For another name, or if torch finds no such device.
+
+    Example:
+        >>> find_device("cpu")
+        device(type='cpu')
+    """
+    check_choice("device", name, DEVICES)
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda, but torch finds no CUDA device here. Use auto or cpu.")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
 def check_same_shape(owner: str, x: Any, reference: Any, names: tuple[str, str] = ("x", "reference")) -> None:
     """Raise unless ``reference`` is a tensor with the shape, field and device of ``x``; ``names`` are what they are."""
     for value, name in zip((x, reference), names, strict=True):

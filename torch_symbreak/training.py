@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.data.distributed import DistributedSampler
 
+from torch_symbreak._checks import find_device
 from torch_symbreak._items import root
 from torch_symbreak.transforms import FromChannels, ToChannels
 
@@ -108,10 +109,7 @@ class Hardware:
     precision: str = "32-true"
 
     def __post_init__(self) -> None:
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise ValueError(f"device needs to be auto, cpu or cuda, but got {self.device!r}.")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device is cuda, but torch finds no CUDA device here. Use auto or cpu.")
+        find_device(self.device)
         if self.precision not in _PRECISIONS:
             raise ValueError(f"precision needs to be one of {', '.join(_PRECISIONS)}, but got {self.precision!r}.")
         for name in ("devices", "num_nodes"):
@@ -121,9 +119,7 @@ class Hardware:
     @property
     def torch_device(self) -> torch.device:
         """The device of this process."""
-        if self.device == "cpu" or not torch.cuda.is_available():
-            return torch.device("cpu")
-        return torch.device("cuda", torch.cuda.current_device())
+        return find_device(self.device)
 
 
 @dataclass(frozen=True)

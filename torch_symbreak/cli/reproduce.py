@@ -12,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from torch_symbreak._checks import DEVICES
 from torch_symbreak.cli import _options as o
 from torch_symbreak.cli._run import failing
 from torch_symbreak.cli.solve import METHODS
@@ -25,7 +26,6 @@ EXAMPLES = o.examples(
 EXPERIMENTS = ("square", "factorization", "gaussian", "separation", "deconvolution", "farfield")
 # Listed here again, because the modules that own them import Lightning. A test compares.
 PRESETS = ("quick", "cpu", "paper")
-DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 
 

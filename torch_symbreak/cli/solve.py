@@ -12,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from torch_symbreak._checks import DEVICES, find_device
 from torch_symbreak.cli import _options as o
 from torch_symbreak.cli._files import counted
 from torch_symbreak.cli._run import failing, say
@@ -26,8 +27,8 @@ EXAMPLES = o.examples(
 #: Names of the algorithms and verdicts. Listed here again, as the modules that own them are private. A test compares.
 METHODS = ("hio", "er", "raar", "dm", "rrr")
 VERDICTS = ("solved", "doubtful", "not solved")
-#: Iterates per block, roughly: few enough that a kill costs seconds, and enough that the solvers are fast.
-_ITERATES = 2**18
+#: Iterates per block, roughly: few enough that a kill costs seconds, and enough that the solvers keep a device busy.
+_ITERATES = {"cpu": 2**18, "cuda": 2**25}
 #: Items that are listed.
 _MOST = 10
 
@@ -115,6 +116,7 @@ def solve(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the starts.")] = 0,
+    device: Annotated[str, o.choice("--device", DEVICES, "Device that computes. auto takes CUDA if present.")] = "cpu",
     pictures: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Draw every item, in the folder OUT-pictures.")
     ] = True,
@@ -130,6 +132,8 @@ def solve(
 
     If a run was killed, type the same command and it goes on. Pictures need the package matplotlib.
     """
+    with failing(2, debug=debug):
+        where = find_device(device)
     options = {
         "method": method,
         "starts": starts,
@@ -141,6 +145,7 @@ def solve(
         "real": real,
         "nonnegative": nonnegative,
         "seed": seed,
+        "device": where.type,
     }
     job = _Job(options, pictures=pictures)
     with failing(2, debug=debug):
@@ -174,6 +179,7 @@ class _Job:
             self.plots = plots
         self.options = dict(options)
         self.seed = self.options.pop("seed")
+        self.device = torch.device(self.options.pop("device"))
         self.oversampling, self.centered = self.options.pop("oversampling"), self.options.pop("centered")
         self.width = 1
         self.alone = False
@@ -198,7 +204,7 @@ class _Job:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             found = self.solve(
-                y, model=self.model(dims), mask=patterns.mask, support=patterns.support,
+                y.to(self.device), model=self.model(dims), mask=patterns.mask, support=patterns.support,
                 generator=torch.Generator().manual_seed(self.seed), progress=self.alone, **self.options,
             )  # fmt: skip
         for message in {str(each.message) for each in caught} - self.said:
@@ -206,11 +212,11 @@ class _Job:
             last = patterns.first + len(y) - 1
             say(f"items {patterns.first} to {last}: {message}" if len(y) > 1 else f"item {last}: {message}")
         arrays = {
-            "object": found.object.numpy(),
-            "support": found.support.numpy(),
-            "residual": found.residual.numpy(),
-            "agreement": found.agreement.numpy(),
-            "held_out": found.held_out.numpy(),
+            "object": found.object.numpy(force=True),
+            "support": found.support.numpy(force=True),
+            "residual": found.residual.numpy(force=True),
+            "agreement": found.agreement.numpy(force=True),
+            "held_out": found.held_out.numpy(force=True),
             "verdict": np.array(found.verdict, f"U{max(map(len, VERDICTS))}"),
         }
         pictures = {}
@@ -232,7 +238,7 @@ def _run(plan: SolvePlan, job: _Job) -> dict[str, np.ndarray]:
     """Run with a progress bar over the items, or over the iterations of a single item."""
     job.alone = plan.count == 1
     with counted("solve", wanted=not job.alone) as progress:
-        return plan.run(job, entries=_ITERATES // job.options["starts"], progress=progress, say=say)
+        return plan.run(job, entries=_ITERATES[job.device.type] // job.options["starts"], progress=progress, say=say)
 
 
 def _print_summary(numbers: dict[str, np.ndarray]) -> None:

@@ -25,6 +25,7 @@ class Inputs(NamedTuple):
 
     intensities: Tensor  # (B, *M), not negative, 0 where not measured
     measured: Tensor  # (B, *M), bool
+    misplaced: Tensor  # (B,), bool: the pixels look like the other order
     start: Tensor | None  # (B, *M), in units of orthonormal transforms
     support: Tensor | None  # (B, *M), bool
     support_size: int | None
@@ -41,6 +42,7 @@ class Inputs(NamedTuple):
         return self._replace(
             intensities=self.intensities[index],
             measured=self.measured[index],
+            misplaced=self.misplaced[index],
             start=None if self.start is None else self.start[index],
             support=None if self.support is None else self.support[index],
         )
@@ -96,7 +98,15 @@ def check_inputs(
         dims = tuple(range(1, d + 1))
         y, measured = (torch.fft.ifftshift(z, dim=dims) for z in (y, measured))
     y = _intensities(y, measured)
-    _warn_of_order(y, centered=model.centered)
+    misplaced = _misplaced(y)
+    if bool(misplaced.any()):
+        where = "at index 0" if model.centered else "in the middle"
+        warnings.warn(
+            f"y has most of its power at the highest frequencies, as if zero frequency were {where}. If it is there, "
+            f"pass model=FarField({d}, centered={not model.centered}). Otherwise another object would be found. Such "
+            'items are "doubtful" at best.',
+            stacklevel=3,
+        )
     real = bool(real or nonnegative or model.field == "real")
     unit = {"backward": 1 / math.sqrt(math.prod(torus)), "ortho": 1.0, "forward": math.sqrt(math.prod(torus))}
     if support is not None:
@@ -116,8 +126,9 @@ def check_inputs(
             raise ValueError("solve needs a finite start that is not zero in any item. Leave it out for random phases.")
     symmetries = FarField(d, oversampling=1, field="real" if real else "complex").symmetries
     return Inputs(
-        y, measured, start, support, support_size, frame, torus, batch, symmetries, real, nonnegative, unit[model.norm]
-    )
+        y, measured, misplaced, start, support, support_size, frame, torus, batch, symmetries, real, nonnegative,
+        unit[model.norm],
+    )  # fmt: skip
 
 
 def _behind(measured: Measured, masks: list[Any]) -> tuple[Any, list[Any]]:
@@ -176,20 +187,18 @@ def _intensities(y: Tensor, measured: Tensor) -> Tensor:
     return seen.clamp(min=0)
 
 
-def _warn_of_order(y: Tensor, *, centered: bool) -> None:
-    """Warn if most power is where low frequencies would be in the other order: y would fit a modulated object."""
+def _misplaced(y: Tensor) -> Tensor:
+    """Return which items have most power where low frequencies would be in the other order of the pixels, (B,) bool.
+
+    In the wrong order y fits a modulated object, and nothing but this share of the power tells.
+    """
     d = y.dim() - 1
     high = [frequencies(n, y.device).abs() * 4 >= n for n in y.shape[1:]]
     corner = torch.ones(y.shape[1:], dtype=torch.bool, device=y.device)
     for axis, of_axis in enumerate(high):
         corner &= of_axis.reshape([-1 if a == axis else 1 for a in range(d)])
-    if float((y * corner).sum(dtype=torch.float64)) > _MISPLACED * float(y.sum(dtype=torch.float64)):
-        where = "at index 0" if centered else "in the middle"
-        warnings.warn(
-            f"y has most of its power at the highest frequencies, as if zero frequency were {where}. If it is there, "
-            f"pass model=FarField({d}, centered={not centered}). Otherwise another object would be found.",
-            stacklevel=4,
-        )
+    power, inside = (z.flatten(1).sum(1, dtype=torch.float64) for z in (y, y * corner))
+    return inside > _MISPLACED * power
 
 
 def _bool(name: str, mask: Any, batch: Sequence[int], shape: Sequence[int], device: torch.device) -> Tensor:

@@ -49,12 +49,18 @@ def distance(x: Tensor, reference: Tensor, group: Product) -> Tensor:
     return root(squares / torch.where(energy == 0, 1, energy))
 
 
-def verdicts(agreement: Tensor, residual: Tensor, held_out: Tensor) -> list[str]:
-    """Return a verdict for every item, from its agreement and its R-factors, (B,) each."""
+def verdicts(agreement: Tensor, residual: Tensor, held_out: Tensor, misplaced: Tensor) -> list[str]:
+    """Return a verdict for every item, from its agreement, its R-factors, and whether its pixels look misplaced.
+
+    Lines agree on a modulated object as well as on the object, so misplaced items are never called solved.
+
+    Shape: (B,) each.
+    """
     words = []
-    for agreed, seen, unseen in zip(agreement.tolist(), residual.tolist(), held_out.tolist(), strict=True):
+    columns = (each.tolist() for each in (agreement, residual, held_out, misplaced))
+    for agreed, seen, unseen, doubted in zip(*columns, strict=True):
         if agreed <= AGREE and seen <= _WORST:
-            words.append(SOLVED)
+            words.append(DOUBTFUL if doubted else SOLVED)
         elif agreed <= _CLOSE or (seen <= _GOOD and not unseen > 2 * _GOOD):
             words.append(DOUBTFUL)
         else:

@@ -30,8 +30,9 @@ class Support:
         self._weight: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self._weight is None or self._weight.dtype != x.real.dtype:
-            self._weight = self.mask.to(x.real.dtype)  # products are faster than torch.where
+        if self._weight is None or self._weight.dtype != x.dtype:
+            # Products are faster than torch.where, and of one dtype they need no conversion on every call.
+            self._weight = self.mask.to(x.dtype)
         return x * self._weight
 
 

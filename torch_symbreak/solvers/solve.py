@@ -97,7 +97,8 @@ def solve(
     the measured pixels, which the solver did not see; they lie beyond a quarter of the highest frequency. The verdict
     is "solved" if the lines agree to 10 % and the R-factor is at most .25. It is "doubtful" if they agree to 30 %, or
     if the R-factor is at most .05, and at most .1 on the held-out pixels. Else it is "not solved". One start has
-    nothing to agree with, so it is "doubtful" at best. Noise keeps the lines apart.
+    nothing to agree with, so it is "doubtful" at best. So is an item with its power where zero frequency would be in
+    the other order of the pixels: its answer may be a modulated object. Noise keeps the lines apart.
 
     Shape: y (*batch, *M), real; object and support (*batch, *frame), residual (*batch,), history
     (iterations, *batch, starts).
@@ -128,8 +129,8 @@ def solve(
             the detector is below twice the frame with neither ``support`` nor ``support_size``.
 
     Warns:
-        UserWarning: If measured pixels are negative, or y has its power where zero frequency would be in the other
-            order of the pixels.
+        UserWarning: If measured pixels are negative, or an item has its power where zero frequency would be in the
+            other order of the pixels.
 
     Example: a crystal from its diffraction pattern.
         >>> from torch_symbreak import FarField, relative_error
@@ -341,7 +342,7 @@ def _joined(parts: list[tuple[Tensor, ...]], known: Inputs) -> Solution:
     history = torch.cat(histories, 1)
     batch = known.batch
     scale = known.unit
-    words = verdicts(agreement, residual, unseen)
+    words = verdicts(agreement, residual, unseen, known.misplaced)
 
     def shaped(z: Tensor) -> Tensor:
         return z.reshape((*batch, *z.shape[1:]))
