@@ -1,4 +1,4 @@
-"""Measure the public operations beside their baselines: python -m benchmarks --help.
+"""Measure the public operations beside their baselines.
 
 Every suite writes SUITE.json (all rows, medians and quartiles), SUITE.md and SUITE.png. Needs the extra "test".
 """

@@ -1,4 +1,4 @@
-"""Compare many objects at once with one object by itself: python -m benchmarks.at_once --help.
+"""Compare a batch with its objects solved one by one.
 
 Each object has eight starts and the same number of iterations, too few for any start to stop early. Half of the objects
 are solved one by one before the batch, and half after it, so that a busy machine is busy for both. A ratio of 1 means

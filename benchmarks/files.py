@@ -1,8 +1,8 @@
-"""Break an HDF5 file, beside copying it, as a file and through h5py in the same blocks, and beside the transform alone.
+"""Time ``break`` on an HDF5 file, beside copies with h5py and of the file, and the transform alone.
 
 Needs twice the largest size (2 GB) on the disk of the temporary folder, which TMPDIR names. Every call writes a new
-file. "on the disk": the system was told to forget the input, as after a restart. "in memory": the system still has the
-whole input, which only happens to files that were just written or read.
+file. "on the disk": the system was told to forget the input, as after a restart. "in memory": the system still
+holds the whole input. That happens only for files just written or read.
 """
 
 from __future__ import annotations

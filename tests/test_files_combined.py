@@ -226,3 +226,12 @@ def test_a_template_is_fitted_to_targets_with_several_batch_axes(tmp_path: Path)
     ]
     assert [fix.seen for fix in fits] == [12, 12]
     assert torch.equal(fits[0].template, fits[1].template)
+
+
+def test_a_lost_companion_is_named(tmp_path: Path) -> None:
+    src, out = tmp_path / "in.npy", tmp_path / "out.npy"
+    np.save(src, objects())
+    plan("break", src, out, Targets(axes="n,y,x"), elements=True).run()
+    (tmp_path / "out.npy.symbreak.npz").rename(tmp_path / "away.npz")
+    with pytest.raises(ValueError, match=r"They would be in .*out\.npy\.symbreak\.npz: put it beside the file"):
+        plan("unbreak", out, tmp_path / "again.npy")

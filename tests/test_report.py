@@ -23,7 +23,7 @@ from torch_symbreak.diagnostics.report import WIDTH, Report
 def test_it_prints_in_80_columns() -> None:
     lines = str(report_of("scrambled")).splitlines()
     assert max(map(len, lines)) <= WIDTH
-    for wanted in ("These targets suffer", "conjugate flip", "unbroken", "modulo the orbit", "5-NN", "Near-ties"):
+    for wanted in ("These targets suffer", "conjugate flip", "unbroken", "up to symmetry", "5-NN", "Near-ties"):
         assert any(wanted in line for line in lines), wanted
 
 

@@ -68,8 +68,8 @@ def test_a_data_set_warns_once() -> None:
             assert len(list(DataLoader(data, batch_size=12))) == 5
 
     assert messages_of(two_epochs) == [
-        "SymmetryBrokenDataset: 6 of 12 targets looked at (50.0%) are ties: equal measurements can get several. "
-        "Fit a template: model.fit_canonicalizer(x)."
+        "SymmetryBrokenDataset: 6 of 12 targets looked at (50.0%) are ties: equal measurements can get several "
+        "targets. Fit a template: model.fit_canonicalizer(x)."
     ]
 
 
@@ -150,7 +150,7 @@ def test_files(elements: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     (told,) = run("all.npy")
     assert told == (
-        "50 of 500 targets looked at (10.0%) are ties: equal measurements can get several. "
+        "50 of 500 targets looked at (10.0%) are ties: equal measurements can get several targets. "
         "Fit a template: symbreak fit x.npy template.npz, then break --template template.npz."
     )
     monkeypatch.setattr(inspection, "LOOK", 100)

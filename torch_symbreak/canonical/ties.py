@@ -36,7 +36,8 @@ def smallest_margins(canonicalizer: Canonicalizer[Any], x: Tensor) -> Tensor:
 
 def of_ties(count: int, looked: int) -> str:
     """Return the sentence that tells how many targets are ties."""
-    return f"{count} of {looked} targets looked at ({count / looked:.1%}) are ties: equal measurements can get several."
+    share = f"{count} of {looked} targets looked at ({count / looked:.1%})"
+    return f"{share} are ties: equal measurements can get several targets."
 
 
 def _remedy(canonicalizer: object, x: Tensor) -> str:

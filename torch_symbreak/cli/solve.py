@@ -118,7 +118,11 @@ def solve(
     seed: Annotated[int, typer.Option(help="Seed of the starts.")] = 0,
     device: Annotated[str, o.choice("--device", DEVICES, "Device that computes. auto takes CUDA if present.")] = "cpu",
     pictures: Annotated[
-        bool, typer.Option("--pictures/--no-pictures", help="Draw every item, in the folder OUT-pictures.")
+        bool,
+        typer.Option(
+            "--pictures/--no-pictures",
+            help="Draw every item, in a folder named like OUT without its suffix, and -pictures.",
+        ),
     ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT and its pictures if they exist.")] = False,
     debug: o.Debug = False,
@@ -258,7 +262,9 @@ def _print_summary(numbers: dict[str, np.ndarray]) -> None:
             listed = ", ".join(map(str, items[:_MOST])) + ", ..." * (len(items) > _MOST)
             print(f"{verdict}: item{'s' * (len(items) > 1)} {listed}")
     if VERDICTS[-1] in words:
-        print("To solve more: check --centered and --mask. Then try more --starts, or --method raar.")
+        print(
+            "To solve more: check --centered and --mask. Then try more --starts, or --method raar (under noise) or rrr."
+        )
 
 
 def _sizes(frame: str, *, debug: bool) -> tuple[int, ...]:

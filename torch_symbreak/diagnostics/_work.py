@@ -135,7 +135,7 @@ class Work:
         others = self.some[neighbors[:, 0]]
         parts = zip(others.split(STEP), self.some.split(STEP), strict=True)
         orbit = [relative_error(one, x, self.group.symmetries, reduction="none") for one, x in parts]
-        distances["modulo the orbit"] = torch.cat(orbit)
+        distances["up to symmetry"] = torch.cat(orbit)
         report["neighbors"] = {name: _gains.bootstrap(each, seed=self.seed) for name, each in distances.items()}
         errors = _gains.cross_validated(choices, neighbors, self.group.symmetries, item_dims)
         report["proxy"] = {

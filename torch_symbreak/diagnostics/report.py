@@ -104,7 +104,7 @@ class Report(dict[str, Any]):
                 (name, f"{mean:.3f}", f"{low:.3f} to {high:.3f}")
                 for name, (mean, low, high) in self["neighbors"].items()
             ],
-            "Less is better. No rule can go below modulo the orbit.",
+            "Less is better. No rule can go below up to symmetry.",
         )
         rows = [
             (

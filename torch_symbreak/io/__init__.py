@@ -1,4 +1,4 @@
-"""Files: arrays in, with errors that say what is wrong and what is there; results out, whole or not at all."""
+"""Read and change files of training targets."""
 
 from torch_symbreak.io.arrays import locked, read_array, write_file
 from torch_symbreak.io.canonical import Plan, plan

@@ -1,4 +1,4 @@
-"""Files: arrays in, with errors that say what is wrong and what is there; results out, whole or not at all."""
+"""Read one array, and write a file whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of targets of any size: broken, scrambled, and back, block by block."""
+"""Break, scramble or restore the targets of a file of any size, block by block."""
 
 from __future__ import annotations
 
@@ -84,17 +84,17 @@ class Plan(Run):
         progress: Progress = lambda done, of: None,
         warn: Callable[[str], None] = warnings.warn,
     ) -> Summary | None:
-        """Carry it out, from where a killed run of the same call was.
+        """Run the plan. Go on where a killed run of the same call stopped.
 
         Args:
-            processes: How many compute. Default 1, with two threads that read and compute in turn.
+            processes: Number of worker processes. Default 1, with two threads that read and compute in turn.
             scheduler: Address of a dask scheduler, whose workers see the same files, to compute instead.
             progress: Called with the number of targets done, and of all.
             warn: Called with a message if there are ties, or content fills the frame in most items, among up to 1000
                 targets, taken evenly from the file. Default ``warnings.warn``.
 
         Returns:
-            What break did to those targets that it looked at, also before it was resumed. None from other commands.
+            Counts of what break did to the targets it looked at. None for other commands.
 
         Raises:
             FileExistsError: If another run is writing the output: which process, on which machine, since when.
@@ -260,7 +260,7 @@ def plan(
     overwrite: bool = False,
     also: Sequence[str] = (),
 ) -> Plan:
-    """Look at a call without doing anything: what would be done, or why it cannot be.
+    """Check a call and return its plan, without writing anything.
 
     Args:
         command: "break": every target becomes the canonical point of its orbit. "scramble": a random point of it.
@@ -268,9 +268,9 @@ def plan(
             of ``targets`` is looked at, which chooses among several runs. Default: the latest.
         src: The input; it is only read.
         dst: The output: the input with other targets, in the same format.
-        targets: Which, and of which model. Default: those of a two-dimensional far field.
+        targets: Targets and their model. Default: those of a two-dimensional far field.
         elements: Store what was done to each target. Default False.
-        seed: Of scramble. Default 0.
+        seed: Seed of scramble. Default 0.
         overwrite: Replace ``dst`` if there is one. Default False.
         also: Real arrays of the targets' batch and event shape, a mask per target for one, that are moved by the same
             elements, without conjugation and phase. Their dtypes stay. Default none.
@@ -279,8 +279,8 @@ def plan(
         FileExistsError: If the output exists.
         FileNotFoundError: If the input does not.
         ModuleNotFoundError: If the package for the format is missing.
-        ValueError, KeyError, TypeError: As from :func:`torch_symbreak.io.find`, or for an output that would touch the
-            input.
+        ValueError, KeyError, TypeError: As from :func:`torch_symbreak.io.find`, or for an output that is,
+            contains or lies in the input.
 
     Example:
         >>> import tempfile

@@ -93,7 +93,7 @@ def sample(file: Format, layout: Layout, targets: Targets) -> Summary:
 
 @dataclass(frozen=True)
 class Summary:
-    """Count how targets were broken, on those that were looked at.
+    """Counts of what break does to the targets that were looked at.
 
     Attributes:
         looked: Targets that were looked at.
@@ -101,11 +101,10 @@ class Summary:
         moved: Moved to another place.
         canonical: Left as they were, to within a phase of .005.
         ties: Ties, whose equal measurements can get several targets.
-        small: Symmetry to targets whose margin is below 1e-3. A template's gap between shifts is left out.
+        small: Number of targets with a margin below 1e-3, by symmetry. A template's gap between shifts is left out.
         filled: Targets whose content box fills the frame, so that no shift is possible.
-        threshold: What divides background from content, the default 1e-4 if most boxes leave room. None if
-            scikit-image is missing.
-        clear: Whether that is what :func:`torch_symbreak.suggest_threshold` returns. Else it is a guess.
+        threshold: Suggested threshold. 1e-4 if most boxes leave room. None if scikit-image is missing.
+        clear: True if :func:`torch_symbreak.suggest_threshold` returns this value. False if it is a guess.
     """
 
     looked: int

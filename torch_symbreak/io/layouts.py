@@ -113,7 +113,7 @@ class Layout:
 
     @property
     def dtype(self) -> torch.dtype:
-        """That of the targets in memory; half precision is widened."""
+        """Return the targets' dtype in memory. Half precision becomes single."""
         parts = [dtype[0] if dtype.names is not None else np.empty(0, dtype).real.dtype for dtype in self.dtypes]
         dtype = torch.complex128 if any(part.itemsize > 4 for part in parts) else torch.complex64
         return dtype.to_real() if self.kind == "plain" and not _is_complex(self.dtypes[0]) else dtype
@@ -127,7 +127,7 @@ class Layout:
         return f"{what}, {str(self.dtype)[6:]}, from {_WORDS[self.kind]}{where}: {keys}"
 
     def _cut(self, block: Index) -> tuple[list[tuple[str, ...]], Index]:
-        """The keys that a block of the batch touches, and what it is of each of their arrays."""
+        """Return the keys that a block touches, and its index in each array."""
         if len(self._groups) == 1:
             return self._groups, self.index(block)
         return self._groups[block[0]] if block else self._groups, self.index(block[1:])
@@ -146,7 +146,7 @@ class Layout:
         return sum(part.start * math.prod(self.batch[axis + 1 :]) for axis, part in enumerate(block))
 
     def forward(self, values: np.ndarray) -> np.ndarray:
-        """Values as the file has them to (*batch, *event), or (*batch, 2, *event)."""
+        """Reorder values of the file to (*batch, *event), or (*batch, 2, *event)."""
         return values.reshape(self._spread(values.shape)).transpose(self._order)
 
     def back(self, values: np.ndarray, index: Index) -> np.ndarray:
@@ -361,8 +361,8 @@ def find(
         event_dims: Trailing dimensions of one target, after the batch axis was moved to the front. Default: 2, if the
             shape leaves no doubt.
         batch_axis: Default: 0, likewise.
-        axes: One word per axis instead, as in "n,y,x,r": n counts targets, y, x and z are the event, c counts channels,
-            r real and imaginary parts.
+        axes: One word per axis, as in "n,y,x,r". n counts targets, each of u to z is an axis of a target, r holds real
+            and imaginary parts, nr and rn hold both in one axis.
         real: Count real targets only. Default False.
         measured: Find measured intensities instead, real or whole numbers. Default False.
 
@@ -635,7 +635,7 @@ def _pattern(name: str) -> str:
 
 
 def shortened(names: Iterable[str]) -> list[str]:
-    """The names, of many that are called alike the first and the last."""
+    """Shorten a list of names: of four or more alike names keep the first and the last."""
     alike: dict[str, list[str]] = {}
     for name in names:
         alike.setdefault(_pattern(name), []).append(name)

@@ -1,4 +1,4 @@
-"""Traces of runs in a file: a note on how it was made, and the elements by which they can be undone."""
+"""Read and write the notes and elements by which a run can be undone."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _key_of(note: dict[str, Any]) -> str:
 
 
 def _with_elements(file: Format) -> Format:
-    """The file that has the elements of ``file``: itself, or the one beside it."""
+    """Return the file that holds the elements of ``file``: itself or its companion."""
     beside = companion(file.path)
     return open_file(beside) if file.bare and beside.exists() else file
 
@@ -78,7 +78,7 @@ def note_of(file: Format) -> dict[str, Any] | None:
 
 
 def run_to_undo(file: Format, note: dict[str, Any] | None, key: str | None) -> dict[str, Any]:
-    """The note of the latest run whose elements can be undone: whose arrays no later run has changed."""
+    """Return the note of the latest run that can be undone: no later run changed its arrays."""
     runs: list[dict[str, Any]] = []
     later: set[str] = set()
     there = _with_elements(file).arrays
@@ -88,7 +88,11 @@ def run_to_undo(file: Format, note: dict[str, Any] | None, key: str | None) -> d
             runs.append(run)
         later |= changed
     if not runs:
-        raise ValueError(f"{file.path} has no group elements to undo. Make it with: symbreak break IN OUT --elements.")
+        where = companion(file.path)
+        lost = f" They would be in {where}: put it beside the file." if file.bare and not where.exists() else ""
+        raise ValueError(
+            f"{file.path} has no group elements to undo.{lost} Make it with: symbreak break IN OUT --elements."
+        )
     parts = [file.resolve(part.strip()) for part in (key or "").split(",")]
     for run in runs:
         named = [any(fnmatchcase(name, part) or name.startswith(f"{part}/") for part in parts) for name in run["keys"]]

@@ -1,4 +1,4 @@
-"""Runs that write an output block by block: their hidden folder, their lock, and how far they are.
+"""Write an output block by block, under a lock, so that a killed run can go on.
 
 A run keeps its blocks in a hidden folder beside the output. It notes there how far it is, after each block was handed
 to the operating system. If it was killed, the same command goes on from there, to the same bytes. Nothing is
@@ -109,8 +109,8 @@ class Run(ABC):
     def carried_out(self, todo: Sequence[Index]) -> Iterator[tuple[int, Executor, Future[str]]]:
         """Hold the output's lock. Keep finished blocks if the same call can go on from them.
 
-        Yield how many there are, threads for what is done beside the blocks, and the input's SHA-256. The folder is new
-        and empty if there are none.
+        Yield the number of finished blocks, an executor for work beside the blocks, and the future of the input's
+        SHA-256. If no block is finished, the folder is new and empty.
         """
         stopped, threads = threading.Event(), torch.get_num_threads()
         hidden = self._hidden(self.dst.name)

@@ -1,4 +1,4 @@
-"""The targets of a file that are changed, their model, and the arrays that move along with them."""
+"""Name the targets of a file, their model, and the arrays that move with them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Targets:
         layout: As for :func:`torch_symbreak.io.find`.
         batch_axis: The axis that counts the targets. Default: 0, if the shape leaves no doubt.
         axes: As for :func:`torch_symbreak.io.find`, instead of event_dims, batch_axis and a layout of one array.
-        template: File of a template, to which targets are moved nearest. Default: the exact rule.
+        template: Template file. Each target moves to the point of its orbit nearest to it. Default: the exact rule.
 
     Raises:
         ValueError: If ``forward`` is another one, or ``threshold`` is outside [0, 1).

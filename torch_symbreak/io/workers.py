@@ -1,4 +1,4 @@
-"""Who computes the blocks of a file."""
+"""Run the blocks of a file on threads, processes or a dask cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch
 
 
 def in_order(executor: Executor, job: Callable[[Any], Any], todo: Sequence[Any], ahead: int) -> Iterator[Any]:
-    """The results in the order of the blocks, a few blocks ahead of the one that is waited for."""
+    """Yield the results in the order of the blocks. Submit a few blocks ahead."""
     waiting: deque[Future[Any]] = deque()
     for block in todo:
         with _uninterrupted():
@@ -43,7 +43,7 @@ def _uninterrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def workers_of(processes: int, scheduler: str | None) -> Iterator[tuple[Executor, int]]:
-    """Yield who computes, and their number: threads, processes, or the workers of a dask cluster."""
+    """Yield an executor and its number of workers: threads, processes, or those of a dask cluster."""
     executor: Executor
     if scheduler is not None:
         try:

@@ -183,7 +183,7 @@ def _run_chunk(
 
 
 def near(x: Tensor, magnitudes: Projection, constraint: Projection, method: Method) -> Tensor:
-    """Return the point with the measured magnitudes that meets the constraint where the method has converged."""
+    """Return an estimate with the measured magnitudes. It meets the constraint once the method has converged."""
     return magnitudes(constraint(x).mul_(2).sub_(x) if method.step is relaxed_reflections else x)
 
 

@@ -39,9 +39,8 @@ class Support:
 class ShrinkWrap(Support):
     """Project onto a support that follows the object: where its blurred magnitude exceeds a share of the maximum.
 
-    :meth:`update` finds the support anew and narrows the blur. A blur of one pixel or more takes the threshold as it
-    is. A narrower blur leaves more of a faint edge below it, so the threshold falls with it, to two thirds at half a
-    pixel.
+    :meth:`update` finds the support anew and narrows the blur. From a blur of one pixel on, the threshold is
+    used as given. Narrower blurs dim faint edges, so the threshold falls, to two thirds at half a pixel.
 
     Args:
         mask: The first support, (B, *M).

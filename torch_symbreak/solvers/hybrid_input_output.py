@@ -1,4 +1,4 @@
-"""Hybrid input-output: feedback drives entries back that violate the constraint."""
+"""Hybrid input-output: feedback drives back the entries that violate the constraint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From intensities to objects in one call."""
+"""Retrieve objects from intensities in one call."""
 
 from __future__ import annotations
 
@@ -87,18 +87,19 @@ def solve(
 
     Only the intensities are needed. The first support is where the autocorrelation exceeds 4 % of its maximum.
     Shrink-wrap narrows it every 20 iterations. Each item has several random starts, in two lines that know nothing of
-    each other. Within a line, the worse half of the starts goes on from copies of the best, every 100 iterations. The
-    start with the smallest R-factor wins. An item stops once the best starts of both lines fit to .05 % and agree.
-    Without ``iterations``, items whose lines do not agree to 2 % after 1,000 iterations get up to two more rounds of
-    fresh starts.
+    each other. Under shrink-wrap, from iteration 400 on, the worse half of each line is replaced by copies of its best
+    start every 100 iterations. The start with the smallest R-factor wins. An item stops once the best starts of both
+    lines fit to .05 % and agree. Without ``iterations``, items whose lines do not agree to 2 % after 1,000 iterations
+    get up to two more rounds of fresh starts.
 
     *Trust.* A small R-factor with a loose support proves nothing. ``agreement`` is the relative error, up to the
     symmetries on the detector's torus, between the best starts of the two lines. ``held_out`` is the R-factor on 2 % of
     the measured pixels, which the solver did not see; they lie beyond a quarter of the highest frequency. The verdict
     is "solved" if the lines agree to 10 % and the R-factor is at most .25. It is "doubtful" if they agree to 30 %, or
     if the R-factor is at most .05, and at most .1 on the held-out pixels. Else it is "not solved". One start has
-    nothing to agree with, so it is "doubtful" at best. So is an item with its power where zero frequency would be in
-    the other order of the pixels: its answer may be a modulated object. Noise keeps the lines apart.
+    nothing to agree with, so it is "doubtful" at best. So is an item whose power lies where the other order
+    of pixels has zero frequency: its answer may be the object times a checkerboard of signs. Noise keeps the lines
+    apart.
 
     Shape: y (*batch, *M), real; object and support (*batch, *frame), residual (*batch,), history
     (iterations, *batch, starts).
