@@ -60,7 +60,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys):  # type: ign
 
 def test_unsolved_items_come_with_a_way_on(capsys: pytest.CaptureFixture[str]) -> None:
     numbers = {name: np.ones(3) for name in ("residual", "held_out", "agreement")}
-    told = "To solve more: check --centered and --mask. Then try more --starts, or --method raar."
+    told = "To solve more: check --centered and --mask. Then try more --starts, or --method raar (under noise) or rrr."
     for words, wanted in ((["solved", "doubtful", "not solved"], True), (["solved", "doubtful", "solved"], False)):
         command._print_summary({**numbers, "verdict": np.array(words)})
         assert (told in capsys.readouterr().out) is wanted

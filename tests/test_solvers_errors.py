@@ -148,6 +148,8 @@ def test_patterns_in_the_other_order_are_told(centered: bool, frame: tuple[int, 
     with pytest.warns(UserWarning, match=rf"pass model=FarField\({d}, centered={centered}\)"):
         solve(y, model=other, **few)
     solve(y, model=FarField(d, centered=centered), **few)  # a warning would be an error
+    with pytest.warns(UserWarning, match="order|highest frequencies"):  # along one axis alone
+        solve(torch.fft.fftshift(y, dim=-1), model=FarField(d, centered=centered), **few)
 
 
 @pytest.mark.parametrize("centered", [False, True])

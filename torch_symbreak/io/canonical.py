@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 import os
 import shutil
 import time
@@ -114,7 +115,11 @@ class Plan(Run):
             extra = {name: npy_region(path) for name, path in stages.items()}
             job = functools.partial(self._change, tuple(file.sinks(work, keys)), extra)
             # Of the input, so that a run that was resumed says the same.
-            look = threads.submit(sample, opened(self.src, self.stamp), self.layout, self.targets)
+            looked = (
+                threads.submit(sample, opened(self.src, self.stamp), self.layout, self.targets)
+                if self.command == "break"
+                else None
+            )
             bad: list[_Bad] = []
             noted = 0.0
             try:
@@ -132,7 +137,7 @@ class Plan(Run):
                     with contextlib.suppress(OSError):  # of a full disk, which ended the work
                         self.write_progress(done)
             note = self._note(file, digest.result())
-            summary = look.result() if self.command == "break" and not bad else None
+            summary = looked.result() if looked and not bad else None
             self.check_unchanged()
             if bad:
                 nans, infinite = sum(each.nans for each in bad), sum(each.infinite for each in bad)
@@ -156,9 +161,8 @@ class Plan(Run):
             file = opened(self.src, self.stamp)
             x = layout.read(file, block)
         first = layout.first(block)
-        parts = torch.view_as_real(x) if x.is_complex() else x
-        # The extremes tell, NaN being one if there is any, in a twentieth of the time that isfinite takes.
-        if x.numel() and not all(extreme.isfinite() for extreme in parts.aminmax()):
+        largest = _largest(x)
+        if not math.isfinite(largest):
             finite, nans = torch.isfinite(x), int(x.isnan().sum())
             target, *place = (~finite).nonzero()[0].tolist()
             return _Bad(nans, int((~finite).sum()) - nans, first + target, place)
@@ -169,6 +173,13 @@ class Plan(Run):
         else:
             g = self._element(fix, group, x, first)
             moved = group.act(g, x)
+        # A phase makes a part larger by less than a factor of 1.5.
+        if largest > layout.largest / 1.5 and not _largest(moved) <= layout.largest:
+            raise ValueError(
+                f"{', '.join(shortened(layout.keys))} of {self.src} holds numbers near {layout.largest:g}, the largest "
+                f"of its dtype. With another phase, some of targets {first} to {first + len(x) - 1} exceed it. Save it "
+                "in a wider dtype."
+            )
         layout.write(sinks[: len(layout.keys)], moved, block)
         for key, sink in zip(self.also, sinks[len(layout.keys) :], strict=True):
             like = also_layout(file, key, layout)
@@ -197,6 +208,8 @@ class Plan(Run):
             if part.dtype.names:  # MATLAB's complex numbers
                 part = part["real"] + 1j * part["imag"]
             found[field] = torch.from_numpy(np.array(part)).to(plain.dtype).reshape(plain.shape)
+        if not ((found["scalar"].abs() - 1).abs() < 1e-2).all():
+            raise ValueError(f"{file.path} has phases or signs of targets that are not of magnitude 1. It was changed.")
         return group.inverse(identity._replace(**found))
 
     def _note(self, file: Format, digest: str) -> str:
@@ -225,7 +238,8 @@ class Plan(Run):
         )
 
     def _finish(self, file: Format, work: Path, note: str, extra: Regions) -> None:
-        """Give the output its name."""
+        """Give the output its name, unless a file of that name appeared meanwhile."""
+        self.check_output()
         keys = (*self.layout.keys, *self.also)
         if not file.repeatable(keys):
             (work / PROGRESS).unlink()
@@ -243,6 +257,15 @@ class Plan(Run):
             os.rename(self.dst, work / "old")
         os.replace(work / "part", self.dst)
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _largest(x: Tensor) -> float:
+    """Return the largest magnitude of any part; infinite or NaN if an entry is not finite."""
+    if not x.numel():
+        return 0.0
+    # In a twentieth of the time that isfinite takes. NaN is an extreme if there is any.
+    low, high = (torch.view_as_real(x) if x.is_complex() else x).aminmax()
+    return float(torch.maximum(-low, high))
 
 
 def _rows(first: int, count: int, shape: tuple[int, ...]) -> Index:
@@ -295,6 +318,8 @@ def plan(
     src, dst = Path(src).absolute(), Path(dst).absolute()
     targets = targets or Targets()
     check_paths(src, dst, folder=src.is_dir())
+    if targets.template is not None and dst.exists() and dst.samefile(targets.template):
+        raise ValueError(f"The output {dst} is the template. Name another file.")
     stamp = stamp_of(src)
     file = open_file(src)
     suffixes = {src.suffix.lower(), dst.suffix.lower()}

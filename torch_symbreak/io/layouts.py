@@ -118,6 +118,11 @@ class Layout:
         dtype = torch.complex128 if any(part.itemsize > 4 for part in parts) else torch.complex64
         return dtype.to_real() if self.kind == "plain" and not _is_complex(self.dtypes[0]) else dtype
 
+    @functools.cached_property
+    def largest(self) -> float:
+        """The largest number that all arrays can hold."""
+        return min(float(np.finfo(dtype[0] if dtype.names else dtype).max) for dtype in self.dtypes)
+
     def describe(self) -> str:
         """Say what the targets are: for ``symbreak info``."""
         what = f"{_targets(self.batch)} of {' x '.join(map(str, self.event)) or 'one number each'}"
@@ -615,6 +620,8 @@ def _named(file: Format, arrays: dict[str, Array], key: str) -> tuple[list[tuple
     if len(columns) > 2 or not columns[0] or len({len(column) for column in columns}) > 1:
         raise KeyError(f"{file.path} has no array {key!r}. It holds {_inventory(arrays)}.")
     groups = list(zip(*columns, strict=True))
+    if any(len({*group}) < len(group) for group in groups):
+        raise KeyError(f"key={key!r} names one array twice. Name two, or one.")
     kinds = dict(_pairs({name: arrays[name] for name in groups[0]}))
     return groups, "plain" if len(columns) == 1 else kinds.get(groups[0])
 

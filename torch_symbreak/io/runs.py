@@ -105,6 +105,17 @@ class Run(ABC):
         if stamp_of(self.src) != self.stamp:
             raise ValueError(f"{self.src} changed while it was read. Nothing is written: do it again.")
 
+    def _check_still(self) -> None:
+        """Raise ``ValueError``, and forget finished blocks, if the input changed or is gone."""
+        try:
+            self.check_unchanged()
+        except FileNotFoundError as error:
+            shutil.rmtree(self.work, ignore_errors=True)
+            raise ValueError(f"{error.filename} was removed while it was read. Nothing is written.") from error
+        except ValueError:
+            shutil.rmtree(self.work, ignore_errors=True)
+            raise
+
     @contextlib.contextmanager
     def carried_out(self, todo: Sequence[Index]) -> Iterator[tuple[int, Executor, Future[str]]]:
         """Hold the output's lock. Keep finished blocks if the same call can go on from them.
@@ -130,7 +141,10 @@ class Run(ABC):
                     finally:
                         stopped.set()
                         torch.set_num_threads(threads)
+            except FileExistsError:  # the output appeared meanwhile
+                raise
             except OSError as error:
+                self._check_still()
                 # The end of a run that cannot be done again begins by forgetting its blocks.
                 message = f"{error}. {self.dst} is not written."
                 if done := self.resumable():
@@ -138,9 +152,9 @@ class Run(ABC):
                 else:
                     shutil.rmtree(self.work, ignore_errors=True)
                 raise OSError(message) from error
-            except (ValueError, TypeError, LookupError, EOFError):  # which the same call would meet again
+            except Exception:  # which the same call would meet again
+                self._check_still()
                 shutil.rmtree(self.work, ignore_errors=True)
-                self.check_unchanged()
                 raise
             finally:
                 opened.cache_clear()

@@ -79,6 +79,8 @@ def fit_template(
     file = open_file(src)
     layout, _ = targets.find(file)
     count = math.prod(layout.batch)
+    if count < 2:
+        raise ValueError(f"A template is fitted to at least 2 targets, but {src} has {count}.")
     wanted = torch.ones(count, dtype=torch.bool)
     if max_objects is not None and max_objects < count:
         wanted[torch.randperm(count, generator=generator)[max_objects:]] = False

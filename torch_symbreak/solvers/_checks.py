@@ -190,15 +190,14 @@ def _intensities(y: Tensor, measured: Tensor) -> Tensor:
 def _misplaced(y: Tensor) -> Tensor:
     """Return which items have most power where low frequencies would be in the other order of the pixels, (B,) bool.
 
-    In the wrong order y fits a modulated object, and nothing but this share of the power tells.
+    In the wrong order, along one axis or all, y fits a modulated object. Nothing but this share of the power tells.
     """
-    d = y.dim() - 1
-    high = [frequencies(n, y.device).abs() * 4 >= n for n in y.shape[1:]]
-    corner = torch.ones(y.shape[1:], dtype=torch.bool, device=y.device)
-    for axis, of_axis in enumerate(high):
-        corner &= of_axis.reshape([-1 if a == axis else 1 for a in range(d)])
-    power, inside = (z.flatten(1).sum(1, dtype=torch.float64) for z in (y, y * corner))
-    return inside > _MISPLACED * power
+    misplaced = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+    for axis, n in enumerate(y.shape[1:]):
+        profile = y.movedim(axis + 1, 1)[..., None].flatten(2).sum(2, dtype=torch.float64)
+        high = frequencies(n, y.device).abs() * 4 >= n
+        misplaced |= profile[:, high].sum(1) > _MISPLACED * profile.sum(1)
+    return misplaced
 
 
 def _bool(name: str, mask: Any, batch: Sequence[int], shape: Sequence[int], device: torch.device) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import re
 import zipfile
@@ -59,6 +60,15 @@ class Torch(Format):
                 f"it as another: torch.save({{'x': tensor.{how}()}}, {self.path.name!r})"
             )
         return key
+
+    def check(self, keys: Sequence[str], folder: Path | None = None) -> None:
+        super().check(keys, folder)
+        for key, other in itertools.product(keys, self._tensors):
+            if other not in keys and self._tensors[key] is self._tensors[other]:
+                raise ValueError(
+                    f"{key} and {other} of {self.path} are one tensor, so that both would change. Save a copy of one: "
+                    f"content[{other!r}] = content[{other!r}].clone()"
+                )
 
     def _load(self, key: str) -> np.ndarray:
         return self._tensors[key].detach().resolve_conj().resolve_neg().numpy()
