@@ -292,14 +292,14 @@ def snake_case(symmetry: Symmetry) -> str:
     return "".join([f"_{letter}" if letter.isupper() else letter for letter in type(symmetry).__name__]).lower()[1:]
 
 
-def part_of(owner: str, g: Any, name: str = "") -> Tensor:
-    """Return the tensor ``name`` of an element, or the element itself if it is one tensor; raise if it has none.
+def part_of(owner: str, g: Any, name: str = "", kind: type = object) -> Tensor:
+    """Return the tensor ``name`` of an element of a ``kind``, or the element itself if it is one tensor.
 
     Raises:
         TypeError: If ``g`` is an element of another kind of symmetry.
     """
     part = getattr(g, name, None) if name else g
-    if not isinstance(part, Tensor):
+    if not (isinstance(g, kind) and isinstance(part, Tensor)):
         given = describe(g) if isinstance(g, Tensor) else type(g).__name__
         wanted = f"a named tuple with {name}" if name else "one tensor"
         raise TypeError(

@@ -105,7 +105,7 @@ def move(motion: Motion, x: Tensor, event_dims: int, channel_dims: int) -> Tenso
     """Apply a motion, indices modulo the frame; by Fourier transform if the shift has fractions."""
     event = x.shape[x.dim() - event_dims :]
     batch = batch_shape(x, event_dims + channel_dims)
-    check_element_batch("act", batch, part_of("act", motion, "flipped").shape)
+    check_element_batch("act", batch, part_of("act", motion, "flipped", Motion).shape)
     if motion.shift.shape != (*batch, event_dims):
         raise ValueError(
             f"act needs shifts along {event_dims} axes, (*batch, {event_dims}), but got {tuple(motion.shift.shape)}."
