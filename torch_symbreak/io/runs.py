@@ -101,20 +101,8 @@ class Run(ABC):
         write_file(self.work / PROGRESS, json.dumps({"done": done, "stamp": self.stamp}).encode())
 
     def check_unchanged(self) -> None:
-        """Raise ``ValueError`` if the input is not the same as at the beginning."""
-        if stamp_of(self.src) != self.stamp:
-            raise ValueError(f"{self.src} changed while it was read. Nothing is written: do it again.")
-
-    def _check_still(self) -> None:
-        """Raise ``ValueError``, and forget finished blocks, if the input changed or is gone."""
-        try:
-            self.check_unchanged()
-        except FileNotFoundError as error:
-            shutil.rmtree(self.work, ignore_errors=True)
-            raise ValueError(f"{error.filename} was removed while it was read. Nothing is written.") from error
-        except ValueError:
-            shutil.rmtree(self.work, ignore_errors=True)
-            raise
+        """Raise ``ValueError`` if the input is not the same as at the beginning, or is gone."""
+        check_same(self.src, self.stamp)
 
     @contextlib.contextmanager
     def carried_out(self, todo: Sequence[Index]) -> Iterator[tuple[int, Executor, Future[str]]]:
@@ -143,19 +131,23 @@ class Run(ABC):
                         torch.set_num_threads(threads)
             except FileExistsError:  # the output appeared meanwhile
                 raise
-            except OSError as error:
-                self._check_still()
+            except Exception as error:
                 # The end of a run that cannot be done again begins by forgetting its blocks.
+                done = self.resumable() if isinstance(error, OSError) else None
+                try:
+                    self.check_unchanged()
+                except ValueError:  # the same call would begin anew
+                    done = None
+                    raise
+                finally:
+                    if not done:
+                        shutil.rmtree(self.work, ignore_errors=True)
+                if not isinstance(error, OSError):
+                    raise
                 message = f"{error}. {self.dst} is not written."
-                if done := self.resumable():
+                if done:
                     message += f" {done} of {len(todo)} blocks are done and kept: the same command goes on from there."
-                else:
-                    shutil.rmtree(self.work, ignore_errors=True)
                 raise OSError(message) from error
-            except Exception:  # which the same call would meet again
-                self._check_still()
-                shutil.rmtree(self.work, ignore_errors=True)
-                raise
             finally:
                 opened.cache_clear()
                 if self.resumable() == 0:
@@ -205,6 +197,16 @@ def stamp_of(path: Path) -> str:
                 file.seek(max(0, found.st_size - _ENDS))
                 digest.update(file.read(_ENDS))
     return digest.hexdigest()
+
+
+def check_same(path: Path, stamp: str) -> None:
+    """Raise ``ValueError`` if a file has another stamp by now, or is gone."""
+    try:
+        same = stamp_of(path) == stamp
+    except FileNotFoundError as error:
+        raise ValueError(f"{error.filename} was removed while it was read. Nothing is written.") from error
+    if not same:
+        raise ValueError(f"{path} changed while it was read. Nothing is written: do it again.")
 
 
 @functools.lru_cache(maxsize=4)

@@ -23,7 +23,7 @@ from torch_symbreak.io.formats.base import Array, Format, Index, is_ours, new_np
 from torch_symbreak.io.formats.hdf5 import write_hdf5
 from torch_symbreak.io.formats.npy import staged_note, write_npz
 from torch_symbreak.io.layouts import BLOCK, Layout, blocks, find_intensities, inventory
-from torch_symbreak.io.runs import Progress, Run, check_paths, opened, stamp_of
+from torch_symbreak.io.runs import Progress, Run, check_paths, check_same, opened, stamp_of
 
 #: Suffixes of outputs.
 SUFFIXES = (".npz", ".h5", ".hdf5")
@@ -100,8 +100,7 @@ def find_beside(flag: str, name: str, file: Format, intensities: Layout, event: 
             raise KeyError(f"{flag} {name} needs one array, but {path} {held}. Say which: {known}.")
     assert key is not None
     array, event = file.arrays[key], tuple(event)
-    zeros = file.path.suffix.lower() == ".cxi" or key.rpartition("/")[2] == "pixel_mask"
-    bits = array.dtype.kind in "iu" and zeros
+    bits = array.dtype.kind in "iu" and (file.path.suffix.lower() == ".cxi" or key.rpartition("/")[2] == "pixel_mask")
     if array.dtype.kind not in "biu" or bits:
         why = "CXI and NeXus store 0 where a pixel counts, but True is needed there" if bits else "no bool"
         raise TypeError(
@@ -157,8 +156,8 @@ class SolvePlan(Run):
     def check_unchanged(self) -> None:
         super().check_unchanged()
         for beside in (self.mask, self.support):
-            if beside is not None and stamp_of(beside.path) != beside.stamp:
-                raise ValueError(f"{beside.path} changed while it was read. Nothing is written: do it again.")
+            if beside is not None:
+                check_same(beside.path, beside.stamp)
 
     def read(self, block: Index) -> Patterns:
         """Read a block of patterns."""
