@@ -122,7 +122,7 @@ Template = Annotated[
     typer.Option(
         parser=named,
         metavar="FILE",
-        help="Move every target to the point of its orbit nearest to this template, which fit writes. Default: use "
+        help="Template file, written by fit. Move every target to the point of its orbit nearest to it. Default: use "
         "the exact rule.",
         show_default=False,
     ),

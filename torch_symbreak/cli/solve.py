@@ -41,7 +41,8 @@ def solve(
     key: Annotated[
         str | None,
         typer.Option(
-            help="Name of the array of intensities, or 'scan_*/data' for many. Needed if several arrays could be it.",
+            help="Name of the array of intensities, or 'scan_*/data' for many. Needed if several arrays could hold "
+            "intensities.",
             show_default=False,
         ),
     ] = None,
@@ -121,7 +122,7 @@ def solve(
         bool,
         typer.Option(
             "--pictures/--no-pictures",
-            help="Draw every item, in a folder named like OUT without its suffix, and -pictures.",
+            help="Draw every item. The folder is OUT without its suffix, plus -pictures.",
         ),
     ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT and its pictures if they exist.")] = False,

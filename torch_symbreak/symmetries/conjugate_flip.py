@@ -145,8 +145,8 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
 
     The score is ``s(x) = Im(F_c(k) conj F(0))``, ``F_c(k) = sum_n x(n) exp(-2 pi i k (n - c))``, at k = 1 / (2 L) on
     the last axis. c is the center of the content box and L its length. For content that fills the frame, measured with
-    oversampling 2, s is the coefficient that the talk uses. It does not depend on where the content lies. No Fourier
-    transform is taken.
+    oversampling 2, s is the coefficient in Ju Sun's talk (Jan 23, 2024). It does not depend on where the content lies.
+    No Fourier transform is taken.
 
     Convention: the flip maps the box onto itself (t = lo + hi). The box never moves, for odd and for even L.
 

@@ -14,9 +14,10 @@ from torch_symbreak.symmetries.scalar import Scalar
 
 @dataclass(frozen=True)
 class Scale(Scalar):
-    """Multiplication of every item by a positive number: a symmetry of the shape of y, where its units are unknown.
+    """Multiplication of every item by a positive number, for measurements whose units are unknown.
 
-    No model declares it; name it beside the others to let an alignment or a metric find it, in closed form.
+    No model declares it, because y changes. Name it beside the other symmetries, and an alignment or a metric finds it
+    in closed form.
 
     An alignment returns the element 0 where no positive scale helps. ``sample`` draws e^u with u uniform in [-1, 1).
 
