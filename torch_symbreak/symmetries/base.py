@@ -163,7 +163,7 @@ class Symmetry(ABC):
         return g
 
     def exchange(self, g: Any, shift: Tensor) -> Tensor:
-        """Return the phases c, (*batch,), with ``g . m = c m . g`` for every motion m of ``shift``, (*batch, d)."""
+        """Return the phases c, (*batch,), with ``g . m = c m . g`` for every motion m with this shift, (*batch, d)."""
         raise NotImplementedError(f"{type(self).__name__} has commutes=False and needs exchange(g, shift).")
 
     def candidates(self, x: Tensor, reference: Tensor) -> Iterable[Any]:
