@@ -53,7 +53,7 @@ def diagnose(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
+    seed: Annotated[int, o.seed("Seed of all draws.")] = 0,
     overwrite: o.Overwrite = False,
     debug: o.Debug = False,
 ) -> None:

@@ -33,7 +33,7 @@ def fit(
     rounds: Annotated[int, typer.Option(help="Largest number of rounds.")] = 30,
     restarts: Annotated[int, typer.Option(help="Number of fits. The best is kept.")] = 1,
     normalize: Annotated[bool, typer.Option("--normalize", help="Give all targets the same weight.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
+    seed: Annotated[int, o.seed("Seed of all draws.")] = 0,
     overwrite: o.Overwrite = False,
     debug: o.Debug = False,
 ) -> None:

@@ -72,7 +72,7 @@ def reproduce(
         int | None, typer.Option(help="Channels of the UNet's finest level, or units of a hidden layer.")
     ] = None,
     repeats: Annotated[int | None, typer.Option(help="Seeds per case.")] = None,
-    seed: Annotated[int | None, typer.Option(help="First seed.")] = None,
+    seed: Annotated[int | None, o.seed("First seed.")] = None,
     epochs: Annotated[
         int | None,
         typer.Option(help="Largest number of epochs. Training stops earlier when the validation loss no longer falls."),

@@ -74,10 +74,10 @@ class PhaseRamp(Symmetry):
         return resolved(x)
 
     def inverse(self, g: Tensor) -> Tensor:
-        return -g
+        return -part_of("PhaseRamp", g)
 
     def compose(self, g2: Tensor, g1: Tensor) -> Tensor:
-        return g2 + g1
+        return part_of("PhaseRamp", g2) + part_of("PhaseRamp", g1)
 
     def identity(self, x: Tensor) -> Tensor:
         batch = batch_shape(x, self.item_dims)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torch_symbreak._items import batch_shape
 from torch_symbreak._random import uniform
+from torch_symbreak.symmetries.base import part_of
 from torch_symbreak.symmetries.scalar import Scalar
 
 
@@ -45,7 +46,7 @@ class Scale(Scalar):
         return (2 * uniform(tuple(batch_shape(x, self.item_dims)), x.device, generator) - 1).exp().to(x.real.dtype)
 
     def inverse(self, g: Tensor) -> Tensor:
-        return g.reciprocal()
+        return part_of("Scale", g).reciprocal()
 
     def gain(self, correlation: Tensor) -> Tensor:
         return correlation.real
