@@ -142,9 +142,9 @@ def align(x: Array, reference: Array, symmetries: Symmetry | Sequence[Symmetry],
 
     ``g = argmin_g sum |g . x - r|²`` over the group of ``symmetries``, such as all integer shifts, both orientations
     and all phases. Shifts are found by cross-correlation, phase, sign and scale in closed form, finite groups by
-    enumeration, orthogonal matrices and rigid motions by singular values. Every choice is the one that double precision
-    makes. On a CPU, whole shifts are first searched in single precision, and an item again in double precision if
-    rounding errors could change its choice.
+    enumeration, orthogonal matrices and rigid motions by singular values, signed permutations as an assignment problem.
+    Every choice is the one that double precision makes. On a CPU, whole shifts are first searched in single precision,
+    and an item again in double precision if rounding errors could change its choice.
 
     Convention: with zero padding, x and r are extended by zeros, and nothing wraps around. Content that a shift moves
     out of the frame is cut from ``aligned``, but counts in ``error``. On a periodic axis shifts are modulo N. A
