@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import check_target, describe
-from torch_symbreak._items import flat_parts, wide
+from torch_symbreak._items import divided, flat_parts, peak, per_item, root, wide
 from torch_symbreak.alignment import align
 from torch_symbreak.forward import FarField
 from torch_symbreak.symmetries import Product, Symmetry
@@ -37,7 +37,7 @@ class Average(NamedTuple):
     """
 
     mean: Tensor  #: (*batch, *item): the mean of the aligned answers
-    spread: Tensor  #: (*batch,): root of the mean squared distance from the mean, over the mean's norm; 0 if all agree
+    spread: Tensor  #: (*batch,): root of the mean squared distance from the mean, over the mean's norm
 
 
 def average_answers(answers: Sequence[Tensor], symmetries: Symmetry | Sequence[Symmetry]) -> Average:
@@ -50,7 +50,8 @@ def average_answers(answers: Sequence[Tensor], symmetries: Symmetry | Sequence[S
         symmetries: By which they may differ, e.g. ``FarField().symmetries``.
 
     Returns:
-        The mean, and how far the answers lie apart: a measure of doubt per item. An item with a NaN answer gets NaN.
+        The mean, and how far the answers lie apart: a measure of doubt per item. It is 0 if all agree, and infinite if
+        they cancel. An item with a NaN answer gets NaN.
 
     Raises:
         ValueError: If no answer comes, or their shapes differ.
@@ -72,16 +73,22 @@ def average_answers(answers: Sequence[Tensor], symmetries: Symmetry | Sequence[S
     group, answers = Product(symmetries), list(answers)
     if not answers:
         raise ValueError("average_answers needs at least one answer, but got none.")
-    check_target("average_answers", answers[0], group.event_dims, group.channel_dims, least=group.least_dims)
+    for answer in answers:
+        check_target("average_answers", answer, group.event_dims, group.channel_dims, least=group.least_dims)
+    if len(shapes := sorted({tuple(answer.shape) for answer in answers})) > 1:
+        raise ValueError(f"average_answers needs answers of one shape, but got {shapes}.")
     mean, aligned = answers[0], [answers[0]]
     for count, answer in enumerate(answers[1:], 1):
         aligned.append(align(answer, mean, group).aligned)
         mean = mean + (aligned[-1] - mean) / (count + 1)
-    stacked = flat_parts(torch.stack(aligned).to(wide(mean)), group.item_dims)
-    center = stacked.mean(0)
-    distance = (stacked - center).square().sum(-1).mean(0).sqrt()
-    norm = torch.linalg.vector_norm(center, dim=-1)
-    return Average(mean, distance / torch.where(norm > 0, norm, 1))
+    stacked = torch.stack(aligned).to(wide(mean))
+    # In units of the largest entry, whose square neither under- nor overflows.
+    unit = per_item(peak(*stacked, item_dims=group.item_dims), group.item_dims)
+    parts = flat_parts(divided(stacked, unit), group.item_dims)
+    center = parts.mean(0)
+    distance, norm = root((parts - center).square().sum(-1).mean(0)), torch.linalg.vector_norm(center, dim=-1)
+    spread = distance / torch.where(norm > 0, norm, 1)
+    return Average(mean, torch.where((norm == 0) & (distance > 0), torch.inf, spread))
 
 
 class Turn(Protocol):
@@ -128,21 +135,29 @@ class SquareTurn:
     centered: bool = False
 
     def measurement(self, y: Tensor) -> Tensor:
+        _check_images(y)
         for axis in self._mirrored:  # frequency k goes to -k
             y = y.flip(axis).roll((y.shape[axis] + 1) % 2 if self.centered else 1, axis)
         return y.mT if self.transposed else y
 
     def object(self, x: Tensor) -> Tensor:
         """Turn objects."""
+        _check_images(x)
         x = x.flip(self._mirrored)
         return x.mT if self.transposed else x
 
     def undo(self, x: Tensor) -> Tensor:
+        _check_images(x)
         return (x.mT if self.transposed else x).flip(self._mirrored)
 
     @property
     def _mirrored(self) -> list[int]:
         return [axis for axis, mirrored in ((-2, self.rows), (-1, self.columns)) if mirrored]
+
+
+def _check_images(x: object) -> None:
+    if not isinstance(x, Tensor) or x.dim() < 2:
+        raise TypeError(f"SquareTurn needs a tensor (..., rows, columns), but got {describe(x)}.")
 
 
 def square_turns(model: FarField) -> list[SquareTurn]:
@@ -152,6 +167,7 @@ def square_turns(model: FarField) -> list[SquareTurn]:
         model: A model of images. Frames and detectors need to be square.
 
     Raises:
+        TypeError: If the model is no ``FarField``.
         ValueError: If the model is not of images, or its detector is not square.
 
     Example: each turn of a pattern is the pattern of a turned object.
@@ -161,6 +177,8 @@ def square_turns(model: FarField) -> list[SquareTurn]:
         >>> all(torch.allclose(model(t.object(x)), t.measurement(model(x)), atol=1e-3) for t in turns)
         True
     """
+    if not isinstance(model, FarField):
+        raise TypeError(f"square_turns needs a FarField model, but got {describe(model)}.")
     if model.event_dims != 2 or (model.shape is not None and len(set(model.shape)) > 1):
         raise ValueError(f"square_turns needs a far-field model of images on a square detector, but got {model!r}.")
     flags = itertools.product((False, True), repeat=3)
@@ -184,8 +202,8 @@ def predict_turned(
         symmetries: By which answers may differ, e.g. ``model.symmetries``.
 
     Raises:
-        TypeError: If ``turns`` is no list of turns.
-        ValueError: As for :func:`average_answers`.
+        TypeError: If ``turns`` is no list of turns, or ``predict`` does not answer with a tensor.
+        ValueError: If answers differ in shape, as they do if a frame that is not square is transposed.
 
     Example: a perfect network with twins as answers.
         >>> model, x = FarField(2), torch.randn(2, 6, 6, dtype=torch.complex64)
@@ -199,4 +217,20 @@ def predict_turned(
             f"predict_turned needs a list of turns, but got {describe(turns)}. For the far field, pass "
             "square_turns(model)."
         )
-    return average_answers([turn.undo(predict(turn.measurement(y))) for turn in turns], symmetries)
+
+    def answer(turn: Turn) -> Tensor:
+        x = predict(turn.measurement(y))
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"predict_turned needs a function whose answer is a tensor, but got {describe(x)}. If the objects are "
+                "the first part, pass lambda y: network(y)[0]."
+            )
+        return turn.undo(x)
+
+    answers = [answer(turn) for turn in turns]
+    if len(shapes := {tuple(x.shape) for x in answers}) > 1:
+        raise ValueError(
+            f"predict_turned got answers of shapes {sorted(shapes)}. Frames that are not square cannot be transposed: "
+            "pass [turn for turn in square_turns(model) if not turn.transposed]."
+        )
+    return average_answers(answers, symmetries)
