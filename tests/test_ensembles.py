@@ -58,6 +58,16 @@ def test_the_spread_does_not_depend_on_the_scale(scale):
     assert torch.allclose(found.mean / scale, expected.mean, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_the_mean_is_rounded_once(dtype):
+    generator = torch.Generator().manual_seed(0)
+    answers = [(1 + torch.rand(1, 50, generator=generator)).to(dtype) for _ in range(8)]
+    mean = average_answers(answers, Sign(1)).mean
+    assert mean.dtype == dtype
+    error = mean.double() - torch.stack(answers).double().mean(0)
+    assert error.abs().max() <= 0.51 * torch.finfo(dtype).eps  # half the spacing of numbers in [1, 2)
+
+
 def test_answers_that_cancel_leave_all_doubt():
     x = torch.tensor([[1.0, 2.0, 1.0], [0.0, 0.0, 0.0]])
     assert average_answers([x, -x], ConjugateFlip(1)).spread.tolist() == [math.inf, 0]

@@ -110,6 +110,15 @@ def test_starts_are_drawn_from_objects_that_are_not_zero():
     assert fix.seen == 102
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_objects_of_one_orbit_are_explained_to_the_last_bit(seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(1, 7, 7, dtype=torch.complex64, generator=generator).expand(3, -1, -1)
+    fix = FarField(2).fit_canonicalizer(x, progress=False)
+    assert 1 - 1e-6 < fix.explained <= 1
+    assert all(distance >= 0 for distance in fix.history)
+
+
 def test_squared_distances_may_leave_the_range():
     model, x = crystals(10)
     fix = model.fit_canonicalizer(x.to(torch.complex128) * 1e200, progress=False, rounds=2)

@@ -7,6 +7,7 @@ mean is better.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -77,18 +78,20 @@ def average_answers(answers: Sequence[Tensor], symmetries: Symmetry | Sequence[S
         check_target("average_answers", answer, group.event_dims, group.channel_dims, least=group.least_dims)
     if len(shapes := sorted({tuple(answer.shape) for answer in answers})) > 1:
         raise ValueError(f"average_answers needs answers of one shape, but got {shapes}.")
-    mean, aligned = answers[0], [answers[0]]
+    # In double precision: half precision, of networks under autocast, would round at every step.
+    mean, aligned = answers[0].to(wide(answers[0])), [answers[0]]
     for count, answer in enumerate(answers[1:], 1):
         aligned.append(align(answer, mean, group).aligned)
         mean = mean + (aligned[-1] - mean) / (count + 1)
-    stacked = torch.stack(aligned).to(wide(mean))
+    dtype = functools.reduce(torch.promote_types, [answer.dtype for answer in aligned])
+    stacked = torch.stack([answer.to(mean.dtype) for answer in aligned])
     # In units of the largest entry, whose square neither under- nor overflows.
     unit = per_item(peak(*stacked, item_dims=group.item_dims), group.item_dims)
     parts = flat_parts(divided(stacked, unit), group.item_dims)
     center = parts.mean(0)
     distance, norm = root((parts - center).square().sum(-1).mean(0)), torch.linalg.vector_norm(center, dim=-1)
     spread = distance / torch.where(norm > 0, norm, 1)
-    return Average(mean, torch.where((norm == 0) & (distance > 0), torch.inf, spread))
+    return Average(mean.to(dtype), torch.where((norm == 0) & (distance > 0), torch.inf, spread))
 
 
 class Turn(Protocol):

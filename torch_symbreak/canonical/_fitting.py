@@ -64,13 +64,14 @@ def iterate(
                 total += align(part).sum(0, dtype=wide(part))
                 advance(len(part))
             mean, t = total / len(x), template.to(wide(template))
-            # Elements keep norms, so that mean ||C(x) - t||² needs no second pass.
+            # Elements keep norms, so that mean ||C(x) - t||² needs no second pass. Rounding may take 0 below 0.
             cross = float((mean * t.conj()).real.sum())
-            history.append(energy + float(power(t).sum()) - 2 * cross)
+            history.append(max(0.0, energy + float(power(t).sum()) - 2 * cross))
             template = mean.to(template.dtype)
             if len(history) > 1 and history[-2] - history[-1] <= tolerance * history[-2]:
                 break
-    return Fit(template, history, float(power(template.to(wide(template))).sum()) / energy if energy else 0.0)
+    explained = float(power(template.to(wide(template))).sum()) / energy if energy else 0.0
+    return Fit(template, history, min(1.0, explained))
 
 
 def check_options(start: Any, rounds: Any, tolerance: Any, restarts: Any, generator: Any) -> None:
