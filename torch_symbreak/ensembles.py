@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import check_target, describe
-from torch_symbreak._items import divided, flat_parts, peak, per_item, root, wide
+from torch_symbreak._items import divided, flat_parts, peak, per_item, resolved, root, wide
 from torch_symbreak.alignment import align
 from torch_symbreak.forward import FarField
 from torch_symbreak.symmetries import Product, Symmetry
@@ -91,7 +91,7 @@ def average_answers(answers: Sequence[Tensor], symmetries: Symmetry | Sequence[S
     center = parts.mean(0)
     distance, norm = root((parts - center).square().sum(-1).mean(0)), torch.linalg.vector_norm(center, dim=-1)
     spread = distance / torch.where(norm > 0, norm, 1)
-    return Average(mean.to(dtype), torch.where((norm == 0) & (distance > 0), torch.inf, spread))
+    return Average(resolved(mean.to(dtype)), torch.where((norm == 0) & (distance > 0), torch.inf, spread))
 
 
 class Turn(Protocol):
