@@ -242,7 +242,8 @@ def edit_source(app: Sphinx, docname: str, source: list[str]) -> None:
     """Join the parts of one page, and leave tables of single runs out of the menu. Pages link to them."""
     if docname == "beyond":  # other problems, one file each
         parts = sorted(Path(app.srcdir).glob("beyond-*.md"))
-        source[0] += "".join(f"\n```{{include}} {part.name}\n```\n" for part in parts)
+        links = source[0].index("- [")  # to the parts, for readers of the files themselves
+        source[0] = source[0][:links] + "".join(f"\n```{{include}} {part.name}\n```\n" for part in parts)
     if docname.startswith("results/") and docname != "results/README":
         source[0] = f"---\norphan: true\n---\n\n{source[0]}"
 

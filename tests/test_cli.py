@@ -46,6 +46,12 @@ def test_help_ends_with_two_examples(command: str | None, monkeypatch: pytest.Mo
     assert all(line.startswith(f"symbreak {command or ''}".rstrip()) for line in lines)
 
 
+@pytest.mark.parametrize("line", ["scramble in out", "diagnose in", "fit in out", "solve in out", "reproduce square"])
+def test_a_seed_is_no_negative_number(line: str, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    assert symbreak(monkeypatch, *line.split(), "--seed", "-1") == 2
+    assert "--seed needs a number from 0 to 2^63 - 1, but got -1." in plain(capsys.readouterr().err)
+
+
 @pytest.mark.parametrize(
     ("command", "option", "choices"),
     [

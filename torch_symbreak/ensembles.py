@@ -1,8 +1,8 @@
 """Average answers that may differ by a symmetry: of turned measurements, or of several networks.
 
-Mirroring or transposing an object turns its diffraction pattern alike, so that one network gives eight answers to one
-measurement. Single answers may jump to a twin, and a plain mean of them is worse than one answer. Aligned first, their
-mean is better.
+If an object is mirrored or transposed, so is its diffraction pattern. So one network gives eight answers to one
+measurement. Single answers may jump to a twin, and a plain mean of them is worse than one answer. If they are aligned
+first, their mean is better.
 """
 
 from __future__ import annotations
@@ -44,18 +44,19 @@ class Average(NamedTuple):
 def average_answers(answers: Sequence[Tensor], symmetries: Symmetry | Sequence[Symmetry]) -> Average:
     """Average answers to the same measurements, each aligned to the mean of those before it.
 
-    Shape: answers (*batch, *channels, *event) each, to a mean of that shape and a spread (*batch,).
+    Shape: each answer (*batch, *channels, *event); ``mean`` the same, ``spread`` (*batch,).
 
     Args:
         answers: One or more tensors of one shape: answers of several networks, or of one to turned measurements.
-        symmetries: By which they may differ, e.g. ``FarField().symmetries``.
+        symmetries: Symmetries by which the answers may differ, e.g. ``FarField().symmetries``.
 
     Returns:
-        The mean, and how far the answers lie apart: a measure of doubt per item. It is 0 if all agree, and infinite if
-        they cancel. An item with a NaN answer gets NaN.
+        ``mean`` and ``spread``. The spread is the root of the mean squared distance from the mean, over the mean's
+        norm: a measure of doubt per item. It is 0 if all agree, and infinite if they cancel. An item with a NaN answer
+        gets NaN.
 
     Raises:
-        ValueError: If no answer comes, or their shapes differ.
+        ValueError: If ``answers`` is empty, or their shapes differ.
         TypeError: If ``answers`` is one tensor.
 
     Example: answers that are twins of one another agree.
@@ -164,7 +165,7 @@ def _check_images(x: object) -> None:
 
 
 def square_turns(model: FarField) -> list[SquareTurn]:
-    """List the eight turns of square images under which a far-field pattern turns alike; the first changes nothing.
+    """List the eight turns of a square image that turn its far-field pattern alike. The first changes nothing.
 
     Args:
         model: A model of images. Frames and detectors need to be square.
@@ -196,13 +197,13 @@ def predict_turned(
 ) -> Average:
     """Predict from turned measurements, turn the answers back, and average them up to the symmetries.
 
-    Shape: y what ``predict`` takes, to its answers' shape and (*batch,).
+    Shape: y as ``predict`` takes it; ``mean`` as ``predict`` returns it, ``spread`` (*batch,).
 
     Args:
         predict: A network, or any function from measurements to objects.
         y: Measurements.
         turns: A finite set of turns, e.g. ``square_turns(model)``.
-        symmetries: By which answers may differ, e.g. ``model.symmetries``.
+        symmetries: Symmetries by which the answers may differ, e.g. ``model.symmetries``.
 
     Raises:
         TypeError: If ``turns`` is no list of turns, or ``predict`` does not answer with a tensor.

@@ -1,4 +1,4 @@
-"""Losses for raw targets: the rivals of symmetry breaking."""
+"""Losses that need no symmetry breaking: up to the symmetries of a target, or without targets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class OrbitMinLoss(nn.Module):
 
     Each target is moved to the point of its orbit that is nearest to the prediction. The group element is a constant
     for autograd. By the envelope theorem the gradient of "mse" is exact wherever the nearest point is unique.
-    For another base the element is still the nearest in the Euclidean sense, and the gradient leaves out how a
+    For another base the element is still the nearest in the Euclidean sense. The gradient then leaves out how a
     continuous phase follows the prediction.
 
     Shape: x and target (*batch, *channels, *event); a scalar, in single precision for half-precision items. An empty

@@ -39,7 +39,9 @@ __all__ = [
 
 
 class RandomSymmetry(nn.Module):
-    """Move every item to a random point of its orbit, for scrambling or augmentation.
+    """Move every item to a random point of its orbit, to scramble targets.
+
+    Do not augment training targets with it: every measurement would get many targets.
 
     One admissible element is drawn per item: a shift keeps the content inside the frame, a flip has probability 1/2,
     a phase is uniform.

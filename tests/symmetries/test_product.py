@@ -255,6 +255,10 @@ def test_elements_of_other_kinds_are_told(group: Symmetry) -> None:
         both = isinstance(g, Tensor) and isinstance(group, (Sign, Orthogonal, PhaseRamp))
         with pytest.raises(ValueError if both else TypeError, match=r"needs an? [eE]lement|batch of shape|elements \("):
             group.act(g, x)
+        if not both and isinstance(group, (Translation, Sign, PhaseRamp, Product)):
+            for operation, elements in ((group.inverse, (g,)), (group.compose, (g, g))):
+                with pytest.raises(TypeError, match=r"needs an? [eE]lement"):
+                    operation(*elements)
 
 
 def test_describe_of_other_elements() -> None:

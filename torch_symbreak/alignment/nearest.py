@@ -140,14 +140,14 @@ def _aligned(x: Tensor, reference: Tensor, group: Product, subpixel: int) -> Ali
 def align(x: Array, reference: Array, symmetries: Symmetry | Sequence[Symmetry], *, subpixel: int = 1) -> Alignment:
     """Move every item of ``x`` to the point of its orbit that is nearest to ``reference``.
 
-    ``g = argmin_g sum |g . x - r|²``, over all integer shifts, both orientations and the best phase or sign: whichever
-    of them ``symmetries`` names. Shifts are found by cross-correlation, phase, sign and scale in closed form, finite
-    groups by enumeration, orthogonal matrices and rigid motions by singular values. Every choice is the one that double
-    precision makes. On a CPU, whole shifts are first searched in single precision, and an item again in double
-    precision if rounding errors could change its choice.
+    ``g = argmin_g sum |g . x - r|²`` over the group of ``symmetries``, such as all integer shifts, both orientations
+    and all phases. Shifts are found by cross-correlation, phase, sign and scale in closed form, finite groups by
+    enumeration, orthogonal matrices and rigid motions by singular values, signed permutations as an assignment problem.
+    Every choice is the one that double precision makes. On a CPU, whole shifts are first searched in single precision,
+    and an item again in double precision if rounding errors could change its choice.
 
-    Convention: with zero padding, x and r are extended by zeros: a shift moves content out of the frame, where it is
-    cut from ``aligned`` but counts in ``error``; nothing wraps around. On a periodic axis shifts are modulo N. A
+    Convention: with zero padding, x and r are extended by zeros, and nothing wraps around. Content that a shift moves
+    out of the frame is cut from ``aligned``, but counts in ``error``. On a periodic axis shifts are modulo N. A
     ``ConjugateFlip`` without ``Translation`` flips x about its own content box, or about its center modulo the frame.
 
     Shape: x and reference (*batch, *channels, *event); ``aligned`` the same, ``element`` and ``error`` (*batch,).
@@ -161,12 +161,13 @@ def align(x: Array, reference: Array, symmetries: Symmetry | Sequence[Symmetry],
 
     Returns:
         ``aligned``, the ``element`` of ``Product(symmetries)``, and the ``error``: the mean over the item's entries of
-        ``|g . x - r|²``, what was cut included. Differentiable in x and reference, with the element held fixed.
+        ``|g . x - r|²``, including the content that was cut. Differentiable in x and reference, with the element held
+        fixed.
 
     Raises:
         ValueError: If the shapes or the devices differ, or ``subpixel`` is no int >= 1.
         TypeError: If one of x and reference is real and the other complex, or a symmetry does not fit the dtype.
-        NotImplementedError: If a symmetry of another kind does not enumerate its elements.
+        NotImplementedError: If a symmetry of your own has neither ``elements`` nor ``candidates``.
 
     Example: a twin is recognized.
         >>> import torch

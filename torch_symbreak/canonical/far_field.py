@@ -32,13 +32,13 @@ _PIECE, _PIECE_ON_GPU = 2**23, 2**28
 class FarFieldCanonicalizer(Canonicalizer[Product]):
     """Break translation, conjugate flip and global phase (real objects: sign) at once.
 
-    Equal to ``Compose([CenterContent(), FixConjugateFlip(), FixGlobalPhase()])`` in any order where the sum of the
-    entries is no tie, but the content box is found once and all three are applied with one gather. Obtain it from
-    :meth:`FarField.canonicalizer`.
+    The result is that of ``Compose([CenterContent(), FixConjugateFlip(), FixGlobalPhase()])`` in any order, unless the
+    sum of the entries is a tie. This class is faster: it finds the content box once and applies all three with one
+    gather. Obtain it from :meth:`FarField.canonicalizer`.
 
-    Ties: those of the three transforms. At a tie of one, only that symmetry is left as it is. Where the sum is a tie,
-    low frequencies about the center of the content box decide the phase or the sign. :meth:`margins` gives the three
-    margins by name, :meth:`margin` the smallest.
+    Ties: those of the three transforms. At a tie of one, only its symmetry stays unbroken. Where the sum is a tie (zero
+    to rounding), low frequencies about the center of the content box decide the phase or the sign. :meth:`margins`
+    gives the three margins by name, :meth:`margin` the smallest.
 
     Shape: (*batch, *channels, *event) to the same; :meth:`element` an :class:`Element` (flipped, shift, scalar).
 

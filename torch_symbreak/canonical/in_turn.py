@@ -20,8 +20,8 @@ _ORDER = (CenterContent, FixConjugateFlip, FixScalar)
 class FixInTurn(Canonicalizer[Product]):
     """Break a translation, a conjugate flip, and a phase or sign, or some of them, one after the other.
 
-    The far field has all three, and :meth:`FarField.canonicalizer` breaks them in one pass. Use this one for
-    measurements that keep only some.
+    The far field has all three, and :meth:`FarField.canonicalizer` breaks them in one pass. Use ``FixInTurn`` for
+    measurements that have only some of these symmetries.
 
     The order makes it exact. The flip score does not depend on place and phase. The phase is fixed last, when place and
     orientation are.

@@ -60,8 +60,8 @@ from torch_symbreak.symmetries.motion import order_of_motion, take
 class AlignToTemplate(Canonicalizer[Product]):
     """Move every item to the point of its orbit that is nearest to a template.
 
-    The template is state: it is saved in ``state_dict``, pickles, and follows ``.to(device)``. It keeps its dtype, and
-    is cast to the device and precision of the items. Fit one to your training targets with :meth:`fit`.
+    The template is a buffer. ``state_dict`` and pickle save it. ``.to(device)`` moves it, and its dtype stays. A call
+    casts it to the device and precision of the items. Fit one to your training targets with :meth:`fit`.
 
     Ties: if two elements have the same gain ``Re<g . x, t>``, one of them is taken. :meth:`margins` says how far an
     item is from a tie, as a gap in gain over ``||x|| ||t||`` for every symmetry:
@@ -70,7 +70,7 @@ class AlignToTemplate(Canonicalizer[Product]):
     - "translation": the gap to the next best shift of the chosen orientation, at most the margin of the content box
       along padded axes. Neighboring shifts of smooth objects gain nearly as much, and little is lost there.
     - "global_phase" or "sign": the gain itself.
-    - Every other group has a gap under its own name.
+    - Every other group: its own gap, under its own name.
 
     :meth:`margin` is the smallest of them.
 
@@ -109,8 +109,8 @@ class AlignToTemplate(Canonicalizer[Product]):
         >>> torch.allclose(fix(RandomSymmetry(model.symmetries)(x)), fix(x), atol=1e-5)
         True
 
-    References: the talk, "What are good fundamental domains?"; Dirichlet domains: Ratcliffe, Foundations of Hyperbolic
-        Manifolds, section 6.6.
+    References: Ju Sun's talk (Jan 23, 2024), "What are good fundamental domains?"; Dirichlet domains: Ratcliffe,
+        Foundations of Hyperbolic Manifolds, section 6.6.
     """
 
     template: Tensor

@@ -30,13 +30,13 @@ _NORMAL = 1.4826
 def suggest_threshold(x: Tensor, event_dims: int = 2, *, channel_dims: int = 0) -> float:
     """Suggest the fraction of the peak below which pixels count as background.
 
-    A content box ends where the brightest pixel of a line exceeds the threshold. So the lines of all items along all
-    axes are divided into background and content: by Li's minimum cross-entropy threshold of the logarithms of their
-    brightest pixels, each relative to its item's peak. The suggestion lies five robust standard deviations above the
-    median of the background, or at Li's threshold if that is lower. Single hot pixels hardly change it.
+    A content box ends where the brightest pixel of a line (a row, say) exceeds the threshold. So the lines of all items
+    along all axes are divided into background and content. Li's minimum cross-entropy threshold divides the logarithms
+    of their brightest pixels, each relative to its item's peak. The suggestion lies five robust standard deviations
+    above the median of the background, or at Li's threshold if that is lower. Single hot pixels hardly change it.
 
-    The default of the canonicalizers, 1e-4, is returned where it is right: if most items have lines without content at
-    that threshold, or if the lines do not fall into two classes that .4 or less divides. Needs scikit-image.
+    The result is the canonicalizers' default, 1e-4, in two cases: at this threshold at least half of the items have
+    lines without content, or no threshold up to .4 divides the lines into two classes. Needs scikit-image.
 
     Shape: (*batch, *channels, *event), real or complex, to one number. Some hundred items are enough.
 

@@ -41,6 +41,18 @@ def choice_argument(name: str, choices: Sequence[str], text: str) -> Any:
     return typer.Argument(metavar=name.upper(), callback=_checked(name, choices), help=listed, show_default=False)
 
 
+def seed(text: str) -> Any:
+    """Declare the option ``--seed`` of random draws."""
+
+    def check(value: int | None) -> int | None:
+        with failing(2):
+            if value is not None and not 0 <= value < 2**63:
+                raise ValueError(f"--seed needs a number from 0 to 2^63 - 1, but got {value}.")
+        return value
+
+    return typer.Option("--seed", callback=check, help=text)
+
+
 def named(path: str | Path) -> Path:
     """Parse a path, and refuse an empty one. An empty shell variable would mean the working directory."""
     with failing(2):
@@ -122,7 +134,7 @@ Template = Annotated[
     typer.Option(
         parser=named,
         metavar="FILE",
-        help="Move every target to the point of its orbit nearest to this template, which fit writes. Default: use "
+        help="Template file, written by fit. Move every target to the point of its orbit nearest to it. Default: use "
         "the exact rule.",
         show_default=False,
     ),

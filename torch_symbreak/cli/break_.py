@@ -31,6 +31,7 @@ def break_(
     """Replace every target in a file by the canonical point of its orbit.
 
     The orbit of a target is the set of objects that its symmetries make of it. All have the same measurement.
+    The canonical point is the one that a rule chooses.
 
     Memory use does not grow with the file. If a run was killed, type the same command and it goes on.
     """

@@ -43,7 +43,7 @@ def diagnose(
         str | None, typer.Option(help="Name of the test targets, as in --key.", show_default=False)
     ] = None,
     n: Annotated[
-        int, typer.Option("-n", help="Number of targets for the template and the neighbors, drawn at random.")
+        int, typer.Option("-n", help="Number of targets for the template and the nearest neighbors, drawn at random.")
     ] = 2000,
     noise: Annotated[
         float | None,
@@ -53,7 +53,7 @@ def diagnose(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
+    seed: Annotated[int, o.seed("Seed of all draws.")] = 0,
     overwrite: o.Overwrite = False,
     debug: o.Debug = False,
 ) -> None:

@@ -30,10 +30,12 @@ def fit(
     oversampling: o.Oversampling = 2.0,
     threshold: o.Threshold = 1e-4,
     max_objects: Annotated[int, typer.Option(help="Largest number of targets to fit to, drawn at random.")] = 5000,
-    rounds: Annotated[int, typer.Option(help="Largest number of rounds.")] = 30,
+    rounds: Annotated[
+        int, typer.Option(help="Largest number of rounds. Each aligns all targets and takes their mean.")
+    ] = 30,
     restarts: Annotated[int, typer.Option(help="Number of fits. The best is kept.")] = 1,
     normalize: Annotated[bool, typer.Option("--normalize", help="Give all targets the same weight.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
+    seed: Annotated[int, o.seed("Seed of all draws.")] = 0,
     overwrite: o.Overwrite = False,
     debug: o.Debug = False,
 ) -> None:

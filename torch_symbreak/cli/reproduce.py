@@ -45,13 +45,17 @@ def reproduce(
     fields: Annotated[str | None, typer.Option(help="gaussian: real, complex or both (default: real).")] = None,
     networks: Annotated[
         str | None,
-        typer.Option(help="dnn, knn. farfield: unet, sisprnet, knn. The constant predictor always runs, too."),
+        typer.Option(
+            help="dnn: fully connected network. knn: 5 nearest neighbors. farfield: unet, sisprnet, knn. A constant "
+            "answer always runs, too."
+        ),
     ] = None,
     breaking: Annotated[
         str | None,
         typer.Option(
-            help="none, exact, template, orbit-loss, template-orbit. farfield also takes literal, and "
-            "translation-only, flip-only, phase-only, each of which leaves that one symmetry unbroken."
+            help="none: raw targets. exact: the exact rule. template. orbit-loss: raw targets and the orbit-min loss. "
+            "template-orbit: template, then orbit-loss. farfield also takes literal: the published algorithm, read "
+            "word by word; and translation-only, flip-only, phase-only: that one symmetry stays unbroken."
         ),
     ] = None,
     samples: Annotated[
@@ -68,7 +72,7 @@ def reproduce(
         int | None, typer.Option(help="Channels of the UNet's finest level, or units of a hidden layer.")
     ] = None,
     repeats: Annotated[int | None, typer.Option(help="Seeds per case.")] = None,
-    seed: Annotated[int | None, typer.Option(help="First seed.")] = None,
+    seed: Annotated[int | None, o.seed("First seed.")] = None,
     epochs: Annotated[
         int | None,
         typer.Option(help="Largest number of epochs. Training stops earlier when the validation loss no longer falls."),
@@ -99,7 +103,7 @@ def reproduce(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the results in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the results in the folder first.")] = False,
-    device: Annotated[str, o.choice("--device", DEVICES, "Device that trains. auto takes CUDA if present.")] = "auto",
+    device: Annotated[str, o.choice("--device", DEVICES, "Device for training. auto takes CUDA if present.")] = "auto",
     devices: Annotated[int, typer.Option(help="Processes per machine, one per GPU.")] = 1,
     num_nodes: Annotated[int, typer.Option(help="Number of machines.")] = 1,
     precision: Annotated[

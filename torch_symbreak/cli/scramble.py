@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import typer
-
 from torch_symbreak.cli import _options as o
 from torch_symbreak.cli._files import change_file
 
@@ -24,7 +22,7 @@ def scramble(
     axes: o.Axes = None,
     oversampling: o.Oversampling = 2.0,
     threshold: o.Threshold = 1e-4,
-    seed: Annotated[int, typer.Option(help="Seed. The draw for target i depends on (seed, i) only.")] = 0,
+    seed: Annotated[int, o.seed("Seed. The draw for target i depends on (seed, i) only.")] = 0,
     also: o.Also = None,
     elements: o.Elements = False,
     overwrite: o.Overwrite = False,

@@ -41,7 +41,8 @@ def solve(
     key: Annotated[
         str | None,
         typer.Option(
-            help="Name of the array of intensities, or 'scan_*/data' for many. Needed if several arrays could be it.",
+            help="Name of the array of intensities, or 'scan_*/data' for many. Needed if several arrays could hold "
+            "intensities.",
             show_default=False,
         ),
     ] = None,
@@ -115,13 +116,13 @@ def solve(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the starts.")] = 0,
+    seed: Annotated[int, o.seed("Seed of the starts.")] = 0,
     device: Annotated[str, o.choice("--device", DEVICES, "Device that computes. auto takes CUDA if present.")] = "cpu",
     pictures: Annotated[
         bool,
         typer.Option(
             "--pictures/--no-pictures",
-            help="Draw every item, in a folder named like OUT without its suffix, and -pictures.",
+            help="Draw every item. The folder is OUT without its suffix, plus -pictures.",
         ),
     ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT and its pictures if they exist.")] = False,
@@ -153,8 +154,6 @@ def solve(
     }
     job = _Job(options, pictures=pictures)
     with failing(2, debug=debug):
-        if not 0 <= seed < 2**63:
-            raise ValueError(f"--seed needs a number from 0 to 2^63 - 1, but got {seed}.")
         plan = plan_solve(
             src, dst, key=key, event_dims=event_dims, axes=axes, mask=mask, support=support,
             frame=lambda torus: job.frame(torus, known=support is not None), options=options, pictures=pictures,

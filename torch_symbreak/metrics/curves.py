@@ -51,12 +51,12 @@ def _sums(values: Tensor, ring: Tensor, count: int, d: int) -> Tensor:
 
 
 def frc(x: Array, reference: Array, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Curve:
-    """Return the Fourier ring (3-D: shell) correlation of two reconstructions after alignment.
+    """Return the Fourier ring correlation of two reconstructions after alignment (in 3-D: shell correlation).
 
-    ``FRC(q) = Re sum X conj(R) / sqrt(sum |X|² sum |R|²)``, sums over rings of spatial frequency; 1 for equal ones. The
-    resolution is where it falls below a threshold (1/2 bit, 1/7). Frames count as periodic: what a shift pushes out
-    comes in on the other side, so all points of the reference's orbit give one curve. The curve of an item that is not
-    finite is NaN.
+    ``FRC(q) = Re sum X conj(R) / sqrt(sum |X|² sum |R|²)``, summed over each ring of spatial frequency. It is 1 for
+    equal ones. The resolution is the frequency at which it falls below a threshold (1/2 bit, 1/7). Frames count as
+    periodic: what a shift pushes out comes in on the other side, so all points of the reference's orbit give one curve.
+    The curve of an item that is not finite is NaN.
 
     Shape: x and reference (*batch, *event) to K = N/2 + 1 rings, N the shortest axis.
 
@@ -95,9 +95,9 @@ def frc(x: Array, reference: Array, symmetries: Symmetries, *, reduction: Reduct
 def prtf(x: Array, y: Array, forward: FarField, *, mask: Array | None = None, reduction: Reduction = "mean") -> Curve:
     """Return the phase retrieval transfer function, ``PRTF(q) = mean |F x| / sqrt(y)`` over rings of frequency.
 
-    With x the average of many aligned reconstructions (:func:`torch_symbreak.metrics.average_modes`) it is 1 where they
-    agree and falls to 0 where their phases are random; below 1/e counts as unresolved. Entries with y <= 0 or NaN are
-    left out, and a ring that has no others is NaN. So is the curve of an item x that is not finite.
+    Pass as x the average of many aligned reconstructions (:func:`torch_symbreak.metrics.average_modes`). The PRTF is 1
+    where they agree and falls to 0 where their phases are random. Below 1/e counts as unresolved. Entries with y <= 0
+    or NaN are left out, and a ring that has no others is NaN. So is the curve of an item x that is not finite.
 
     Shape: x (*batch, *event), y as ``forward(x)``, to K = N/2 + 1 rings, N the shortest axis of the object.
 

@@ -160,7 +160,7 @@ def _distance(error: Tensor, reference: Tensor, item_dims: int) -> Tensor:
 
 
 def sa_nrmse(x: Array, reference: Array, symmetries: Symmetries, *, reduction: Reduction = "mean") -> Tensor:
-    """Return the root of the SA-MSE over the range of the reference's magnitude, ``max |r| - min |r|``.
+    """Return the root of the SA-MSE, divided by the range of the reference's magnitude, ``max |r| - min |r|``.
 
     A reference of one magnitude everywhere, such as a single number, has no range. The result is then infinite, unless
     the error is 0.

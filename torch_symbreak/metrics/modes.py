@@ -34,15 +34,16 @@ class Modes(NamedTuple):
 
 
 def average_modes(reconstructions: Array, symmetries: Symmetries, *, errors: Tensor | None = None) -> Modes:
-    """Align the reconstructions of many restarts to the best one, average them, and find their first mode.
+    """Align many reconstructions of one object to the best one, average them, and find their first mode.
 
     Shape: reconstructions (R, *channels, *event), R >= 1.
 
     Args:
-        reconstructions: Of one object, from different starts.
-        symmetries: By which they may differ, e.g. ``FarField().symmetries``.
-        errors: (R,), the smaller the better, such as ``measurement_residual(..., reduction="none")``. NaN counts as
-            worst. Default: the best is the one nearest to all others, by R² alignments.
+        reconstructions: Reconstructions of one object from different starts.
+        symmetries: Symmetries by which they may differ, e.g. ``FarField().symmetries``.
+        errors: One number per reconstruction, (R,), the smaller the better, such as
+            ``measurement_residual(..., reduction="none")``. NaN counts as worst. Default: the best is the one nearest
+            to all others, by R² alignments.
 
     Raises:
         ValueError: If there is not one batch dimension of at least one, or ``errors`` is not (R,).

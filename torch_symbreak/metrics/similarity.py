@@ -28,7 +28,7 @@ def sa_ssim(
     """Return the structural similarity of images after alignment, 1 for equal ones.
 
     Frames count as periodic: what a shift pushes out comes in on the other side, and windows reach around the edges.
-    So the value is the same for all points of the reference's orbit, wherever noise leaves the frame. Where content
+    So all points of the reference's orbit give the same value, even if noise leaves the frame. If content
     keeps half a window, rounded up, away from the edges, the value for magnitudes is kornia's.
 
     Shape: as for :func:`sa_mse`, with two event dimensions.

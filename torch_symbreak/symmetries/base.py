@@ -163,7 +163,7 @@ class Symmetry(ABC):
         return g
 
     def exchange(self, g: Any, shift: Tensor) -> Tensor:
-        """Return the phases c, (*batch,), with ``g . m = c m . g`` for every motion m of ``shift``, (*batch, d)."""
+        """Return the phases c, (*batch,), with ``g . m = c m . g`` for every motion m with this shift, (*batch, d)."""
         raise NotImplementedError(f"{type(self).__name__} has commutes=False and needs exchange(g, shift).")
 
     def candidates(self, x: Tensor, reference: Tensor) -> Iterable[Any]:
@@ -301,7 +301,7 @@ def part_of(owner: str, g: Any, name: str = "", kind: type = object) -> Tensor:
     part = getattr(g, name, None) if name else g
     if not (isinstance(g, kind) and isinstance(part, Tensor)):
         given = describe(g) if isinstance(g, Tensor) else type(g).__name__
-        wanted = f"a named tuple with {name}" if name else "one tensor"
+        wanted = "one tensor" if not name else f"a named tuple with {name}" if kind is object else f"a {kind.__name__}"
         raise TypeError(
             f"{owner} needs an element of its own symmetry, {wanted}, but got {given}. Draw one with the symmetry's "
             "sample(x), or find it with its canonicalizer's element(x)."

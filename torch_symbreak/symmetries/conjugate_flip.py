@@ -145,8 +145,8 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
 
     The score is ``s(x) = Im(F_c(k) conj F(0))``, ``F_c(k) = sum_n x(n) exp(-2 pi i k (n - c))``, at k = 1 / (2 L) on
     the last axis. c is the center of the content box and L its length. For content that fills the frame, measured with
-    oversampling 2, s is the coefficient that the talk uses. It does not depend on where the content lies. No Fourier
-    transform is taken.
+    oversampling 2, s is the coefficient in Ju Sun's talk (Jan 23, 2024). It does not depend on where the content lies.
+    No Fourier transform is taken.
 
     Convention: the flip maps the box onto itself (t = lo + hi). The box never moves, for odd and for even L.
 
@@ -156,8 +156,9 @@ class FixConjugateFlip(Canonicalizer[ConjugateFlip]):
     is smaller. A score between 5e-7 and 1e-6 does not decide, but it gives the margin, because rounding could make it
     decide.
 
-    With ``center=``, c is that point, L is the frame's length, and no content box counts. Where N is even along an axis
-    and c or c + 1/2 lies on an entry, the line opposite to c is its own twin, and only F(0) sees it.
+    With ``center=``, c is that point, L is the frame's length N, and no content box counts. If N is even along an axis
+    and c lies on an entry, or N is odd and c lies between two, the line opposite to c is its own mirror image. Then L
+    is N + 1, and of all coefficients only F(0) sees this line.
 
     Shape: (*batch, *channels, *event), real or complex, to the same; :meth:`margin` (*batch,); :meth:`element`
     a :class:`Motion` with ``flipped`` (*batch,) and ``shift`` (*batch, d).

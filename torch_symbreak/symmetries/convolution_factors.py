@@ -73,8 +73,8 @@ class ConvolutionFactors(Symmetry):
 
     If the contents leave little room in their frames, nearly every pair has no other solutions. With more room there
     are two more. Kernel and image may be exchanged although their frames differ, if the image fits the kernel's frame.
-    And y itself may be the image, with a kernel of one pixel, if y fits the image's frame. The data decide between
-    them: if no target has a kernel of one pixel, a network never learns one.
+    And y itself may be the image, with a kernel of one pixel, if y fits the image's frame. The training
+    data decide: if no target has a kernel of one pixel, a network never learns one.
 
     Shape: targets (*batch, 2, *event); elements :class:`FactorMove` with ``exchanged`` bool (*batch,), ``shift`` int64
     (*batch, d) and ``scalar`` (*batch,) in the target's dtype.
@@ -307,14 +307,15 @@ class ConvolutionFactors(Symmetry):
 class FixConvolutionFactors(Canonicalizer[ConvolutionFactors]):
     """Center the kernel, make its sum positive, and call the factor with the larger sum the kernel.
 
-    - Where the frames agree, the factor whose sum has the larger magnitude becomes the kernel.
+    - If the frames agree, the factor whose sum has the larger magnitude becomes the kernel.
     - The kernel's content box goes to ``(h - L) // 2`` along each axis, or as near as the image's box allows.
     - The kernel's sum becomes real and positive.
 
     Ties: two sums of the same magnitude if the frames agree, and a kernel whose sum is below 1e-6 of the sum of its
-    magnitudes. They stay as they are, and so does a factor of zeros. :meth:`margin` is the smallest of: the gap of the
-    two magnitudes over the sum of all entries' magnitudes, if the frames agree; |sum| over the sum of magnitudes of the
-    kernel; and the relative distance of the lines that fix the two boxes from the threshold.
+    magnitudes. At a tie, the factors are not exchanged, or the scalar is 1. A factor of zeros stays in place.
+    :meth:`margin` is the smallest of: the gap of the two magnitudes over the sum of all entries' magnitudes, if the
+    frames agree; |sum| over the sum of magnitudes of the kernel; and the relative distance of the lines that fix the
+    two boxes from the threshold.
 
     ``convex`` is False: the mean of canonical points is canonical only if its boxes are the same as theirs. Otherwise
     its box is centered anew. With a template, it is enough that the mean's boxes contain theirs.

@@ -69,8 +69,8 @@ class FixGlobalPhase(FixScalar[GlobalPhase]):
         event_dims: Trailing dimensions of one item. Default 2.
         channel_dims: Dimensions before the event that share its phase. Default 0.
         anchor: "sum" (default), an int (index into the flattened item) or a tuple (one index per dimension). Put
-            this transform after ``CenterContent`` and ``FixConjugateFlip``. It commutes with them only if the anchor
-            is "sum" and the sum is no tie.
+            this transform after ``CenterContent`` and ``FixConjugateFlip``. The order matters unless the anchor is
+            "sum" and the sum is no tie.
 
     Raises:
         TypeError: If the target is real (use ``FixSign``), integer, or no tensor.
@@ -87,7 +87,7 @@ class FixGlobalPhase(FixScalar[GlobalPhase]):
         >>> torch.allclose(fix(u * x), fix(x), atol=1e-6)
         True
 
-    References: Zhang et al., arXiv 2403.15448, Algorithm 2, line 6 (the talk's global phase transfer).
+    References: Zhang et al., arXiv 2403.15448, Algorithm 2, line 6.
     """
 
     def __init__(self, event_dims: int = 2, *, channel_dims: int = 0, anchor: Anchor = "sum") -> None:

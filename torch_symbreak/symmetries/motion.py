@@ -172,9 +172,12 @@ class Rearrangement(Symmetry):
         return move(g, x, self.event_dims, self.channel_dims)
 
     def inverse(self, g: Motion) -> Motion:
+        part_of(type(self).__name__, g, "flipped", Motion)
         return invert_motion(g)
 
     def compose(self, g2: Motion, g1: Motion) -> Motion:
+        for g in (g2, g1):
+            part_of(type(self).__name__, g, "flipped", Motion)
         return compose_motions(g2, g1)
 
     def identity(self, x: Tensor) -> Motion:

@@ -34,8 +34,8 @@ class Orthogonal(Symmetry):
 
     Alignment is orthogonal Procrustes: ``Q = U V^H`` of the singular value decomposition ``X^H T = U S V^H``. The gain
     is the sum of the singular values. :meth:`gap` is twice the smallest one. The matrix that reverses the weakest
-    direction gains that much less: for real items, it is the best matrix of the other determinant. The gap is 0 where
-    ``X^H T`` is singular, because several matrices are best there.
+    direction gains that much less: for real items, it is the best matrix of the other determinant. If
+    ``X^H T`` is singular, several matrices are best, and the gap is 0.
 
     Shape: targets (*batch, *channels, *event), the event (n, r), or any shape with r at its end; elements (*batch, r,
     r), in double precision.

@@ -21,9 +21,10 @@ from torch_symbreak.symmetries.base import Symmetry, check_element_batch, part_o
 class PhaseRamp(Symmetry):
     """Multiplication by ``exp(2 pi i q . n)``: it shifts the diffraction pattern by q M entries.
 
-    No model declares it: ``|F x|²`` changes. Name it beside the others to let an alignment find it, where the center of
-    the detector is uncertain. It commutes with shifts and flips up to a global phase, so that a product of these must
-    have ``GlobalPhase``. On periodic axes it does not commute with them, and a product refuses to act.
+    No model declares it, because ``|F x|²`` changes. If the center of the detector is uncertain, name it beside the
+    other symmetries, and an alignment finds it. It commutes with shifts and flips only up to a global phase. So a
+    product of these must have ``GlobalPhase``. On periodic axes it does not commute with them, and a product refuses to
+    act.
 
     Alignment takes the better of no ramp and the one that registers the diffraction patterns, which no other symmetry
     changes. It finds q to 1/3125 of a step of the padded grid, 1 / (2 N). This is exact, up to that step, for points of
@@ -73,10 +74,10 @@ class PhaseRamp(Symmetry):
         return resolved(x)
 
     def inverse(self, g: Tensor) -> Tensor:
-        return -g
+        return -part_of("PhaseRamp", g)
 
     def compose(self, g2: Tensor, g1: Tensor) -> Tensor:
-        return g2 + g1
+        return part_of("PhaseRamp", g2) + part_of("PhaseRamp", g1)
 
     def identity(self, x: Tensor) -> Tensor:
         batch = batch_shape(x, self.item_dims)

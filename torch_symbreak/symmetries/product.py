@@ -293,12 +293,7 @@ class Product(Symmetry):
 
     def act(self, g: Element, x: Tensor) -> Tensor:
         self.check(x)
-        if not isinstance(g, Element) or len(g.others) != len(self.others):
-            given = f"len(others) == {len(g.others)}" if isinstance(g, Element) else type(g).__name__
-            raise TypeError(
-                f"Product needs an Element with len(others) == {len(self.others)}, but got {given}. lift(part, g, x) "
-                "makes one of an element of a part."
-            )
+        self._check_own(g)
         for part, h in zip(self.others, g.others, strict=True):
             x = part.act(h, x)
         if self.rearrangement is not None:
@@ -306,7 +301,18 @@ class Product(Symmetry):
         either = self.scalar or self.scale
         return x if either is None else either.act(g.scalar, x)
 
+    def _check_own(self, *elements: Element) -> None:
+        """Raise ``TypeError`` unless these are elements of this product."""
+        for g in elements:
+            if not isinstance(g, Element) or len(g.others) != len(self.others):
+                given = f"len(others) == {len(g.others)}" if isinstance(g, Element) else type(g).__name__
+                raise TypeError(
+                    f"Product needs an Element with len(others) == {len(self.others)}, but got {given}. "
+                    "lift(part, g, x) makes one of an element of a part."
+                )
+
     def inverse(self, g: Element) -> Element:
+        self._check_own(g)
         motion = invert_motion(g.motion)
         inverse = g.scalar.conj() if self.scale is None else g.scalar.reciprocal()
         scalar = resolved(torch.where(g.flipped, inverse.conj(), inverse))
@@ -322,6 +328,7 @@ class Product(Symmetry):
         return phase
 
     def compose(self, g2: Element, g1: Element) -> Element:
+        self._check_own(g2, g1)
         motion = compose_motions(g2.motion, g1.motion)
         passed = g1.scalar * self._exchange(g2.others, g1.motion, g1.scalar)
         scalar = g2.scalar * torch.where(g2.flipped, passed.conj(), passed)

@@ -56,10 +56,10 @@ class Scalar(Symmetry):
         return resolved(x * per_item(g.to(x.dtype), self.item_dims))
 
     def inverse(self, g: Tensor) -> Tensor:
-        return resolved(g.conj())
+        return resolved(part_of(type(self).__name__, g).conj())
 
     def compose(self, g2: Tensor, g1: Tensor) -> Tensor:
-        return g2 * g1
+        return part_of(type(self).__name__, g2) * part_of(type(self).__name__, g1)
 
     def identity(self, x: Tensor) -> Tensor:
         return torch.ones(batch_shape(x, self.item_dims), dtype=x.dtype, device=x.device)

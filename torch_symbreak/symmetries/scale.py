@@ -9,14 +9,16 @@ from torch import Tensor
 
 from torch_symbreak._items import batch_shape
 from torch_symbreak._random import uniform
+from torch_symbreak.symmetries.base import part_of
 from torch_symbreak.symmetries.scalar import Scalar
 
 
 @dataclass(frozen=True)
 class Scale(Scalar):
-    """Multiplication of every item by a positive number: a symmetry of the shape of y, where its units are unknown.
+    """Multiplication of every item by a positive number, for measurements whose units are unknown.
 
-    No model declares it; name it beside the others to let an alignment or a metric find it, in closed form.
+    No model declares it, because y changes. Name it beside the other symmetries, and an alignment or a metric finds it
+    in closed form.
 
     An alignment returns the element 0 where no positive scale helps. ``sample`` draws e^u with u uniform in [-1, 1).
 
@@ -44,7 +46,7 @@ class Scale(Scalar):
         return (2 * uniform(tuple(batch_shape(x, self.item_dims)), x.device, generator) - 1).exp().to(x.real.dtype)
 
     def inverse(self, g: Tensor) -> Tensor:
-        return g.reciprocal()
+        return part_of("Scale", g).reciprocal()
 
     def gain(self, correlation: Tensor) -> Tensor:
         return correlation.real
