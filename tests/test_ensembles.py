@@ -1,5 +1,7 @@
 """Turned measurements are those of turned objects, and averages up to a symmetry beat plain means."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from torch_symbreak import FarField, RandomSymmetry, relative_error
 from torch_symbreak.ensembles import average_answers, predict_turned, square_turns
-from torch_symbreak.symmetries import Sign
+from torch_symbreak.symmetries import ConjugateFlip, Sign
 
 
 @pytest.mark.filterwarnings("ignore:FarField measures")
@@ -48,6 +50,48 @@ def test_the_spread_tells_doubtful_items():
     assert spread[1] > 0.5
 
 
+@pytest.mark.parametrize("scale", [1e-310, 1e-200, 1e200, 1e300])
+def test_the_spread_does_not_depend_on_the_scale(scale):
+    x = torch.randn(2, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected, found = (average_answers([*(x * s)], Sign(1)) for s in (1, scale))
+    assert torch.allclose(found.spread, expected.spread, rtol=1e-6)
+    assert torch.allclose(found.mean / scale, expected.mean, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_the_mean_is_rounded_once(dtype):
+    generator = torch.Generator().manual_seed(0)
+    answers = [(1 + torch.rand(1, 50, generator=generator)).to(dtype) for _ in range(8)]
+    mean = average_answers(answers, Sign(1)).mean
+    assert mean.dtype == dtype
+    error = mean.double() - torch.stack(answers).double().mean(0)
+    assert error.abs().max() <= 0.51 * torch.finfo(dtype).eps  # half the spacing of numbers in [1, 2)
+
+
+def test_answers_that_cancel_leave_all_doubt():
+    x = torch.tensor([[1.0, 2.0, 1.0], [0.0, 0.0, 0.0]])
+    assert average_answers([x, -x], ConjugateFlip(1)).spread.tolist() == [math.inf, 0]
+
+
+def test_the_spread_has_a_gradient_where_all_agree():
+    x = torch.ones(1, 3, requires_grad=True)
+    average_answers([x, x], Sign(1)).spread.sum().backward()
+    assert torch.equal(x.grad, torch.zeros(1, 3))
+
+
+def test_turns_that_mirror_take_frames_that_are_not_square():
+    model, x = FarField(2), torch.randn(2, 4, 6, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    turns = [turn for turn in square_turns(model) if not turn.transposed]
+    answers = iter([turn.object(x) for turn in turns])
+    found = predict_turned(lambda y: next(answers), model(x), turns, model.symmetries)
+    assert torch.allclose(found.mean, x)
+    assert len(turns) == 4
+
+
+def turned(predict):
+    return predict_turned(predict, torch.ones(1, 8, 8), square_turns(FarField(2)), Sign(2))
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -55,6 +99,11 @@ def test_the_spread_tells_doubtful_items():
         (lambda: average_answers([torch.ones(2, 3), torch.ones(2, 4)], Sign(1)), ValueError, "one shape"),
         (lambda: average_answers(torch.ones(2, 3), Sign(1)), TypeError, r"list\(answers\)"),
         (lambda: predict_turned(abs, torch.ones(1, 8, 8), FarField(2), Sign(2)), TypeError, r"square_turns\(model\)"),
+        (lambda: average_answers([torch.ones(2, 3), None], Sign(1)), TypeError, "needs one torch.Tensor"),
+        (lambda: turned(lambda y: [y]), TypeError, r"but got a list.*network\(y\)\[0\]"),
+        (lambda: turned(lambda y: torch.ones(1, 4, 6)), ValueError, "not square.*not turn.transposed"),
+        (lambda: turned(lambda y: torch.ones(4)), TypeError, r"\(..., rows, columns\)"),
+        (lambda: square_turns(None), TypeError, "needs a FarField model"),
         (lambda: square_turns(FarField(1)), ValueError, "images on a square detector"),
         (lambda: square_turns(FarField(shape=(8, 9))), ValueError, "images on a square detector"),
     ],

@@ -14,6 +14,7 @@ from torch_symbreak import FarField, RandomSymmetry, cli
 from torch_symbreak.canonical import AlignToTemplate
 from torch_symbreak.datasets import BraggCrystals
 from torch_symbreak.io import Targets, fit_template, read_template
+from torch_symbreak.io.template import note_of_template
 
 
 def symbreak(monkeypatch, *arguments):
@@ -74,7 +75,7 @@ def test_the_file_says_how_the_template_was_made(tmp_path, objects):
 def test_bad_calls(arguments, message, tmp_path, objects, monkeypatch, capsys):
     np.savez(tmp_path / "u.npz", template=np.random.default_rng(0).normal(size=(5, 5)) + 1j)
     np.savez(tmp_path / "v.npz", other=np.ones(3))
-    note = np.array('{"forward": "farfield", "oversampling": 1.5, "threshold": 0.3}')
+    note = np.array('{"torch_symbreak": "0.2.0", "forward": "farfield", "oversampling": 1.5, "threshold": 0.3}')
     np.savez(tmp_path / "w.npz", template=np.random.default_rng(0).normal(size=(5, 5)) + 1j, note=note)
     monkeypatch.chdir(tmp_path)
     before = sorted(path.name for path in tmp_path.iterdir())
@@ -82,6 +83,29 @@ def test_bad_calls(arguments, message, tmp_path, objects, monkeypatch, capsys):
 
     assert re.search(message, capsys.readouterr().err)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path, objects, monkeypatch):
+    fit = AlignToTemplate.fit
+
+    def slow(*arguments, **options):
+        (tmp_path / "t.npz").write_bytes(b"another's")
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(AlignToTemplate, "fit", slow)
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        fit_template(tmp_path / "x.npy", tmp_path / "t.npz", Targets(), progress=False)
+    assert (tmp_path / "t.npz").read_bytes() == b"another's"
+
+
+@pytest.mark.parametrize("note", ["plain words", "[1, 2]", "null", "3", '{"threshold": 0.3}', {"a": 1}])
+def test_a_note_of_another_program_says_nothing(note, tmp_path, objects, monkeypatch):
+    template = AlignToTemplate.fit(objects, FarField().symmetries, progress=False, rounds=1).template.numpy()
+    np.savez(tmp_path / "t.npz", template=template, note=np.array(note))
+    assert note_of_template(tmp_path / "t.npz") == {}
+    names = tmp_path / "x.npy", tmp_path / "y.npy"
+    assert symbreak(monkeypatch, "break", *names, "--template", tmp_path / "t.npz") == 0
+    assert symbreak(monkeypatch, "info", tmp_path / "t.npz") == 0
 
 
 def test_info_says_that_a_file_is_a_template_and_what_to_type(tmp_path, monkeypatch, capsys):

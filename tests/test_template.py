@@ -205,6 +205,42 @@ def test_casting_a_network_keeps_the_imaginary_part(dtype):
     assert torch.allclose(fix.template.to(torch.complex64), template)
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e-9, 1e6, 1e200])
+def test_casting_a_network_keeps_the_template(scale):
+    x = torch.nn.functional.pad(torch.randn(9, 4, 5), (1, 2, 2, 2))
+    fix = FarField(2, field="real").canonicalizer(template=T.real.double() * scale)
+    before = fix(x)
+    for dtype in (torch.float16, torch.float32):
+        torch.nn.Sequential(fix).to(dtype)
+        assert torch.equal(fix(x), before)
+
+
+def test_a_template_of_another_range_is_refused():
+    small, other = (FarField(2).canonicalizer(template=t) for t in (T.to(torch.complex128) * 1e-200, T))
+    with pytest.raises(RuntimeError, match="not zero"):
+        other.load_state_dict(small.state_dict())
+
+
+def test_a_template_made_on_meta_takes_a_state():
+    with torch.device("meta"):
+        fix = FarField(2).canonicalizer(template=torch.empty(8, 8, dtype=torch.complex64))
+    other = FarField(2).canonicalizer(template=T)
+    fix.to_empty(device="cpu").load_state_dict(other.state_dict())
+    assert torch.equal(fix(T), other(T))
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(torch.complex64, 1e38), (torch.complex128, 4e307)])
+def test_items_near_the_largest_number(dtype, scale):
+    x = torch.complex(torch.rand(3, 40, 40) + 1, torch.rand(3, 40, 40)).to(dtype)
+    x[:, :3] = 0
+    fix = FarField(2).canonicalizer(template=torch.rand(40, 40) + torch.rand(40, 40) * 1j)
+    z = x.clone()
+    z[1] *= scale
+    found = fix(z)
+    found[1] /= scale
+    assert deviation(found, fix(x), 2).max() < 1e-5
+
+
 def test_on_periodic_axes_the_box_decides_nothing():
     """All shifts around a torus compete, so that an item which fills it is no tie."""
     generator = torch.Generator().manual_seed(0)
@@ -274,6 +310,7 @@ def test_compiles_and_maps():
 
 T = torch.randn(8, 8, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
 FAR = FarField(2).symmetries
+TT = torch.stack([T, T])
 CENTRO = T + T.flip((0, 1)).conj()
 
 
@@ -304,6 +341,14 @@ CENTRO = T + T.flip((0, 1)).conj()
         (lambda: AlignToTemplate.fit([{"a": T}, {"a": T}], FAR), TypeError, "Say where the targets are"),
         (lambda: AlignToTemplate.fit([(T, T)], FAR, keys=(0, 1)), ValueError, r"one key, but got keys=\(0, 1\)"),
         (lambda: AlignToTemplate.fit(3, FAR), TypeError, "a tensor, a data set or a loader"),
+        (lambda: AlignToTemplate.fit({"a": T}, FAR), TypeError, "a tensor, a data set or a loader.*a dict"),
+        (lambda: AlignToTemplate.fit([T[0], T[1]], FAR), ValueError, "objects of at least 2 dimensions"),
+        (lambda: AlignToTemplate.fit(TT, FAR, tolerance=-1.0), ValueError, "tolerance >= 0, but got -1.0"),
+        (lambda: AlignToTemplate.fit(TT, FAR, tolerance="a"), ValueError, "tolerance >= 0, but got 'a'"),
+        (lambda: AlignToTemplate.fit(TT, FAR, generator=0), TypeError, "manual_seed"),
+        (lambda: AlignToTemplate.fit(TT, FAR, start=3), TypeError, "a canonicalizer or None as start, but got a int"),
+        (lambda: AlignToTemplate.fit(TT, FAR, start=FarField(2)), ValueError, r"targets of objects.*\(2, 16, 16\)"),
+        (lambda: AlignToTemplate.fit(TT.real, Translation(), start=T), TypeError, "real start for real objects"),
         (lambda: AlignToTemplate.fit([T, T[:4]], FAR), ValueError, "objects of one shape"),
         (lambda: AlignToTemplate.fit(torch.stack([T, T]), FAR, start=T[1:]), ValueError, "start of the objects' shape"),
     ],

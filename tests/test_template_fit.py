@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
 from draws import crystals
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from torch_symbreak import FarField, RandomSymmetry, SymmetryBrokenDataset
 from torch_symbreak.canonical import AlignToTemplate
@@ -87,6 +88,42 @@ def test_symmetries_without_a_rule_start_from_an_object():
     x = signs * (shape + 0.1 * torch.randn(50, 8, generator=generator))
     fix = AlignToTemplate.fit(x, Sign(1), progress=False, generator=generator)
     assert ((fix(x) * fix(x)[:1]).sum(-1) > 0).all()
+
+
+def test_an_iterable_data_set_with_a_length():
+    model, x = crystals(20)
+
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(x)
+
+        def __len__(self):
+            return len(x)
+
+    assert model.fit_canonicalizer(Stream(), progress=False, rounds=1).seen == 20
+
+
+def test_starts_are_drawn_from_objects_that_are_not_zero():
+    model, x = crystals(2)
+    x = torch.cat([torch.zeros(100, *x.shape[1:], dtype=x.dtype), x])
+    fix = model.fit_canonicalizer(x, progress=False, rounds=1, restarts=2)
+    assert fix.seen == 102
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_objects_of_one_orbit_are_explained_to_the_last_bit(seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(1, 7, 7, dtype=torch.complex64, generator=generator).expand(3, -1, -1)
+    fix = FarField(2).fit_canonicalizer(x, progress=False)
+    assert 1 - 1e-6 < fix.explained <= 1
+    assert all(distance >= 0 for distance in fix.history)
+
+
+def test_squared_distances_may_leave_the_range():
+    model, x = crystals(10)
+    fix = model.fit_canonicalizer(x.to(torch.complex128) * 1e200, progress=False, rounds=2)
+    assert fix.history == [math.inf] * 2
+    assert 0 < fix.explained < 1
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e19, 1e30])

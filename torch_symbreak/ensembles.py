@@ -7,6 +7,7 @@ first, their mean is better.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from torch_symbreak._checks import check_target, describe
-from torch_symbreak._items import flat_parts, wide
+from torch_symbreak._items import divided, flat_parts, peak, per_item, resolved, root, wide
 from torch_symbreak.alignment import align
 from torch_symbreak.forward import FarField
 from torch_symbreak.symmetries import Product, Symmetry
@@ -37,7 +38,7 @@ class Average(NamedTuple):
     """
 
     mean: Tensor  #: (*batch, *item): the mean of the aligned answers
-    spread: Tensor  #: (*batch,): root of the mean squared distance from the mean, over the mean's norm; 0 if all agree
+    spread: Tensor  #: (*batch,): root of the mean squared distance from the mean, over the mean's norm
 
 
 def average_answers(answers: Sequence[Tensor], symmetries: Symmetry | Sequence[Symmetry]) -> Average:
@@ -51,7 +52,8 @@ def average_answers(answers: Sequence[Tensor], symmetries: Symmetry | Sequence[S
 
     Returns:
         ``mean`` and ``spread``. The spread is the root of the mean squared distance from the mean, over the mean's
-        norm: a measure of doubt per item. An item with a NaN answer gets NaN.
+        norm: a measure of doubt per item. It is 0 if all agree, and infinite if they cancel. An item with a NaN answer
+        gets NaN.
 
     Raises:
         ValueError: If ``answers`` is empty, or their shapes differ.
@@ -73,16 +75,24 @@ def average_answers(answers: Sequence[Tensor], symmetries: Symmetry | Sequence[S
     group, answers = Product(symmetries), list(answers)
     if not answers:
         raise ValueError("average_answers needs at least one answer, but got none.")
-    check_target("average_answers", answers[0], group.event_dims, group.channel_dims, least=group.least_dims)
-    mean, aligned = answers[0], [answers[0]]
+    for answer in answers:
+        check_target("average_answers", answer, group.event_dims, group.channel_dims, least=group.least_dims)
+    if len(shapes := sorted({tuple(answer.shape) for answer in answers})) > 1:
+        raise ValueError(f"average_answers needs answers of one shape, but got {shapes}.")
+    # In double precision: half precision, of networks under autocast, would round at every step.
+    mean, aligned = answers[0].to(wide(answers[0])), [answers[0]]
     for count, answer in enumerate(answers[1:], 1):
         aligned.append(align(answer, mean, group).aligned)
         mean = mean + (aligned[-1] - mean) / (count + 1)
-    stacked = flat_parts(torch.stack(aligned).to(wide(mean)), group.item_dims)
-    center = stacked.mean(0)
-    distance = (stacked - center).square().sum(-1).mean(0).sqrt()
-    norm = torch.linalg.vector_norm(center, dim=-1)
-    return Average(mean, distance / torch.where(norm > 0, norm, 1))
+    dtype = functools.reduce(torch.promote_types, [answer.dtype for answer in aligned])
+    stacked = torch.stack([answer.to(mean.dtype) for answer in aligned])
+    # In units of the largest entry, whose square neither under- nor overflows.
+    unit = per_item(peak(*stacked, item_dims=group.item_dims), group.item_dims)
+    parts = flat_parts(divided(stacked, unit), group.item_dims)
+    center = parts.mean(0)
+    distance, norm = root((parts - center).square().sum(-1).mean(0)), torch.linalg.vector_norm(center, dim=-1)
+    spread = distance / torch.where(norm > 0, norm, 1)
+    return Average(resolved(mean.to(dtype)), torch.where((norm == 0) & (distance > 0), torch.inf, spread))
 
 
 class Turn(Protocol):
@@ -129,21 +139,29 @@ class SquareTurn:
     centered: bool = False
 
     def measurement(self, y: Tensor) -> Tensor:
+        _check_images(y)
         for axis in self._mirrored:  # frequency k goes to -k
             y = y.flip(axis).roll((y.shape[axis] + 1) % 2 if self.centered else 1, axis)
         return y.mT if self.transposed else y
 
     def object(self, x: Tensor) -> Tensor:
         """Turn objects."""
+        _check_images(x)
         x = x.flip(self._mirrored)
         return x.mT if self.transposed else x
 
     def undo(self, x: Tensor) -> Tensor:
+        _check_images(x)
         return (x.mT if self.transposed else x).flip(self._mirrored)
 
     @property
     def _mirrored(self) -> list[int]:
         return [axis for axis, mirrored in ((-2, self.rows), (-1, self.columns)) if mirrored]
+
+
+def _check_images(x: object) -> None:
+    if not isinstance(x, Tensor) or x.dim() < 2:
+        raise TypeError(f"SquareTurn needs a tensor (..., rows, columns), but got {describe(x)}.")
 
 
 def square_turns(model: FarField) -> list[SquareTurn]:
@@ -153,6 +171,7 @@ def square_turns(model: FarField) -> list[SquareTurn]:
         model: A model of images. Frames and detectors need to be square.
 
     Raises:
+        TypeError: If the model is no ``FarField``.
         ValueError: If the model is not of images, or its detector is not square.
 
     Example: each turn of a pattern is the pattern of a turned object.
@@ -162,6 +181,8 @@ def square_turns(model: FarField) -> list[SquareTurn]:
         >>> all(torch.allclose(model(t.object(x)), t.measurement(model(x)), atol=1e-3) for t in turns)
         True
     """
+    if not isinstance(model, FarField):
+        raise TypeError(f"square_turns needs a FarField model, but got {describe(model)}.")
     if model.event_dims != 2 or (model.shape is not None and len(set(model.shape)) > 1):
         raise ValueError(f"square_turns needs a far-field model of images on a square detector, but got {model!r}.")
     flags = itertools.product((False, True), repeat=3)
@@ -185,8 +206,8 @@ def predict_turned(
         symmetries: Symmetries by which the answers may differ, e.g. ``model.symmetries``.
 
     Raises:
-        TypeError: If ``turns`` is no list of turns.
-        ValueError: As for :func:`average_answers`.
+        TypeError: If ``turns`` is no list of turns, or ``predict`` does not answer with a tensor.
+        ValueError: If answers differ in shape, as they do if a frame that is not square is transposed.
 
     Example: a perfect network with twins as answers.
         >>> model, x = FarField(2), torch.randn(2, 6, 6, dtype=torch.complex64)
@@ -200,4 +221,20 @@ def predict_turned(
             f"predict_turned needs a list of turns, but got {describe(turns)}. For the far field, pass "
             "square_turns(model)."
         )
-    return average_answers([turn.undo(predict(turn.measurement(y))) for turn in turns], symmetries)
+
+    def answer(turn: Turn) -> Tensor:
+        x = predict(turn.measurement(y))
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"predict_turned needs a function whose answer is a tensor, but got {describe(x)}. If the objects are "
+                "the first part, pass lambda y: network(y)[0]."
+            )
+        return turn.undo(x)
+
+    answers = [answer(turn) for turn in turns]
+    if len(shapes := {tuple(x.shape) for x in answers}) > 1:
+        raise ValueError(
+            f"predict_turned got answers of shapes {sorted(shapes)}. Frames that are not square cannot be transposed: "
+            "pass [turn for turn in square_turns(model) if not turn.transposed]."
+        )
+    return average_answers(answers, symmetries)

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
-from torch_symbreak._checks import check_finite, check_tensor, describe
+from torch_symbreak._checks import check_finite, check_generator, check_tensor, describe
 from torch_symbreak._items import divided, flat_items, per_item, power, unit_scale, wide
 from torch_symbreak._progress import bar
 from torch_symbreak._samples import Keys, check_present, target_keys
@@ -63,13 +64,36 @@ def iterate(
                 total += align(part).sum(0, dtype=wide(part))
                 advance(len(part))
             mean, t = total / len(x), template.to(wide(template))
-            # Elements keep norms, so that mean ||C(x) - t||² needs no second pass.
+            # Elements keep norms, so that mean ||C(x) - t||² needs no second pass. Rounding may take 0 below 0.
             cross = float((mean * t.conj()).real.sum())
-            history.append(energy + float(power(t).sum()) - 2 * cross)
+            history.append(max(0.0, energy + float(power(t).sum()) - 2 * cross))
             template = mean.to(template.dtype)
             if len(history) > 1 and history[-2] - history[-1] <= tolerance * history[-2]:
                 break
-    return Fit(template, history, float(power(template.to(wide(template))).sum()) / energy if energy else 0.0)
+    explained = float(power(template.to(wide(template))).sum()) / energy if energy else 0.0
+    return Fit(template, history, min(1.0, explained))
+
+
+def check_options(start: Any, rounds: Any, tolerance: Any, restarts: Any, generator: Any) -> None:
+    """Raise unless the options of a fit have values that it can work with."""
+    for name, value in (("rounds", rounds), ("restarts", restarts)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{_OWNER} needs an int {name} >= 1, but got {value!r}.")
+    if not isinstance(tolerance, (int, float)) or not tolerance >= 0:
+        raise ValueError(f"{_OWNER} needs a tolerance >= 0, but got {tolerance!r}.")
+    check_generator(_OWNER, generator)
+    if not (start is None or isinstance(start, Tensor) or (callable(start) and not isinstance(start, type))):
+        raise TypeError(f"{_OWNER} needs a tensor, a canonicalizer or None as start, but got {describe(start)}.")
+
+
+def check_start(start: Tensor, x: Tensor) -> None:
+    """Raise unless a first template has the shape of the objects (n, *item), and is real if they are."""
+    if start.shape != x.shape[1:]:
+        raise ValueError(
+            f"{_OWNER} needs a start of the objects' shape {tuple(x.shape[1:])}, but got {tuple(start.shape)}."
+        )
+    if start.is_complex() and not x.is_complex():
+        raise TypeError(f"{_OWNER} needs a real start for real objects, but got {describe(start)}.")
 
 
 def normalized(x: Tensor, item_dims: int) -> Tensor:
@@ -104,9 +128,9 @@ def gather(objects: Any, item_dims: int, keys: Keys, most: int | None, generator
         )
     if isinstance(objects, Tensor):
         check_tensor(_OWNER, objects, what="objects")
-        x = objects.detach().reshape(-1, *objects.shape[objects.dim() - item_dims :])
+        x = _items(objects.detach(), item_dims)
         x = x if most is None or len(x) <= most else x[_drawn(len(x), most, generator).to(x.device)]
-    elif hasattr(objects, "__getitem__") and hasattr(objects, "__len__") and not isinstance(objects, (list, tuple)):
+    elif _indexed(objects):
         count = len(objects)
         index = torch.arange(count) if most is None or count <= most else _drawn(count, most, generator)
         x = _stacked((_target(objects[i], keys) for i in index.tolist()), item_dims, None)
@@ -120,6 +144,12 @@ def gather(objects: Any, item_dims: int, keys: Keys, most: int | None, generator
             "object x is its own template: AlignToTemplate(x, symmetries)."
         )
     return check_finite(x, name="objects")
+
+
+def _indexed(objects: Any) -> bool:
+    """Return whether objects are a map-style data set. An ``IterableDataset`` inherits an index, but has none."""
+    other = isinstance(objects, (list, tuple, str, dict, IterableDataset))
+    return hasattr(objects, "__getitem__") and hasattr(objects, "__len__") and not other
 
 
 def _drawn(count: int, most: int, generator: torch.Generator | None) -> Tensor:
@@ -136,11 +166,18 @@ def _target(sample: Any, keys: Keys) -> Tensor:
     return x
 
 
+def _items(x: Tensor, item_dims: int) -> Tensor:
+    """Return (*batch, *item) as (n, *item)."""
+    if x.dim() < item_dims:
+        raise ValueError(f"{_OWNER} needs objects of at least {item_dims} dimensions, but got {describe(x)}.")
+    return x.reshape(-1, *x.shape[x.dim() - item_dims :])
+
+
 def _stacked(targets: Iterator[Tensor], item_dims: int, most: int | None) -> Tensor:
     """Join targets, each one item or a batch of items, to (n, *item); stop once there are ``most``."""
     parts, count = list[Tensor](), 0
     for x in targets:
-        parts.append(x.reshape(-1, *x.shape[x.dim() - item_dims :]))
+        parts.append(_items(x, item_dims))
         count += len(parts[-1])
         if most is not None and count >= most:
             break
@@ -157,7 +194,19 @@ def mean_of_rule(x: Tensor, group: Product, start: Tensor | Callable[[Tensor], T
     fix = _exact_rule(group) if start is None else start
     if fix is None:
         return None
-    mean = torch.stack([fix(part).sum(0, dtype=wide(x)) for part in x.split(_STEP)]).sum(0) / len(x)
+    total = torch.zeros_like(x[0], dtype=wide(x))
+    for part in x.split(_STEP):
+        targets = fix(part)
+        if (
+            not isinstance(targets, Tensor)
+            or targets.shape != part.shape
+            or (targets.is_complex() and not part.is_complex())
+        ):
+            raise ValueError(
+                f"{_OWNER} needs a start that makes targets of objects, {describe(part)}, but got {describe(targets)}."
+            )
+        total += targets.sum(0, dtype=wide(targets))
+    mean = total / len(x)
     if not bool(mean.abs().sum() > _CANCELED * x.abs().mean(0).sum()):
         raise ValueError(
             f"{_OWNER} got objects whose canonical targets have the mean zero, which is no template. Pass start=, such "
@@ -170,14 +219,15 @@ def best_of_drawn(
     x: Tensor, item_dims: int, align_to: Callable[[Tensor], Align], generator: torch.Generator | None
 ) -> Tensor:
     """Return the one of a few drawn objects to which the others align best."""
-    best, most = None, -math.inf
-    for drawn in x[torch.randperm(len(x), generator=generator)[:_DRAWN].to(x.device)]:
+    order = torch.randperm(len(x), generator=generator).to(x.device)
+    order = order[flat_items(x, item_dims).any(-1)[order]]
+    if not len(order):
+        raise ValueError(f"{_OWNER} needs objects that are not zero, but got none. Pass others.")
+    best, most = x[order[0]], -math.inf
+    for drawn in x[order[:_DRAWN]]:
         norm = float(torch.linalg.vector_norm(drawn))
-        if norm > 0:
-            gain = float((align_to(drawn)(x[:_STEP]) * drawn.conj()).real.sum()) / norm
-            best, most = (drawn, gain) if gain > most else (best, most)
-    if best is None:
-        raise ValueError(f"{_OWNER} needs objects that are not zero, but drew none. Pass start=, a template.")
+        gain = float((align_to(drawn)(x[:_STEP]) * drawn.conj()).real.sum()) / norm
+        best, most = (drawn, gain) if gain > most else (best, most)
     return best
 
 

@@ -56,7 +56,7 @@ def check_parts(group: Product) -> None:
 
 
 def check_template(template: Any, group: Product) -> None:
-    """Raise unless the template is a finite item that only the identity leaves as it is."""
+    """Raise unless the template is a finite item that only the identity leaves as it is. One on meta has no values."""
     check_tensor("AlignToTemplate", template, what="template")
     if template.dim() != group.item_dims or 0 in template.shape:
         raise ValueError(
@@ -64,6 +64,8 @@ def check_template(template: Any, group: Product) -> None:
             f"and event_dims={group.event_dims}, but got {describe(template)}."
         )
     group.check(template)
+    if template.is_meta:  # values come with a state, and are checked then
+        return
     if bad := int((~torch.isfinite(template.detach())).sum()):
         raise ValueError(
             f"AlignToTemplate needs a finite template, but {bad} of {template.numel()} entries are NaN or infinite."

@@ -33,6 +33,7 @@ from torch_symbreak._items import (
     per_item,
     resolved,
     some_elements,
+    tangible,
     typed_like,
     unit_scale,
     wide,
@@ -40,7 +41,16 @@ from torch_symbreak._items import (
 from torch_symbreak._samples import Keys
 from torch_symbreak.alignment.places import pieces
 from torch_symbreak.alignment.search import Choice, best_motions, nearest_inside
-from torch_symbreak.canonical._fitting import Fit, best_of_drawn, gather, iterate, mean_of_rule, normalized
+from torch_symbreak.canonical._fitting import (
+    Fit,
+    best_of_drawn,
+    check_options,
+    check_start,
+    gather,
+    iterate,
+    mean_of_rule,
+    normalized,
+)
 from torch_symbreak.canonical._template_checks import check_parts, check_template
 from torch_symbreak.symmetries import Canonicalizer, Element, Product, Symmetry
 from torch_symbreak.symmetries.base import enumerates, snake_case
@@ -50,8 +60,8 @@ from torch_symbreak.symmetries.motion import order_of_motion, take
 class AlignToTemplate(Canonicalizer[Product]):
     """Move every item to the point of its orbit that is nearest to a template.
 
-    The template is a buffer. ``state_dict`` and pickle save it, and ``.to(device)`` moves it. A call casts it to the
-    device and precision of the items. Fit one to your training targets with :meth:`fit`.
+    The template is a buffer. ``state_dict`` and pickle save it. ``.to(device)`` moves it, and its dtype stays. A call
+    casts it to the device and precision of the items. Fit one to your training targets with :meth:`fit`.
 
     Ties: if two elements have the same gain ``Re<g . x, t>``, one of them is taken. :meth:`margins` says how far an
     item is from a tie, as a gap in gain over ``||x|| ||t||`` for every symmetry:
@@ -111,7 +121,7 @@ class AlignToTemplate(Canonicalizer[Product]):
         check_template(template, self.symmetry)
         motions = self.symmetry.rearrangement
         self.convex = self.symmetry.shifts or motions is None or motions.fixed
-        self.register_buffer("template", resolved(template.detach()).clone())
+        self.register_buffer("template", resolved(template.detach()).clone(memory_format=torch.contiguous_format))
         self.history: list[float] = []
         self.explained = math.nan
         self.seen = 0
@@ -157,9 +167,10 @@ class AlignToTemplate(Canonicalizer[Product]):
             The canonicalizer, with ``history``, ``explained`` and ``seen``.
 
         Raises:
-            TypeError: As for the class, or if a sample needs ``keys``.
+            TypeError: As for the class, if a sample needs ``keys``, or if ``start`` is complex and objects are real.
             ValueError: If there are fewer than 2 objects, one is not finite, their shapes differ, the mean canonical
-                target is zero, ``rounds`` or ``restarts`` is no int >= 1, or ``keys`` has several entries.
+                target is zero, ``rounds`` or ``restarts`` is no int >= 1, ``tolerance`` is negative, or ``keys`` has
+                several entries.
             KeyError: If a sample lacks the key.
 
         Example: objects that are alike up to their symmetries.
@@ -176,9 +187,7 @@ class AlignToTemplate(Canonicalizer[Product]):
         """
         group = Product(symmetries)
         check_parts(group)
-        for name, value in (("rounds", rounds), ("restarts", restarts)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"AlignToTemplate.fit needs an int {name} >= 1, but got {value!r}.")
+        check_options(start, rounds, tolerance, restarts, generator)
         x = gather(objects, group.item_dims, keys, max_objects, generator)
         group.check(x)
         # To one scale, at which squares neither under- nor overflow.
@@ -188,11 +197,7 @@ class AlignToTemplate(Canonicalizer[Product]):
         if normalize:
             unit = torch.ones_like(unit)
         if isinstance(start, Tensor):
-            if start.shape != x.shape[1:]:
-                raise ValueError(
-                    f"AlignToTemplate.fit needs a start of the objects' shape {tuple(x.shape[1:])}, but got "
-                    f"{tuple(start.shape)}."
-                )
+            check_start(start, x)
             start = divided(start.to(x.device, torch.promote_types(start.dtype, x.dtype)), unit)
         fits: list[Fit] = []
 
@@ -205,17 +210,17 @@ class AlignToTemplate(Canonicalizer[Product]):
             fits.append(iterate(x, first, align_to, group.item_dims, rounds, tolerance, progress))
         best = max(fits, key=lambda fit: fit.explained)
         fix = cls(best.template * unit, group)
-        fix.history = [distance * float(unit) ** 2 for distance in best.history]
+        fix.history = [distance * float(unit) * float(unit) for distance in best.history]  # 1e200 ** 2 would raise
         fix.explained, fix.seen = best.explained, len(x)
         return fix
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         before = self.template
         module = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if before.is_complex() and not self.template.is_complex():
-            # ``network.to(torch.float64)`` would drop the imaginary part.
-            dtype = torch.promote_types(self.template.dtype, torch.complex64)
-            self.template = before.to(self.template.device, dtype)
+        if self.template.dtype != before.dtype:
+            # It is cast to the items. ``network.to(torch.float64)`` would drop the imaginary part, and
+            # ``network.half()`` take a small template to zero and a large one to infinity.
+            self.template = before.to(self.template.device)
         return module
 
     def _load_from_state_dict(
@@ -230,6 +235,7 @@ class AlignToTemplate(Canonicalizer[Product]):
                         f"AlignToTemplate has a real template, but the state has {describe(template)}. Make it from a "
                         "complex one first: AlignToTemplate(template, symmetries)."
                     )
+                check_template(template.to(self.template.dtype), self.symmetry)  # of which it may leave the range
         except (TypeError, ValueError) as error:
             errors.append(str(error))
             return
@@ -326,11 +332,17 @@ class AlignToTemplate(Canonicalizer[Product]):
             x = take(x, order)
         if group.scalar is None:
             return choice, x, torch.ones(len(x), dtype=x.dtype, device=x.device)
+        top = self._correlation(x)
+        if tangible(x) and not bool(top.isfinite().all()):  # a sum of entries near the largest number overflows
+            top = torch.where(top.isfinite(), top, self._correlation(self._scaled(x)))
+        return choice, x, resolved(group.scalar.best(top).to(x.dtype))
+
+    def _correlation(self, x: Tensor) -> Tensor:
+        """Return ``<x, t>`` of (B, *item), in double precision."""
         terms = x * self._reference(x).conj()
         # Lines in single precision, their sums in double: a sum in double from the start would first copy all terms.
         lines = terms.sum(-1) if self._dims else terms
-        top = flat_items(lines, max(self._dims - 1, 0)).sum(-1, dtype=wide(terms))
-        return choice, x, resolved(group.scalar.best(top).to(x.dtype))
+        return flat_items(lines, max(self._dims - 1, 0)).sum(-1, dtype=wide(terms))
 
     def _scaled_by(self, choice: Choice, moved: Tensor, scalar: Tensor) -> Tensor:
         return moved if self.symmetry.scalar is None else self.symmetry.scalar.act(scalar, moved)

@@ -99,6 +99,7 @@ def fit_template(
         "explained": fix.explained,
         "history": fix.history,
     }
+    check_new(dst, overwrite=overwrite)  # a file may have appeared meanwhile
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **{_ARRAY: fix.template.numpy(), "note": np.array(json.dumps(note))})
     write_file(dst, buffer.getvalue())
@@ -127,7 +128,13 @@ def note_of_template(path: str | Path) -> dict[str, Any]:
     if Path(path).suffix != ".npz":
         return {}
     with np.load(path, allow_pickle=False) as loaded:
-        return json.loads(str(loaded["note"])) if {"note", _ARRAY} <= {*loaded} else {}
+        if not {"note", _ARRAY} <= {*loaded}:
+            return {}
+        try:
+            note = json.loads(str(loaded["note"]))
+        except ValueError:  # another program's note: plain words, or Python objects
+            return {}
+    return note if isinstance(note, dict) and "torch_symbreak" in note else {}
 
 
 def check_note(path: str | Path, options: dict[str, Any]) -> None:
