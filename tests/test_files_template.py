@@ -67,13 +67,15 @@ def test_the_file_says_how_the_template_was_made(tmp_path, objects):
         (("fit", "x.npy", "u.npz"), "--overwrite"),
         (("break", "x.npy", "y.npy", "--template", "none.npz"), "no file"),
         (("break", "x.npy", "y.npy", "--template", "x.npy"), "a template of one item"),
-        (("break", "x.npy", "y.npy", "--template", "u.npz"), r"shape \(5, 5\)"),
+        (("break", "x.npy", "y.npy", "--template", "u.npz"), r"shape \(5, 5\), but the targets.* symbreak fit IN"),
+        (("fit", "zero.npy", "t.npz"), "not zero, but all 4 of .*zero.npy are. Name another array: --key"),
         (("break", "x.npy", "y.npy", "--template", "v.npz"), "'template'"),
         (("break", "x.npy", "y.npy", "--template", "w.npz"), "other options.*--oversampling 1.5 --threshold 0.3"),
     ],
 )
 def test_bad_calls(arguments, message, tmp_path, objects, monkeypatch, capsys):
     np.savez(tmp_path / "u.npz", template=np.random.default_rng(0).normal(size=(5, 5)) + 1j)
+    np.save(tmp_path / "zero.npy", np.zeros((4, 8, 8), np.complex64))
     np.savez(tmp_path / "v.npz", other=np.ones(3))
     note = np.array('{"torch_symbreak": "0.2.0", "forward": "farfield", "oversampling": 1.5, "threshold": 0.3}')
     np.savez(tmp_path / "w.npz", template=np.random.default_rng(0).normal(size=(5, 5)) + 1j, note=note)

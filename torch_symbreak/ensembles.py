@@ -53,7 +53,7 @@ def average_answers(answers: Sequence[Tensor], symmetries: Symmetry | Sequence[S
     Returns:
         ``mean`` and ``spread``. The spread is the root of the mean squared distance from the mean, over the mean's
         norm: a measure of doubt per item. It is 0 if all agree, and infinite if they cancel. An item with a NaN answer
-        gets NaN.
+        gets NaN. Content that an alignment moves out of the frame is cut, as by ``align``, and does not count.
 
     Raises:
         ValueError: If ``answers`` is empty, or their shapes differ.

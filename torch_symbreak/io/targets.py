@@ -72,7 +72,13 @@ class Targets:
         dims = self.event_dims if self.forward == "farfield" else self.dims
         layout, reason = find(file, key=self.key, event_dims=dims, real=self.forward == "square", **options)
         if self.template is not None:
-            self.fix(layout.dtype).check(torch.empty(0, *layout.event, dtype=layout.dtype))
+            fix, shape = self.fix(layout.dtype), tuple(read_template(self.template).shape)
+            if shape != tuple(layout.event):
+                raise ValueError(
+                    f"The template {self.template} has shape {shape}, but the targets have {tuple(layout.event)}. Fit "
+                    "one to them: symbreak fit IN template.npz"
+                )
+            fix.check(torch.empty(0, *layout.event, dtype=layout.dtype))
         return layout, reason
 
     @property

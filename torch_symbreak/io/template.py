@@ -87,6 +87,11 @@ def fit_template(
     todo = blocks(layout, BLOCK)
     chosen = wanted.split([end - start for start, end in itertools.pairwise((*map(layout.first, todo), count))])
     x = torch.cat([layout.read(file, block)[some] for block, some in zip(todo, chosen, strict=True) if some.any()])
+    if not bool(x.ne(0).any()):
+        raise ValueError(
+            f"A template is fitted to targets that are not zero, but all {len(x)} of {src} are. Name another array: "
+            "key=."
+        )
     fix = AlignToTemplate.fit(x, targets.fix(x.dtype).symmetry, generator=generator, **options)
     note = {
         "torch_symbreak": __version__,
