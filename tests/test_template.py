@@ -237,7 +237,7 @@ def test_items_near_the_largest_number(dtype, scale):
     z = x.clone()
     z[1] *= scale
     found = fix(z)
-    found[1] /= scale
+    torch.view_as_real(found)[1] /= scale  # complex division by a large number overflows in torch 2.6
     assert deviation(found, fix(x), 2).max() < 1e-5
 
 
