@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torch_symbreak._items import batch_shape, power, unit_scale
+from torch_symbreak._items import batch_shape, flat_items, power, unit_scale
 
 #: ``False``: no axis is periodic; ``True``: all are; a detector shape: axis a is where M_a = N_a.
 Wrap = bool | tuple[int, ...]
@@ -65,10 +65,10 @@ def profiles_of(squares: Tensor, event_dims: int, channel_dims: int) -> list[Ten
         squares = squares.amax(tuple(channels))
     axes = range(-event_dims, 0)
     # All axes but the last from the lines along the last: one pass over all squares serves them.
-    lines = squares.amax(-1, keepdim=True) if event_dims > 1 else squares
+    lines = squares.amax(-1, keepdim=True)
     profiles = [lines.amax([other for other in axes if other != axis]) for axis in axes[:-1]]
     profiles.append(squares.amax(list(axes[:-1])) if event_dims > 1 else squares)
-    peak = profiles[0].amax(-1, keepdim=True)
+    peak = flat_items(lines, event_dims).amax(-1, keepdim=True)
     # A zero item has no peak, hence no content; a NaN stays NaN and exceeds nothing.
     peak = torch.where(peak == 0, 1, peak)
     return [profile / peak for profile in profiles]

@@ -229,13 +229,14 @@ class AlignToTemplate(Canonicalizer[Product]):
         template = state_dict.get(f"{prefix}template")
         try:
             if template is not None:
+                if isinstance(template, Tensor):
+                    if template.is_complex() and not self.template.is_complex():
+                        raise TypeError(
+                            f"AlignToTemplate has a real template, but the state has {describe(template)}. Make it "
+                            "from a complex one first: AlignToTemplate(template, symmetries)."
+                        )
+                    template = template.to(self.template.dtype)  # whose range it may leave
                 check_template(template, self.symmetry)
-                if template.is_complex() and not self.template.is_complex():
-                    raise TypeError(
-                        f"AlignToTemplate has a real template, but the state has {describe(template)}. Make it from a "
-                        "complex one first: AlignToTemplate(template, symmetries)."
-                    )
-                check_template(template.to(self.template.dtype), self.symmetry)  # of which it may leave the range
         except (TypeError, ValueError) as error:
             errors.append(str(error))
             return

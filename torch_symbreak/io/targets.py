@@ -72,7 +72,8 @@ class Targets:
         dims = self.event_dims if self.forward == "farfield" else self.dims
         layout, reason = find(file, key=self.key, event_dims=dims, real=self.forward == "square", **options)
         if self.template is not None:
-            fix, shape = self.fix(layout.dtype), tuple(read_template(self.template).shape)
+            fix = self.fix(layout.dtype)
+            shape = tuple(fix.get_buffer("template").shape)
             if shape != tuple(layout.event):
                 raise ValueError(
                     f"The template {self.template} has shape {shape}, but the targets have {tuple(layout.event)}. Fit "

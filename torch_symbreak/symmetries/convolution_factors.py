@@ -73,8 +73,8 @@ class ConvolutionFactors(Symmetry):
 
     If the contents leave little room in their frames, nearly every pair has no other solutions. With more room there
     are two more. Kernel and image may be exchanged although their frames differ, if the image fits the kernel's frame.
-    And y itself may be the image, with a kernel of one pixel, if y fits the image's frame. The training
-    data decide: if no target has a kernel of one pixel, a network never learns one.
+    And y itself may be the image, with a kernel of one pixel, if y fits the image's frame. The training data decide: if
+    no target has a kernel of one pixel, a network never learns one.
 
     Shape: targets (*batch, 2, *event); elements :class:`FactorMove` with ``exchanged`` bool (*batch,), ``shift`` int64
     (*batch, d) and ``scalar`` (*batch,) in the target's dtype.
